@@ -1,0 +1,28 @@
+"""The compiled kernels, for who wants them alone: arrays in, arrays out, in the notes' shapes (n, m)."""
+
+from __future__ import annotations
+
+from .about import info, warmup
+from .activations import ACTIVATIONS
+from .dense import (
+    activation_backward,
+    activation_forward,
+    bias_gradient,
+    linear_backward,
+    linear_forward,
+)
+from .losses import LOSSES
+from .update import UPDATES
+
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "UPDATES",
+    "activation_backward",
+    "activation_forward",
+    "bias_gradient",
+    "info",
+    "linear_backward",
+    "linear_forward",
+    "warmup",
+]

@@ -1,0 +1,71 @@
+"""NumPy arrays as the compiled code takes them: one flat array, an offset and strides."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+
+class Matrix(NamedTuple):
+    """A matrix of any strides inside a flat array; all numbers count elements."""
+
+    flat: NDArray[Any]
+    offset: int
+    row_stride: int
+    column_stride: int
+
+
+def as_matrix(x: NDArray[Any]) -> Matrix:
+    """View a 2-D array of any layout as `Matrix`, without a copy where its strides allow it."""
+    size = x.itemsize
+    if x.size == 0 or any(s % size for s in x.strides) or not x.flags.aligned:
+        x = np.ascontiguousarray(x)
+    if x.flags.c_contiguous:
+        return Matrix(x.reshape(-1), 0, x.shape[1], 1)
+    if x.flags.f_contiguous:
+        return Matrix(x.T.reshape(-1), 0, 1, x.shape[0])
+    # the flat array begins at the lowest address: flip the axes that run backwards
+    lowest = x[tuple(slice(None, None, -1 if s < 0 else 1) for s in x.strides)]
+    extent = 1 + sum((n - 1) * abs(s) for n, s in zip(x.shape, x.strides, strict=True)) // size
+    flat = np.lib.stride_tricks.as_strided(
+        lowest, (extent,), (size,), writeable=x.flags.writeable
+    )
+    offset = sum((n - 1) * -s for n, s in zip(x.shape, x.strides, strict=True) if s < 0) // size
+    return Matrix(flat, offset, x.strides[0] // size, x.strides[1] // size)
+
+
+def aligned_empty(count: int, dtype: DTypeLike) -> NDArray[Any]:
+    """An uninitialised vector that begins at a cache line."""
+    size = np.dtype(dtype).itemsize
+    raw = np.empty(count * size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + count * size].view(dtype)
+
+
+def rounded(count: int) -> int:
+    """`count` elements, rounded up so that what follows in the same vector is aligned too."""
+    return -(-count // ALIGNMENT) * ALIGNMENT
+
+
+def as_float(name: str, x: object, dtype: DTypeLike = None, ndim: int = 2) -> NDArray[Any]:
+    """`x` as an array of float32 or float64 (other numbers become float64), or of `dtype`.
+
+    Raises
+    ------
+    TypeError
+        If `x` holds no real numbers.
+    ValueError
+        If it has not `ndim` dimensions.
+    """
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
+    if array.ndim != ndim:
+        raise ValueError(f"{name}: want {ndim} dimensions, got shape {array.shape}")
+    if dtype is None:
+        dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
+    return array.astype(dtype, copy=False)

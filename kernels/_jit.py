@@ -1,0 +1,242 @@
+"""The only place of numba's options, of the disk cache and of the rules for calling parallel code.
+
+Two kinds of compiled function:
+
+``kernel``
+    An inner function. It is compiled into whatever calls it and has no cache of its own.
+``Entry``
+    What Python calls: ``parallel=True``, compiled once per dtype with a stated signature, kept on disk.
+
+Numba's own disk cache looks at one source file's stamp, so an edit in another file is served stale, and two
+processes that fill it at once can mix up its index. `_Cache` therefore names each file by a hash of all that
+its content depends on, and needs no index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import platform
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+# GNU OpenMP's idle workers spin, and so do OpenBLAS's: a NumPy product between two calls would wait for
+# both (8 ms instead of 0.3 were measured). libgomp reads this once, when it is loaded.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "100")
+
+import numba
+import numpy as np
+from numba.core import config
+from numba.core.caching import CompileResultCacheImpl
+from numpy.typing import DTypeLike
+
+from . import targets
+
+FLOATS = {np.dtype(np.float32): numba.float32, np.dtype(np.float64): numba.float64}
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    # No "nnan" or "ninf": a diverging run must show. No "reassoc": sums keep one order.
+    "fastmath": {"nsz", "contract"},
+}
+
+kernel = numba.njit(**_OPTIONS)
+inline_kernel = numba.njit(**_OPTIONS, forceinline=True)
+# For sums within one fixed range only: LLVM may then use one accumulator per lane.
+sum_kernel = numba.njit(**{**_OPTIONS, "fastmath": {"nsz", "contract", "reassoc"}})
+
+
+# ------------------------------------------------------------------------------------------ cache
+@cache
+def source_stamp() -> str:
+    """A hash of everything but the signature that compiled code depends on."""
+    digest = hashlib.sha256(
+        repr((sys.version_info[:3], numba.__version__, np.__version__, targets.host())).encode()
+    )
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def cache_folders() -> tuple[Path, ...]:
+    """Where compiled code is looked for; the first folder that can be written takes new code."""
+    if config.CACHE_DIR:
+        return (Path(config.CACHE_DIR) / "fastdnn",)
+    if sys.platform == "win32":
+        user = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        user = Path(os.environ.get("XDG_CACHE_HOME", Path("~/.cache").expanduser()))
+    return Path(__file__).parent / "__pycache__", user / "fastdnn"
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@cache
+def cache_folder() -> Path | None:
+    """The folder that takes newly compiled code, or None (with one warning) where none can be written."""
+    for folder in cache_folders():
+        if _writable(folder):
+            return folder
+    warnings.warn(
+        "fastdnn cannot keep its compiled code: none of "
+        f"{', '.join(map(str, cache_folders()))} can be written, so every process compiles anew. "
+        "Set NUMBA_CACHE_DIR to a writable folder.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+class _Cache:
+    """The part of numba's cache protocol that a dispatcher uses."""
+
+    def __init__(self, function: Callable[..., Any], kind: str) -> None:
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}.{kind}"
+        self.cache_path = str(cache_folders()[0])
+
+    def _file(self, signature: Any, codegen: Any) -> str:
+        key = repr((source_stamp(), str(signature), codegen.magic_tuple(), platform.machine()))
+        return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        context.refresh()
+        name = self._file(signature, context.codegen())
+        for folder in cache_folders():
+            try:
+                payload = pickle.loads((folder / name).read_bytes())
+            except FileNotFoundError:
+                continue
+            except (OSError, EOFError, pickle.UnpicklingError):
+                continue  # a damaged file is compiled anew and replaced
+            return CompileResultCacheImpl.rebuild(None, context, payload)
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        folder = cache_folder()
+        if folder is None:
+            return
+        payload = numba.core.serialize.dumps(CompileResultCacheImpl.reduce(None, result))
+        target = folder / self._file(signature, result.codegen)
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            file.write(payload)
+        os.replace(file.name, target)
+
+
+# ---------------------------------------------------------------------------------------- entries
+_lock = threading.Lock()
+_import_pid = os.getpid()
+_layer_is_safe = False
+
+
+class Entry:
+    """A compiled function that Python calls, whose first parameter is the number of ranks.
+
+    Parameters
+    ----------
+    function : callable
+        Holds ``for rank in prange(n_ranks)`` as its one parallel region.
+    signature : callable
+        Maps a numba float type to the types of the parameters after the first.
+    """
+
+    def __init__(
+        self, function: Callable[..., None], signature: Callable[[Any], tuple[Any, ...]]
+    ) -> None:
+        self._function = function
+        self._signature = signature
+        self._compiled: dict[tuple[np.dtype[Any], bool], Callable[..., None]] = {}
+        self._compiling = threading.Lock()
+        self.__doc__ = function.__doc__
+        ENTRIES.append(self)
+
+    def _entry_point(self, dtype: np.dtype[Any], parallel: bool) -> Callable[..., None]:
+        key = dtype, parallel
+        if key not in self._compiled:
+            with self._compiling:
+                if key not in self._compiled:
+                    self._compiled[key] = self._compile(dtype, parallel)
+        return self._compiled[key]
+
+    def _compile(self, dtype: np.dtype[Any], parallel: bool) -> Callable[..., None]:
+        dispatcher: Any = numba.njit(parallel=parallel, **_OPTIONS)(self._function)
+        dispatcher._cache = _Cache(self._function, "parallel" if parallel else "serial")
+        dispatcher.compile((numba.int64, *self._signature(FLOATS[dtype])))
+        (overload,) = dispatcher.overloads.values()
+        entry_point: Callable[..., None] = overload.entry_point
+        return entry_point
+
+    def compile(self, dtype: DTypeLike) -> None:
+        """Compile for `dtype`, or read what the cache has."""
+        self._entry_point(np.dtype(dtype), parallel=True)
+
+    def __call__(self, dtype: np.dtype[Any], n_ranks: int, *arguments: Any) -> None:
+        """Run with `n_ranks` ranks, each on its own thread.
+
+        GNU OpenMP ends a forked child at its first parallel call, so a child runs the serial twin: one
+        rank, the same bits. Numba's ``workqueue`` layer ends the process when two Python threads call it
+        at once, so calls wait for each other until another layer is known to be in use.
+        """
+        global _layer_is_safe
+        if os.getpid() != _import_pid:
+            self._entry_point(dtype, parallel=False)(1, *arguments)
+            return
+        run = self._entry_point(dtype, parallel=True)
+        before = numba.get_num_threads()
+        numba.set_num_threads(n_ranks)
+        try:
+            if _layer_is_safe:
+                run(n_ranks, *arguments)
+            else:
+                with _lock:
+                    run(n_ranks, *arguments)
+                _layer_is_safe = numba.threading_layer() != "workqueue"
+        finally:
+            numba.set_num_threads(before)
+
+
+ENTRIES: list[Entry] = []
+
+
+def entry(
+    signature: Callable[[Any], tuple[Any, ...]],
+) -> Callable[[Callable[..., None]], Entry]:
+    """Decorate an `Entry`."""
+    return partial(_entry, signature)
+
+
+def _entry(signature: Callable[[Any], tuple[Any, ...]], function: Callable[..., None]) -> Entry:
+    return Entry(function, signature)
+
+
+def warmup() -> Iterator[str]:
+    """Compile every entry for both dtypes, one at a time, saying which."""
+    for one in ENTRIES:
+        for dtype in FLOATS:
+            one.compile(dtype)
+            yield f"{one._function.__module__.rpartition('.')[2]}.{one._function.__name__} {dtype}"
+
+
+def vector(of: Any, *, writable: bool = True) -> Any:
+    """The numba type of a contiguous vector."""
+    return numba.types.Array(of, 1, "C", readonly=not writable)
+
+
+def matrix(of: Any) -> Any:
+    """The numba type of a row-major matrix."""
+    return numba.types.Array(of, 2, "C")

@@ -1,0 +1,52 @@
+"""What the kernels run on, and compiling them all ahead of time."""
+
+from __future__ import annotations
+
+import platform
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+
+from . import _jit, targets, threads
+from .dense import bias_gradient
+
+
+def warmup() -> None:
+    """Compile every kernel for both dtypes, or read it from the cache: for container builds."""
+    for _ in _jit.warmup():
+        pass
+
+
+def info() -> dict[str, str | int]:
+    """Versions, CPU, vector width, threads, numba's threading layer and the cache of compiled code.
+
+    Returns
+    -------
+    dict of str to str or int
+    """
+    target = targets.host()
+    folder = _jit.cache_folder()
+    files = [] if folder is None else list(folder.glob("*.nbc"))
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "cpu": llvm.get_host_cpu_name(),
+        "kernels for": f"{target.name} ({target.bits}-bit vectors, {'with' if target.fma else 'without'} FMA)",
+        "threads": threads.get_num_threads(),
+        "cpus": threads.available_cpus(),
+        "threading layer": _threading_layer(),
+        "cache folder": "none that can be written" if folder is None else str(folder),
+        "cache files": len(files),
+        "cache bytes": sum(file.stat().st_size for file in files),
+    }
+
+
+def _threading_layer() -> str:
+    """The library that gives numba its threads; it is chosen at the first parallel call."""
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        bias_gradient(np.zeros((1, 1), np.float32))
+        return str(numba.threading_layer())

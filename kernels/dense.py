@@ -1,0 +1,312 @@
+"""One layer on plain arrays, in the notes' shapes: samples in columns, A of shape (n, m).
+
+Arrays of any layout are read where they lie (C or Fortran order, strides, read-only); so samples in rows are
+``A.T``. Results are new arrays whose samples are contiguous (Fortran order), as the layer above reads them best.
+The computation is in float32 if all of A and W are, else in float64.
+
+Every element of a product of depth k differs from the exact one by at most ``k eps sum |a| |b|`` (eps = 2^-24
+or 2^-53), and has the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import float64, int64, prange, types, uint64
+from numpy.typing import ArrayLike, NDArray
+
+from . import targets, team, threads
+from ._arrays import Matrix, aligned_empty, as_float, as_matrix
+from ._jit import entry, matrix, vector
+from ._lookup import lookup
+from .activations import ACTIVATIONS, Activation, activate, differentiate
+from .gemm import (
+    CODE,
+    FIELDS,
+    FORWARD,
+    FROM_Z,
+    PLAIN,
+    WHOLE_ROW,
+    A,
+    B,
+    N,
+    S,
+    gemm,
+    scratch_elements,
+    scratch_size,
+    shared_elements,
+)
+from .reduce import column_sums
+from .step import rank_rows
+from .team import join
+
+Array = NDArray[Any]
+SERIAL_FLOPS = 200_000  # fewer are not worth waking a second thread for
+
+
+# --------------------------------------------------------------------------------------- compiled
+def _product_signature(t: types.Float) -> tuple[types.Type, ...]:
+    operand = (vector(t), int64, int64, int64)
+    return (
+        int64, int64, int64, *operand, *operand, vector(t), float64, int64, matrix(int64),
+        vector(t), uint64, vector(t), vector(t), vector(int64),
+    )  # fmt: skip
+
+
+@entry(_product_signature)
+def _product(
+    n_ranks, m, n, k, a, a0, a_row, a_column, b, b0, b_row, b_column, c, scale, mode, table,
+    p, key, shared, scratches, team,
+):  # fmt: skip
+    for rank in prange(n_ranks):
+        size = join(team, n_ranks)
+        if size > 0:
+            me = np.int64(rank) if size > 1 else 0
+            each = scratch_size(c)
+            scratch = scratches[me * each : (me + 1) * each]
+            gemm(
+                m, n, k, a, a0, a_row, a_column, b, b0, b_row, b_column, c, table[0, S], n, scale,
+                mode, table, np.int64(0), p, c, key, shared, scratch, me, size, team,
+            )  # fmt: skip
+
+
+@entry(lambda t: (int64, int64, int64, vector(t), vector(t)))
+def _rows(n_ranks, m, n, code, d, s):
+    """s = g(s) for each row where d is empty, else d = d * g'(s)."""
+    for rank in prange(n_ranks):
+        begin, end = rank_rows(m, np.int64(rank), n_ranks)
+        for i in range(begin, end):
+            if d.size == 0:
+                activate(code, s, i * n, s, i * n, n)
+            else:
+                differentiate(code, d, i * n, s, i * n, n)
+
+
+@entry(lambda t: (int64, int64, vector(t), float64, vector(t)))
+def _column_sums(n_ranks, m, n, z, scale, out):
+    for rank in prange(n_ranks):
+        column_sums(m, n, z, 0, n, scale, out, 0, np.int64(rank), n_ranks)
+
+
+def _multiply(
+    m: int, n: int, k: int, a: Matrix, b: Matrix, c: Array, *, scale: float = 1.0,
+    mode: int = PLAIN, row: Array | None = None, p: Array | None = None,
+) -> None:  # fmt: skip
+    dtype = c.dtype
+    tile = targets.tile(dtype)
+    n_ranks = _ranks(2 * m * n * k)
+    _product(
+        dtype, n_ranks, m, n, k, *a, *b, c, scale, mode,
+        np.zeros((1, FIELDS), np.int64) if row is None else row.reshape(1, FIELDS),
+        np.empty(0, dtype) if p is None else p, np.uint64(0),
+        aligned_empty(shared_elements(n, k, tile), dtype),
+        aligned_empty(n_ranks * scratch_elements(tile), dtype), np.zeros(team.TEAM, np.int64),
+    )  # fmt: skip
+
+
+def _ranks(flops: int) -> int:
+    return 1 if flops < SERIAL_FLOPS else threads.get_num_threads()
+
+
+# ----------------------------------------------------------------------------------------- checks
+def _check_layer(A_prev: ArrayLike, W: ArrayLike, dtype: Any = None) -> tuple[Array, Array]:
+    A_prev, W = as_float("A_prev", A_prev), as_float("W", W)
+    if W.shape[1] != A_prev.shape[0]:
+        raise ValueError(
+            f"W, A_prev: W[l] is (n[l], n[l-1]) and A[l-1] is (n[l-1], m), so W's columns are "
+            f"A_prev's rows; got W {W.shape} and A_prev {A_prev.shape}"
+        )
+    common = np.result_type(A_prev, W, *([] if dtype is None else [dtype]))
+    return A_prev.astype(common, copy=False), W.astype(common, copy=False)
+
+
+def _check_bias(b: ArrayLike, n: int, dtype: Any) -> Array:
+    array = np.asarray(b)
+    if array.shape not in ((n, 1), (n,)):
+        raise ValueError(f"b: b[l] is (n[l], 1), here ({n}, 1); got {array.shape}")
+    return np.ascontiguousarray(as_float("b", array, dtype, array.ndim).reshape(n))
+
+
+def _check_same(name: str, x: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
+    array = as_float(name, x, dtype)
+    if array.shape != shape:
+        raise ValueError(f"{name}: Z[l], A[l] and dA[l] are (n[l], m), here {shape}; got {array.shape}")
+    return array
+
+
+def _saved(activation: str, entry: Activation, A: ArrayLike | None, Z: ArrayLike | None) -> ArrayLike:
+    name, saved = ("Z", Z) if entry.from_z else ("A", A)
+    if saved is None:
+        raise ValueError(f"{name}: the derivative of {activation} is computed from {name}; got None")
+    return saved
+
+
+# ----------------------------------------------------------------------------------------- public
+def linear_forward(
+    A_prev: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None,
+    activation: str = "identity",
+    *,
+    out: Array | None = None,
+    Z: Array | None = None,
+) -> Array:
+    """A = g(Z), Z = W A_prev + b: product, bias and activation in one pass.
+
+    Parameters
+    ----------
+    A_prev : array_like of shape (n_prev, m)
+        The outputs of the layer before, a column per sample.
+    W : array_like of shape (n, n_prev)
+    b : array_like of shape (n, 1) or (n,), or None
+    activation : str
+        A name in `ACTIVATIONS`.
+    out, Z : ndarray of shape (n, m), optional
+        Take A and Z.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        A; `out` where it was given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a shape does not fit the others, the activation is unknown, or an array holds no real numbers.
+    """
+    g = lookup("activation", activation, ACTIVATIONS)
+    A_prev, W = _check_layer(A_prev, W)
+    (n, k), m, dtype = W.shape, A_prev.shape[1], W.dtype
+    bias = None if b is None else _check_bias(b, n, dtype)
+    for name, array in (("out", out), ("Z", Z)):
+        if array is not None and array.shape != (n, m):
+            raise ValueError(f"{name}: want shape ({n}, {m}), got {array.shape}")
+    # where Z is wanted it is kept beside A
+    ws = aligned_empty(m * n * (1 if Z is None else 2), dtype)
+    row = np.zeros(FIELDS, np.int64)
+    row[[N, B, CODE]] = n, -1 if bias is None else 0, g.code
+    row[[FROM_Z, WHOLE_ROW, A]] = Z is not None, g.whole_row, 0 if Z is None else m * n
+    a, w = as_matrix(A_prev.T), as_matrix(W.T)
+    _multiply(m, n, k, a, w, ws, mode=FORWARD, row=row, p=bias)
+    if Z is not None:
+        Z[...] = ws[: m * n].reshape(m, n).T
+    result: Array = ws[row[A] :][: m * n].reshape(m, n).T
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+def activation_forward(Z: ArrayLike, activation: str) -> Array:
+    """A = g(Z).
+
+    Parameters
+    ----------
+    Z : array_like of shape (n, m)
+    activation : str
+        A name in `ACTIVATIONS`.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+    """
+    g = lookup("activation", activation, ACTIVATIONS)
+    Z = as_float("Z", Z)
+    n, m = Z.shape
+    rows = np.array(Z.T, order="C")
+    _rows(rows.dtype, _ranks(10 * m * n), m, n, g.code, np.empty(0, rows.dtype), rows.reshape(-1))
+    return rows.T
+
+
+def activation_backward(
+    dA: ArrayLike, activation: str, *, A: ArrayLike | None = None, Z: ArrayLike | None = None
+) -> Array:
+    """dZ = dA * g'(Z).
+
+    Parameters
+    ----------
+    dA : array_like of shape (n, m)
+    activation : str
+        A name in `ACTIVATIONS`.
+    A, Z : array_like of shape (n, m)
+        A where ``ACTIVATIONS[activation].from_z`` is false (sigmoid, relu, tanh, …), else Z.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+    """
+    g = lookup("activation", activation, ACTIVATIONS)
+    dA = as_float("dA", dA)
+    s = _check_same("Z" if g.from_z else "A", _saved(activation, g, A, Z), dA.shape, dA.dtype)
+    n, m = dA.shape
+    d = np.array(dA.T, order="C")
+    saved = np.ascontiguousarray(s.T).reshape(-1)
+    _rows(d.dtype, _ranks(10 * m * n), m, n, g.code, d.reshape(-1), saved)
+    return d.T
+
+
+def bias_gradient(dZ: ArrayLike) -> Array:
+    """db = sum of dZ over the samples / m.
+
+    Parameters
+    ----------
+    dZ : array_like of shape (n, m)
+
+    Returns
+    -------
+    ndarray of shape (n, 1)
+    """
+    dZ = as_float("dZ", dZ)
+    n, m = dZ.shape
+    out = np.empty(n, dZ.dtype)
+    rows = np.ascontiguousarray(dZ.T).reshape(-1)
+    _column_sums(dZ.dtype, _ranks(m * n), m, n, rows, 1.0 / m if m else 0.0, out)
+    return out.reshape(n, 1)
+
+
+def linear_backward(
+    dA: ArrayLike,
+    A_prev: ArrayLike,
+    W: ArrayLike,
+    activation: str = "identity",
+    *,
+    A: ArrayLike | None = None,
+    Z: ArrayLike | None = None,
+    need_dA_prev: bool = True,
+) -> tuple[Array | None, Array, Array]:
+    """dZ = dA * g'(Z), then dW = dZ A_prev^T / m, db = sum dZ / m and dA_prev = W^T dZ.
+
+    Parameters
+    ----------
+    dA : array_like of shape (n, m)
+        The loss's derivative by A, per sample. With the identity, this is dZ.
+    A_prev : array_like of shape (n_prev, m)
+    W : array_like of shape (n, n_prev)
+    activation : str
+        A name in `ACTIVATIONS`.
+    A, Z : array_like of shape (n, m)
+        As `activation_backward` wants them; the identity needs neither.
+    need_dA_prev : bool
+        False: skip the product for dA_prev, as for a first layer.
+
+    Returns
+    -------
+    dA_prev : ndarray of shape (n_prev, m), or None
+    dW : ndarray of shape (n, n_prev)
+    db : ndarray of shape (n, 1)
+    """
+    A_prev, W = _check_layer(A_prev, W, np.result_type(as_float("dA", dA)))
+    n, n_prev, m = *W.shape, A_prev.shape[1]
+    dZ = _check_same("dA", dA, (n, m), W.dtype)
+    if activation != "identity":
+        dZ = activation_backward(dZ, activation, A=A, Z=Z)
+    dW = aligned_empty(n_prev * n, W.dtype)
+    rows = as_matrix(dZ.T)
+    _multiply(n_prev, n, m, as_matrix(A_prev), rows, dW, scale=1.0 / m if m else 0.0)
+    dA_prev = None
+    if need_dA_prev:
+        product = aligned_empty(m * n_prev, W.dtype)
+        _multiply(m, n_prev, n, rows, as_matrix(W), product)
+        dA_prev = product.reshape(m, n_prev).T
+    return dA_prev, dW.reshape(n_prev, n).T, bias_gradient(dZ)

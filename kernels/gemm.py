@@ -1,0 +1,169 @@
+"""C = A B by tiles, shared among the ranks of a team, with what follows the product done on each tile.
+
+A is m x k, B is k x n, both of any strides; C is row-major. Five loops around the micro-kernel: columns of C by
+nc, depth by kc (all ranks pack a block of B, then wait for each other), rows of C by at most mc (each block is
+one task of one rank, which packs its A), then panels of B and of A.
+
+Which rank computes a tile changes nothing in it: sizes of blocks and the order of all sums follow from the
+shape alone, so C has the same bits for any number of ranks.
+
+When a tile's last k is added, it is finished while it is in L1: by the forward pass's bias, activation and
+dropout, or the backward pass's dropout and g'. What a layer lacks is skipped, so fusions combine and none is
+enumerated. An activation that needs whole rows waits for the last tile of its rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._arrays import rounded as _rounded
+from ._jit import kernel
+from .activations import activate, differentiate
+from .dropout import drop_range
+from .microkernel import edge_tile, full_tile, kc_of, mc_of, mr_of, nc_of, nr_of
+from .pack import pack_panel
+from .targets import Tile
+from .team import barrier
+
+# A layer's row in the integer table. Offsets count elements; A and S lie in the workspace, W and b among the
+# parameters. S is what the backward pass reads: Z, or A before dropout, or (the same place as) A.
+N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DROP = range(10)
+FIELDS = 10
+# B < 0: no bias. CODE < 0: g is not applied here (the output layer's belongs to the loss).
+# DROP: the dropout probability times dropout.LEVELS.
+
+rounded = kernel(_rounded)
+
+# What finishes a tile. NumPy integers: numba compiles a function anew for each literal argument.
+PLAIN, FORWARD, BACKWARD = np.int64(0), np.int64(1), np.int64(2)
+ZERO, ONE = np.int64(0), np.int64(1)
+TASKS = 16  # row blocks that a product is cut into, where mc does not ask for more
+
+
+@kernel
+def block_rows(m, c):
+    """Rows of C in one task: a multiple of mr, at most mc, and few enough for many ranks to share."""
+    mr = mr_of(c)
+    share = (m + TASKS - 1) // TASKS
+    return min(mc_of(c), max((share + mr - 1) // mr, 1) * mr)
+
+
+@kernel
+def scratch_size(c):
+    """Elements that a rank needs for itself: a block of A, and a tile."""
+    return rounded(mc_of(c) * kc_of(c) + mr_of(c) * nr_of(c))
+
+
+def scratch_elements(tile: Tile) -> int:
+    """`scratch_size`, for Python."""
+    return _rounded(tile.mc * tile.kc + tile.mr * tile.nr)
+
+
+def shared_elements(n: int, k: int, tile: Tile) -> int:
+    """Elements of the block of B that all ranks share in a product with C of n columns and depth k."""
+    panels = -(-min(n, tile.nc) // tile.nr)
+    return min(k, tile.kc) * panels * tile.nr
+
+
+@kernel
+def finish_forward(table, l, p, ws, i0, rows, j0, columns, key):
+    """Z = C + b, A = g(Z), dropout; C lies at S."""
+    n, code, drop = table[l, N], table[l, CODE], table[l, DROP]
+    bias = table[l, B] + j0
+    for i in range(i0, i0 + rows):
+        s = table[l, S] + i * n + j0
+        a = table[l, A] + i * n + j0
+        if table[l, B] >= 0:
+            for j in range(columns):
+                ws[s + j] += p[bias + j]
+        if code >= 0:
+            g = a if table[l, FROM_Z] else s
+            activate(code, ws, s, ws, g, columns)
+            if drop > 0:
+                drop_range(ws, g, ws, a, columns, i * n + j0, drop, key)
+
+
+@kernel
+def finish_backward(table, l, ws, c, c0, i0, rows, j0, columns, key):
+    """C holds dA: dropped as A was, then dZ = dA * g'(S)."""
+    n, code, drop = table[l, N], table[l, CODE], table[l, DROP]
+    for i in range(i0, i0 + rows):
+        d = c0 + i * n + j0
+        if drop > 0:
+            drop_range(c, d, c, d, columns, i * n + j0, drop, key)
+        if code >= 0:
+            differentiate(code, c, d, ws, table[l, S] + i * n + j0, columns)
+
+
+@kernel
+def finish(mode, table, l, p, ws, c, c0, i0, rows, j0, columns, key):
+    """Do what follows the product on rows x columns of C."""
+    if mode == FORWARD:
+        finish_forward(table, l, p, ws, i0, rows, j0, columns, key)
+    elif mode == BACKWARD:
+        finish_backward(table, l, ws, c, c0, i0, rows, j0, columns, key)
+
+
+@kernel
+def multiply_block(a, b, mode, table, l, p, ws, c, c0, ldc, i0, rows, j0, columns, kc, first, last, key):
+    """C[i0:, j0:] += A B of one packed block of each; `first` and `last` of the blocks along k."""
+    mr, nr = mr_of(c), nr_of(c)
+    spare = mc_of(c) * kc_of(c)
+    add = 0 if first else 1
+    for j in range(0, columns, nr):
+        w = min(nr, columns - j)
+        for i in range(0, rows, mr):
+            h = min(mr, rows - i)
+            at = c0 + (i0 + i) * ldc + j0 + j
+            if h == mr and w == nr:
+                full_tile(a, i * kc, b, j * kc, kc, c, at, ldc, add)
+            else:
+                edge_tile(a, i * kc, b, j * kc, kc, c, at, ldc, add, h, w, a, spare)
+            if last:
+                finish(mode, table, l, p, ws, c, c0, i0 + i, h, j0 + j, w, key)
+
+
+@kernel
+def scale_rows(c, c0, ldc, i0, rows, n, scale):
+    """C[i0:i0 + rows] *= scale."""
+    for i in range(i0, i0 + rows):
+        for j in range(n):
+            c[c0 + i * ldc + j] *= scale
+
+
+@kernel
+def gemm(
+    m, n, k, a, a0, a_row, a_column, b, b0, b_row, b_column, c, c0, ldc, scale,
+    mode, table, l, p, ws, key, shared, scratch, rank, n_ranks, team,
+):  # fmt: skip
+    """C = scale * A B, finished by `mode`; all ranks call it. It begins with a barrier and ends without.
+
+    `a` holds A from element a0 on, neighbours in a column a_row apart, in a row a_column; likewise `b`.
+    """
+    mr, nr = mr_of(c), nr_of(c)
+    step = block_rows(m, c)
+    whole = mode != PLAIN and table[l, WHOLE_ROW] == 1
+    for jc in range(0, n, nc_of(c)):
+        columns = min(nc_of(c), n - jc)
+        for pc in range(0, max(k, 1), kc_of(c)):
+            kc = min(kc_of(c), k - pc)
+            first, last = pc == 0, pc + kc == k
+            barrier(team, n_ranks)
+            for q in range(rank * nr, columns, n_ranks * nr):
+                width = min(nr, columns - q)
+                pack_panel(b, b0 + pc * b_row + (jc + q) * b_column, b_column, b_row, width, nr, kc, shared, q * kc)
+            barrier(team, n_ranks)
+            for i0 in range(rank * step, m, n_ranks * step):
+                rows = min(step, m - i0)
+                for q in range(0, rows, mr):
+                    height = min(mr, rows - q)
+                    pack_panel(a, a0 + (i0 + q) * a_row + pc * a_column, a_row, a_column, height, mr, kc, scratch, q * kc)
+                multiply_block(
+                    scratch, shared, PLAIN if whole else mode, table, l, p, ws,
+                    c, c0, ldc, i0, rows, jc, columns, kc, first, last, key,
+                )  # fmt: skip
+                if last and jc + columns == n:
+                    if scale != 1.0:
+                        scale_rows(c, c0, ldc, i0, rows, n, scale)
+                    if whole:
+                        finish(mode, table, l, p, ws, c, c0, i0, rows, ZERO, n, key)

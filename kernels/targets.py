@@ -1,0 +1,87 @@
+"""One row per CPU family: vector width, register tile and cache blocks.
+
+A tile holds mr x (nv * lanes) accumulators, where lanes = bits / (8 * itemsize). It is chosen so that the
+accumulators, nv vectors of B and one broadcast of A fit the vector registers: 12 + 2 + 1 of 16 on AVX2,
+24 + 2 + 1 of 32 on AVX-512 and NEON. kc * nr elements of B stay in L1, mc * kc elements of A in L2.
+
+To add a CPU, add a row before the first row that its features would match.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import NamedTuple
+
+import llvmlite.binding as llvm
+import numpy as np
+from numba.core import config
+from numpy.typing import DTypeLike
+
+from ._lookup import lookup
+
+
+class Target(NamedTuple):
+    """A CPU family. ``mc``, ``kc`` and ``nc`` count elements of 4 bytes."""
+
+    name: str
+    needs: tuple[str, ...]  # LLVM's names of the features without which the row is not chosen
+    bits: int  # of a vector register
+    fma: bool  # without it, llvm.fma would call the C library for every element
+    mr: int
+    nv: int
+    mc: int
+    kc: int
+    nc: int
+
+
+class Tile(NamedTuple):
+    """A target's tile and blocks for one dtype, all in elements."""
+
+    lanes: int
+    mr: int
+    nv: int
+    nr: int
+    mc: int
+    kc: int
+    nc: int
+    fma: bool
+
+
+TARGETS = (
+    Target("skx", ("avx512f", "avx512vl", "avx512dq"), 512, True, 12, 2, 144, 384, 4096),
+    Target("haswell", ("avx2", "fma"), 256, True, 6, 2, 144, 256, 4080),
+    Target("sandybridge", ("avx",), 256, False, 6, 2, 144, 256, 4080),
+    Target("neon", ("neon",), 128, True, 8, 3, 192, 384, 4080),
+    Target("generic", (), 128, False, 4, 2, 96, 256, 4080),
+)
+
+
+@cache
+def host() -> Target:
+    """The first row whose features this CPU has (``FASTDNN_TARGET`` names another one)."""
+    rows = {target.name: target for target in TARGETS}
+    forced = os.environ.get("FASTDNN_TARGET")
+    if forced:
+        return lookup("FASTDNN_TARGET", forced, rows)
+    features = cpu_features()
+    return next(t for t in TARGETS if all(need in features for need in t.needs))
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """The CPU features that numba compiles for, by LLVM's names."""
+    if config.CPU_FEATURES is not None:
+        named = str(config.CPU_FEATURES).split(",")
+        return frozenset(f[1:] for f in named if f.startswith("+"))
+    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+
+
+@cache
+def tile(dtype: DTypeLike) -> Tile:
+    """The host's tile for a dtype."""
+    t = host()
+    size = np.dtype(dtype).itemsize
+    lanes = t.bits // (8 * size)
+    kc = t.kc if size == 4 else t.kc * 3 // 4
+    return Tile(lanes, t.mr, t.nv, t.nv * lanes, t.mc * 4 // size, kc, t.nc, t.fma)

@@ -1,0 +1,90 @@
+"""How many threads work: the CPUs that this process may use, unless the user says otherwise."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import index
+from pathlib import Path
+
+import numba
+from numba.np.ufunc import parallel
+
+_threads: int | None = None
+
+
+def available_cpus() -> int:
+    """The CPUs that this process may use: its affinity, and its container's quota (cgroup v2).
+
+    Numba reads the affinity only; in a container with a quota below it, threads would wait for each other.
+    """
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        cpus = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cpus = min(cpus, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        pass
+    return max(cpus, 1)
+
+
+def get_num_threads() -> int:
+    """The number of threads that fastdnn's kernels use.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` was given last; before that, the CPUs that the process may use (at most
+        ``NUMBA_NUM_THREADS`` where that is set).
+    """
+    if _threads is not None:
+        return _threads
+    return min(available_cpus(), int(numba.config.NUMBA_NUM_THREADS))
+
+
+def set_num_threads(n: int) -> None:
+    """Use `n` threads from now on, in all of the process. The results have the same bits for any `n`.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. More than there are CPUs is allowed, and slow.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is no positive integer, or if numba's threads have started already and are fewer.
+    """
+    global _threads
+    try:
+        n = index(n)
+    except TypeError:
+        raise TypeError(f"n: want an integer number of threads, got {n!r}") from None
+    if n < 1:
+        raise ValueError(f"n: want at least 1 thread, got {n}")
+    if n > numba.config.NUMBA_NUM_THREADS:
+        if parallel._is_initialized:
+            raise ValueError(
+                f"n: got {n} threads, but numba has started its {numba.config.NUMBA_NUM_THREADS} already; "
+                f"call set_num_threads before the first computation, or set NUMBA_NUM_THREADS={n} "
+                "in the environment"
+            )
+        os.environ["NUMBA_NUM_THREADS"] = str(n)
+        numba.config.reload_config()
+    _threads = n
+
+
+@contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """Use `n` threads inside a ``with`` block; afterwards, as many as before."""
+    global _threads
+    before = _threads
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        _threads = before
