@@ -1,0 +1,57 @@
+"""fastdnn: fully connected deep networks, trained on multicore CPUs."""
+
+from fastdnn import kernels, textbook
+from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_threads
+
+from .callbacks import (
+    Callback,
+    EarlyStopping,
+    History,
+    ModelCheckpoint,
+    ProgressBar,
+    ReduceLROnPlateau,
+)
+from .layers import Dense, Dropout
+from .losses import Huber, Loss
+from .model import Sequential
+from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from .regularizers import L1, L1L2, L2
+from .schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay
+from .training import DivergenceError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Callback",
+    "CosineDecay",
+    "Dense",
+    "DivergenceError",
+    "Dropout",
+    "EarlyStopping",
+    "ExponentialDecay",
+    "History",
+    "Huber",
+    "Loss",
+    "ModelCheckpoint",
+    "Optimizer",
+    "ProgressBar",
+    "RMSprop",
+    "ReduceLROnPlateau",
+    "Schedule",
+    "Sequential",
+    "StepDecay",
+    "get_num_threads",
+    "kernels",
+    "load",
+    "num_threads",
+    "set_num_threads",
+    "textbook",
+]
+
+load = Sequential.load

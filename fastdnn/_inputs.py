@@ -1,0 +1,182 @@
+"""What a user hands over, checked before any work and brought into the form that the engine reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import index
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastdnn.kernels import LOSSES
+from fastdnn.kernels.engine import Targets
+
+from .losses import Loss
+
+Array = NDArray[Any]
+
+
+class Data(NamedTuple):
+    """Samples in rows, with what they are compared with."""
+
+    X: Array
+    y: Array  # labels (m,) or dense targets (m, n_L): what metrics take
+    targets: Targets
+    weights: Array | None
+
+    def rows(self, part: slice) -> Data:
+        """A part of the samples."""
+        y, labels = self.targets
+        targets = Targets(y[part], labels) if labels.size == 0 else Targets(y, labels[part])
+        weights = None if self.weights is None else self.weights[part]
+        return Data(self.X[part], self.y[part], targets, weights)
+
+
+def check_count(name: str, value: object, least: int) -> int:
+    """`value` as an integer of at least `least`."""
+    try:
+        number = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: want an integer, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name}: want at least {least}, got {number}")
+    return number
+
+
+def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any]) -> Array:
+    """X as (m, n_0) in float32 or float64: kept where it is that, else converted to `dtype`."""
+    array = _numbers("X", X)
+    if array.ndim != 2:
+        hint = "; for one sample use X.reshape(1, -1)" if array.ndim == 1 else ""
+        raise ValueError(f"X: want 2 dimensions (samples, features), got shape {array.shape}{hint}")
+    if array.shape[1] == 0:
+        raise ValueError(f"X: got shape {array.shape}, without features")
+    if n_0 is not None and array.shape[1] != n_0:
+        raise ValueError(f"X: want {n_0} features, as the model's input_size, got {array.shape[1]}")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(dtype)
+    check_finite("X", array)
+    return array
+
+
+def check_finite(name: str, array: Array) -> None:
+    """Refuse NaN and infinity, saying where the first one is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # NaN and infinity survive a sum: one quick pass, and only a suspicious result a second
+        if np.isfinite(array.sum()):
+            return
+    where = np.argwhere(~np.isfinite(array))
+    if len(where):
+        at = tuple(where[0].tolist())
+        raise ValueError(
+            f"{name}: want finite numbers, got {array[at]} at {name}[{', '.join(map(str, at))}]"
+            f" ({len(where)} such values)"
+        )
+
+
+def _numbers(name: str, values: ArrayLike) -> Array:
+    if hasattr(values, "toarray") and not isinstance(values, np.ndarray):
+        raise TypeError(f"{name}: got a sparse matrix; want a dense one ({name}.toarray())")
+    array = np.asarray(values)
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            pass
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
+    return array
+
+
+def check_y(y: ArrayLike, m: int, n: int, loss: Loss, dtype: np.dtype[Any]) -> tuple[Array, Targets]:
+    """y as metrics take it, and as the engine takes it, for a network with n outputs."""
+    array = _numbers("y", y)
+    entry = LOSSES[loss.name]
+    if len(array.shape) == 0 or len(array) != m:
+        raise ValueError(f"y: want one target for each of X's {m} rows, got shape {array.shape}")
+    if entry.labels:
+        return _check_labels(array, n, loss)
+    if array.shape not in ((m, n), (m,) if n == 1 else (m, n)):
+        hint = ""
+        if array.ndim == 1 and loss.name == "categorical_crossentropy":
+            hint = "; for class numbers use the loss 'sparse_categorical_crossentropy'"
+        raise ValueError(f"y: want shape ({m}, {n}) with the loss {loss.name!r}, got {array.shape}{hint}")
+    check_finite("y", array)
+    if entry.probabilities and (array.min() < 0 or array.max() > 1):
+        raise ValueError(
+            f"y: want values in [0, 1] with the loss {loss.name!r}, got {array.min()} to {array.max()}"
+        )
+    array = array.reshape(m, n)
+    return array, Targets(np.ascontiguousarray(array, dtype))
+
+
+def _check_labels(array: Array, n: int, loss: Loss) -> tuple[Array, Targets]:
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        hint = "; for one-hot rows use the loss 'categorical_crossentropy'" if array.ndim == 2 else ""
+        raise ValueError(f"y: want one class number per sample, got shape {array.shape}{hint}")
+    check_finite("y", array)
+    labels = np.ascontiguousarray(array, np.int64)
+    if (labels != array).any():
+        raise ValueError(f"y: want class numbers with the loss {loss.name!r}, got {array.dtype} fractions")
+    if labels.min() < 0 or labels.max() >= n:
+        raise ValueError(
+            f"y: want classes 0 to {n - 1}, for the network has {n} outputs; got {labels.min()} to {labels.max()}"
+        )
+    return labels, Targets(np.empty(0), labels)
+
+
+def check_weights(
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | None,
+    y: Array,
+    dtype: np.dtype[Any],
+) -> Array | None:
+    """The weight of each sample in the loss: its own times its class's; None where all are 1."""
+    weights = None
+    if sample_weight is not None:
+        weights = _numbers("sample_weight", sample_weight)
+        if weights.shape != (len(y),):
+            raise ValueError(f"sample_weight: want shape ({len(y)},), got {weights.shape}")
+        check_finite("sample_weight", weights)
+        if weights.min() < 0:
+            raise ValueError(f"sample_weight: want weights >= 0, got {weights.min()}")
+        weights = weights.astype(np.float64)
+    if class_weight is not None:
+        of_class = _class_weights(class_weight, y)
+        weights = of_class if weights is None else weights * of_class
+    return None if weights is None else weights.astype(dtype)
+
+
+def _class_weights(class_weight: Mapping[int, float], y: Array) -> Array:
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"class_weight: want a dict of class to weight, got {class_weight!r}")
+    if y.ndim == 2:
+        y = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
+    weights = np.ones(len(y))
+    for label, weight in class_weight.items():
+        if not (np.isfinite(weight) and weight >= 0):
+            raise ValueError(f"class_weight: want finite weights >= 0, got {weight!r} for class {label!r}")
+        weights[y == label] = weight
+    return weights
+
+
+def check_data(
+    X: ArrayLike,
+    y: ArrayLike,
+    n_0: int | None,
+    n: int,
+    loss: Loss,
+    dtype: np.dtype[Any],
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | None = None,
+) -> Data:
+    """Everything that a pass with a loss reads, at least one sample of it."""
+    X = check_X(X, n_0, dtype)
+    if len(X) == 0:
+        raise ValueError("X: got no samples; want at least one")
+    y, targets = check_y(y, len(X), n, loss, dtype)
+    targets = Targets(targets.y.astype(dtype, copy=False), targets.labels)
+    return Data(X, y, targets, check_weights(sample_weight, class_weight, y, dtype))

@@ -1,0 +1,170 @@
+"""The layers of a network: Dense computes A = g(W A_prev + b), Dropout thins A while training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from operator import index
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastdnn import kernels
+from fastdnn.kernels._arrays import as_float
+from fastdnn.kernels.engine import Engine
+
+from . import activations, initializers, regularizers
+from .initializers import Initializer
+from .regularizers import L1L2
+from .schedules import check_number
+
+Array = NDArray[Any]
+_HE = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
+
+
+class Cache(NamedTuple):
+    """What `Dense.forward` keeps for `Dense.backward`."""
+
+    A_prev: Array
+    Z: Array
+    A: Array
+
+
+@dataclass(eq=False)
+class Dense:
+    """A fully connected layer: Z = W A_prev + b, A = g(Z).
+
+    Parameters
+    ----------
+    units : int
+        n, the number of outputs.
+    activation : str, optional
+        g, a name in `fastdnn.activations.ACTIVATIONS`; None is the identity.
+    use_bias : bool
+        False: no b.
+    kernel_initializer : str or callable, optional
+        W's random start, see `fastdnn.initializers`; None is He's for relu and its kin, else Glorot's.
+    kernel_regularizer : L1L2 or str, optional
+        Penalty on W, see `fastdnn.regularizers`.
+
+    Attributes
+    ----------
+    W : ndarray of shape (n, n_prev)
+    b : ndarray of shape (n,), or None
+        Writable views into the model's `parameters`, once the model knows its input size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is none of these.
+    """
+
+    units: int
+    activation: str | None = None
+    use_bias: bool = True
+    kernel_initializer: str | Initializer | None = None
+    kernel_regularizer: L1L2 | str | None = None
+    _place: tuple[Engine, int] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            self.units = index(self.units)
+        except TypeError:
+            raise TypeError(f"Dense.units: want an integer, got {self.units!r}") from None
+        if self.units < 1:
+            raise ValueError(f"Dense.units: want at least 1, got {self.units}")
+        self.activation = activations.resolve(self.activation)
+        if self.kernel_initializer is None:
+            self.kernel_initializer = "he_normal" if self.activation in _HE else "glorot_uniform"
+        initializers.get(self.kernel_initializer)
+        self.kernel_regularizer = regularizers.get(self.kernel_regularizer)
+
+    def _placed(self) -> tuple[Engine, int]:
+        if self._place is None:
+            raise RuntimeError(
+                "this layer has no parameters yet: give Sequential an input_size, or call fit"
+            )
+        return self._place
+
+    @property
+    def W(self) -> Array:
+        """The weights, shape (n, n_prev): a writable view."""
+        engine, l = self._placed()
+        return engine.weights(l)
+
+    @W.setter
+    def W(self, value: ArrayLike) -> None:
+        self.W[...] = value
+
+    @property
+    def b(self) -> Array | None:
+        """The biases, shape (n,): a writable view; None without biases."""
+        engine, l = self._placed()
+        return engine.bias(l)
+
+    @b.setter
+    def b(self, value: ArrayLike) -> None:
+        b = self.b
+        if b is None:
+            raise AttributeError("b: this layer has use_bias=False")
+        b[...] = value
+
+    def forward(self, A_prev: ArrayLike) -> tuple[Array, Cache]:
+        """A = g(W A_prev + b), the notes' forward block.
+
+        Parameters
+        ----------
+        A_prev : array_like of shape (n_prev, m)
+            Samples in columns, as in the notes.
+
+        Returns
+        -------
+        A : ndarray of shape (n, m)
+        cache : Cache
+            For `backward`.
+        """
+        A_prev = as_float("A_prev", A_prev, self.W.dtype)
+        m = A_prev.shape[1]
+        Z = np.empty((self.units, m), self.W.dtype, order="F")
+        A = kernels.linear_forward(A_prev, self.W, self.b, str(self.activation), Z=Z)
+        return A, Cache(A_prev, Z, A)
+
+    def backward(self, dA: ArrayLike, cache: Cache) -> tuple[Array, Array, Array | None]:
+        """dZ = dA * g'(Z), dW = dZ A_prev^T / m, db = sum dZ / m, dA_prev = W^T dZ: the notes' backward block.
+
+        Parameters
+        ----------
+        dA : array_like of shape (n, m)
+        cache : Cache
+            What `forward` returned.
+
+        Returns
+        -------
+        dA_prev : ndarray of shape (n_prev, m)
+        dW : ndarray of shape (n, n_prev)
+        db : ndarray of shape (n,), or None
+            The shapes of W and b.
+        """
+        dA_prev, dW, db = kernels.linear_backward(
+            dA, cache.A_prev, self.W, str(self.activation), A=cache.A, Z=cache.Z
+        )
+        assert dA_prev is not None  # only need_dA_prev=False leaves it out
+        return dA_prev, dW, db.reshape(-1) if self.use_bias else None
+
+
+@dataclass(eq=False)
+class Dropout:
+    """While training, each output of the layer before is 0 with probability `rate`, else times 1 / (1 - rate).
+
+    As the first layer, it thins the input. Source: Srivastava et al. 2014.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        check_number("Dropout.rate", self.rate, "[0, 1)")

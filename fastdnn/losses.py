@@ -1,0 +1,56 @@
+"""Losses, by Keras's names and averaged as Keras averages them.
+
+A loss gives l_i for each sample (a mean over the outputs, where it is a sum of one term per output); over m
+samples with weights w_i the loss is sum_i w_i l_i / m. The formulas and their derivatives are the entries of
+``kernels/losses.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastdnn.kernels import LOSSES as TABLE
+from fastdnn.kernels._lookup import lookup
+
+from .schedules import check_number
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of the table.
+
+    Parameters
+    ----------
+    name : str
+        An entry of `LOSSES`.
+    parameter : float
+        Huber's delta; the others have none.
+    """
+
+    name: str
+    parameter: float = 1.0
+
+    def __post_init__(self) -> None:
+        lookup("loss", self.name, TABLE)
+
+
+def Huber(delta: float = 1.0) -> Loss:
+    """Return the Huber loss: e^2 / 2 where abs(e) <= delta, else delta abs(e) - delta^2 / 2; e = a - y."""
+    check_number("Huber.delta", delta, "(0, inf)")
+    return Loss("huber", float(delta))
+
+
+LOSSES = {name: Loss(name) for name in TABLE}
+_ALIASES = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
+_NAMES = LOSSES | {alias: LOSSES[name] for alias, name in _ALIASES.items()}
+
+
+def get(loss: str | Loss) -> Loss:
+    """Return the loss that is meant.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither a `Loss` nor a known name; the nearest known one is proposed.
+    """
+    return loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES)
