@@ -1,0 +1,247 @@
+"""Callbacks that act on a training: stop it early, lower the learning rate, save the model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from math import inf
+from numbers import Real
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fastdnn.kernels._lookup import lookup
+
+from .metrics import HIGHER_IS_BETTER
+from .progress import Callback, History, ProgressBar
+from .schedules import check_number
+
+__all__ = [
+    "Callback",
+    "EarlyStopping",
+    "History",
+    "ModelCheckpoint",
+    "ProgressBar",
+    "ReduceLROnPlateau",
+]
+
+
+class _Monitoring(Callback):
+    """A callback that asks whether a logged value is better than the best so far."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
+        if not isinstance(monitor, str):
+            raise TypeError(f"{self._name('monitor')}: want a name in the logs, got {monitor!r}")
+        check_number(self._name("min_delta"), min_delta, "[0, inf)")
+        higher = monitor.removeprefix("val_") in HIGHER_IS_BETTER
+        signs = {"min": -1.0, "max": 1.0, "auto": 1.0 if higher else -1.0}
+        self._sign = lookup(self._name("mode"), mode, signs)
+        self.monitor = monitor
+        self.min_delta = min_delta
+        self._forget_best()
+
+    def _name(self, argument: str) -> str:
+        return f"{type(self).__name__}.{argument}"
+
+    def _forget_best(self) -> None:
+        self.best = -inf * self._sign
+
+    def _value(self, logs: Mapping[str, float]) -> float:
+        return lookup(self._name("monitor"), self.monitor, logs)
+
+    def _improved(self, value: float) -> bool:
+        """Return whether `value` beats the best by more than min_delta; if so it is the best."""
+        improved = self._sign * (value - self.best) > self.min_delta
+        if improved:
+            self.best = value
+        return improved
+
+
+class EarlyStopping(_Monitoring):
+    """End the training when a logged value has stopped improving.
+
+    Parameters
+    ----------
+    monitor : str
+        A name in the logs.
+    min_delta : float
+        An improvement is a change by more than this, >= 0.
+    patience : int
+        How many epochs in a row may pass without an improvement before the training ends; the
+        first one ends it for 0 as for 1.
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better. "auto" takes higher for accuracy, acc and r2 (also with
+        "val_" before them) and lower for all else, so name it for a metric of your own.
+    restore_best_weights : bool
+        At the end, however it comes (by patience, after the last epoch, by an error or Ctrl-C),
+        set the model's weights to those of the best epoch.
+    start_from_epoch : int
+        Epochs before this one are left out of account.
+
+    Attributes
+    ----------
+    best : float
+        The best value of this training so far.
+    best_epoch, stopped_epoch : int or None
+        Its epoch, and the epoch after which the training was ended, from 0.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        mode: str = "auto",
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        check_number(self._name("patience"), patience, "[0, inf)", whole=True)
+        check_number(self._name("start_from_epoch"), start_from_epoch, "[0, inf)", whole=True)
+        self.patience = patience
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = start_from_epoch
+        self.on_train_begin()
+
+    def on_train_begin(self) -> None:
+        """Forget an earlier training."""
+        self._forget_best()
+        self._best_weights: list[NDArray[Any]] | None = None
+        self.best_epoch: int | None = None
+        self.stopped_epoch: int | None = None
+        self.wait = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Compare with the best epoch."""
+        value = self._value(logs)
+        if epoch < self.start_from_epoch:
+            return
+        if self._improved(value):
+            self.wait = 0
+            self.best_epoch = epoch
+            if self.restore_best_weights:
+                self._best_weights = [weight.copy() for weight in self.model.get_weights()]
+            return
+        self.wait += 1
+        if self.wait >= self.patience:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self) -> None:
+        """Bring the best weights back."""
+        if self._best_weights is not None:
+            self.model.set_weights(self._best_weights)
+            self._best_weights = None
+
+
+class ReduceLROnPlateau(_Monitoring):
+    """Lower the learning rate when a logged value has stopped improving.
+
+    lr = max(lr * factor, min_lr), as Keras does it.
+
+    Parameters
+    ----------
+    monitor, mode, min_delta
+        As in `EarlyStopping`.
+    factor : float
+        Between 0 and 1.
+    patience : int
+        How many epochs in a row may pass without an improvement before the rate is lowered.
+    cooldown : int
+        The epochs without an improvement count again from the `cooldown`-th one after a lowering.
+    min_lr : float
+        The rate is not lowered below this.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        mode: str = "auto",
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        check_number(self._name("factor"), factor, "(0, 1)")
+        check_number(self._name("patience"), patience, "[0, inf)", whole=True)
+        check_number(self._name("cooldown"), cooldown, "[0, inf)", whole=True)
+        check_number(self._name("min_lr"), min_lr, "[0, inf)")
+        self.factor = factor
+        self.patience = patience
+        self.cooldown = cooldown
+        self.min_lr = min_lr
+
+    def on_train_begin(self) -> None:
+        """Forget an earlier training; refuse a learning rate that is no float."""
+        rate = self.model.optimizer.learning_rate
+        if not isinstance(rate, Real):
+            raise ValueError(
+                f"ReduceLROnPlateau: the optimizer's learning_rate is {rate!r}, want a float: "
+                "take either a schedule or this callback"
+            )
+        self._forget_best()
+        self.wait = 0
+        self._cooling = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Compare with the best epoch."""
+        if self._cooling > 0:
+            self._cooling -= 1
+            self.wait = 0
+        if self._improved(self._value(logs)):
+            self.wait = 0
+        elif self._cooling == 0:
+            self.wait += 1
+            if self.wait >= self.patience:
+                self._lower(self.model.optimizer)
+
+    def _lower(self, optimizer: Any) -> None:
+        if optimizer.learning_rate > self.min_lr:
+            optimizer.learning_rate = max(optimizer.learning_rate * self.factor, self.min_lr)
+            self._cooling = self.cooldown
+            self.wait = 0
+
+
+class ModelCheckpoint(_Monitoring):
+    """Save the model after every epoch, or after every epoch that is the best so far.
+
+    Parameters
+    ----------
+    path : str or path
+        The file. It may hold {epoch} (from 1, as the progress line shows it) and the names in the
+        logs, with Python's formats: ``"net-{epoch:03d}-{val_loss:.4f}.safetensors"``. Missing
+        folders are made.
+    monitor, mode
+        As in `EarlyStopping`; of use with `save_best_only` alone. The best value is kept from one
+        `fit` to the next, so that a resumed training does not overwrite a better model.
+    save_best_only : bool
+        Save only when `monitor` has improved.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        save_best_only: bool = False,
+        mode: str = "auto",
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.path = os.fspath(path)
+        self.save_best_only = save_best_only
+        # A lone brace raises a ValueError here, rather than after the first epoch.
+        self._fields = [field for _, field, _, _ in Formatter().parse(self.path) if field]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Save the model."""
+        if self.save_best_only and not self._improved(self._value(logs)):
+            return
+        values = {"epoch": epoch + 1, **logs}
+        for field in self._fields:
+            lookup(self._name("path"), field, values)
+        path = self.path.format_map(values)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.model.save(path)

@@ -1,0 +1,148 @@
+"""The history, and what the progress bar writes to a terminal and to a file."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastdnn import progress
+from fastdnn.progress import Callback, History, ProgressBar
+
+LOGS = {"loss": 0.35214, "accuracy": 0.88006, "val_loss": 0.0, "learning_rate": 1e-4}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """Time that passes only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "perf_counter", clock)
+    return clock
+
+
+def train(bar: ProgressBar, clock: Clock) -> None:
+    """Two epochs of 250 samples in 3 batches: 0.5 s of training, then 4.5 s of validation."""
+    bar.on_train_begin()
+    for epoch in (0, 1):
+        bar.on_epoch_begin(epoch)
+        for step in (1, 2, 3):
+            clock.now += 0.5 / 3
+            bar.on_batches_end(step, 3, {"loss": 0.5})
+        clock.now += 4.5
+        bar.on_epoch_end(epoch, LOGS)
+    bar.on_train_end()
+
+
+def wanted(epoch: int) -> str:
+    return (
+        f"epoch {epoch}/2  loss 0.3521  accuracy 0.8801  val_loss 0.0000  learning_rate 1.00e-04"
+        "  500 samples/s"
+    )
+
+
+@pytest.mark.parametrize("verbose", ["auto", 2])
+def test_a_file_gets_one_line_per_epoch(
+    verbose: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    with path.open("w", encoding="utf-8") as log:
+        monkeypatch.setattr("sys.stderr", log)
+        train(ProgressBar(2, 250, 100, verbose), clock)
+    assert path.read_text(encoding="utf-8") == f"{wanted(1)}\n{wanted(2)}\n"
+
+
+@pytest.mark.parametrize(
+    ("stream", "verbose"), [(Terminal(), "auto"), (Terminal(), 1), (io.StringIO(), 1)]
+)
+def test_a_bar_and_the_lines(
+    stream: io.StringIO, verbose: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", stream)
+    bar = ProgressBar(2, 250, 100, verbose)
+    assert stream.getvalue() == ""
+    bar._bar.mininterval = 0.0  # draw at every call
+    bar._bar.delay = 0.0
+    train(bar, clock)
+    written = stream.getvalue()
+    lines = [line.split("\r")[-1] for line in written.split("\n")]
+    assert lines[:2] == [wanted(1), wanted(2)]
+    assert lines[-1].strip() == "", "the bar is wiped away"
+    drawn = re.findall(
+        r"epoch 2/2 +(\d+)%\|[^\r]*?\| 00:00<[^\r]*?samples/s, loss 0\.5000", written
+    )
+    assert {"40", "80", "100"} <= set(drawn)
+
+
+def test_a_terminal_gets_no_bar_with_verbose_2(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", stream := Terminal())
+    train(ProgressBar(2, 250, 100, 2), clock)
+    assert stream.getvalue() == f"{wanted(1)}\n{wanted(2)}\n"
+
+
+def test_an_epoch_too_short_to_report_has_a_rate(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", stream := io.StringIO())
+    bar = ProgressBar(1, 64, 32)
+    bar.on_epoch_begin(0)
+    clock.now += 0.25
+    bar.on_epoch_end(0, {"loss": 1.0})
+    assert stream.getvalue() == "epoch 1/1  loss 1.0000  256 samples/s\n"
+
+
+def test_an_interrupted_epoch_leaves_no_bar(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", stream := Terminal())
+    bar = ProgressBar(2, 250, 100)
+    bar.on_epoch_begin(0)
+    bar._bar.delay = 0.0
+    bar.on_batches_end(1, 3, {"loss": 0.5})
+    bar.on_train_end()
+    assert stream.getvalue().split("\r")[-1].strip() == ""
+
+
+@pytest.mark.parametrize("verbose", [3, "yes", None, -1])
+def test_unknown_verbose(verbose: Any) -> None:
+    with pytest.raises(
+        ValueError, match=re.escape(f"verbose: want 0, 1, 2 or 'auto', got {verbose!r}")
+    ):
+        ProgressBar(2, 250, 100, verbose)
+
+
+def test_history_collects_by_name() -> None:
+    history = History({"epochs": 3})
+    history.on_epoch_end(0, {"loss": 3.0})
+    history.on_epoch_end(1, {"loss": 2.0, "val_loss": 4.0})
+    assert history.epoch == [0, 1]
+    assert history.history == {"loss": [3.0, 2.0], "val_loss": [4.0]}
+    assert history.params == {"epochs": 3}
+    assert History().params == {}
+
+
+def test_a_callback_does_nothing_by_itself() -> None:
+    callback = Callback()
+    callback.set_model(model := object())  # type: ignore[arg-type]
+    assert callback.model is model
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    callback.on_batches_end(1, 1, LOGS)
+    callback.on_epoch_end(0, LOGS)
+    callback.on_train_end()
