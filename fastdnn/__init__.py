@@ -1,6 +1,6 @@
 """fastdnn: fully connected deep networks, trained on multicore CPUs."""
 
-from fastdnn import kernels, textbook
+from fastdnn import datasets, kernels, plots, textbook
 from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_threads
 
 from .callbacks import (
@@ -46,10 +46,12 @@ __all__ = [
     "Schedule",
     "Sequential",
     "StepDecay",
+    "datasets",
     "get_num_threads",
     "kernels",
     "load",
     "num_threads",
+    "plots",
     "set_num_threads",
     "textbook",
 ]

@@ -1,8 +1,9 @@
-"""What a user hands over, checked before any work and brought into the form that the engine reads."""
+"""What a user hands over, checked before any work and made into what the engine reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from operator import index
 from typing import Any, NamedTuple
 
@@ -80,16 +81,16 @@ def _numbers(name: str, values: ArrayLike) -> Array:
         raise TypeError(f"{name}: got a sparse matrix; want a dense one ({name}.toarray())")
     array = np.asarray(values)
     if array.dtype == object:
-        try:
+        with suppress(TypeError, ValueError):  # the next lines say what is wrong
             array = array.astype(np.float64)
-        except (TypeError, ValueError):
-            pass
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
     return array
 
 
-def check_y(y: ArrayLike, m: int, n: int, loss: Loss, dtype: np.dtype[Any]) -> tuple[Array, Targets]:
+def check_y(
+    y: ArrayLike, m: int, n: int, loss: Loss, dtype: np.dtype[Any]
+) -> tuple[Array, Targets]:
     """y as metrics take it, and as the engine takes it, for a network with n outputs."""
     array = _numbers("y", y)
     entry = LOSSES[loss.name]
@@ -101,11 +102,14 @@ def check_y(y: ArrayLike, m: int, n: int, loss: Loss, dtype: np.dtype[Any]) -> t
         hint = ""
         if array.ndim == 1 and loss.name == "categorical_crossentropy":
             hint = "; for class numbers use the loss 'sparse_categorical_crossentropy'"
-        raise ValueError(f"y: want shape ({m}, {n}) with the loss {loss.name!r}, got {array.shape}{hint}")
+        raise ValueError(
+            f"y: want shape ({m}, {n}) with the loss {loss.name!r}, got {array.shape}{hint}"
+        )
     check_finite("y", array)
     if entry.probabilities and (array.min() < 0 or array.max() > 1):
         raise ValueError(
-            f"y: want values in [0, 1] with the loss {loss.name!r}, got {array.min()} to {array.max()}"
+            f"y: want values in [0, 1] with the loss {loss.name!r}, "
+            f"got {array.min()} to {array.max()}"
         )
     array = array.reshape(m, n)
     return array, Targets(np.ascontiguousarray(array, dtype))
@@ -115,15 +119,20 @@ def _check_labels(array: Array, n: int, loss: Loss) -> tuple[Array, Targets]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        hint = "; for one-hot rows use the loss 'categorical_crossentropy'" if array.ndim == 2 else ""
+        hint = (
+            "; for one-hot rows use the loss 'categorical_crossentropy'" if array.ndim == 2 else ""
+        )
         raise ValueError(f"y: want one class number per sample, got shape {array.shape}{hint}")
     check_finite("y", array)
     labels = np.ascontiguousarray(array, np.int64)
     if (labels != array).any():
-        raise ValueError(f"y: want class numbers with the loss {loss.name!r}, got {array.dtype} fractions")
+        raise ValueError(
+            f"y: want class numbers with the loss {loss.name!r}, got {array.dtype} fractions"
+        )
     if labels.min() < 0 or labels.max() >= n:
         raise ValueError(
-            f"y: want classes 0 to {n - 1}, for the network has {n} outputs; got {labels.min()} to {labels.max()}"
+            f"y: want classes 0 to {n - 1}, for the network has {n} outputs; "
+            f"got {labels.min()} to {labels.max()}"
         )
     return labels, Targets(np.empty(0), labels)
 
@@ -158,7 +167,9 @@ def _class_weights(class_weight: Mapping[int, float], y: Array) -> Array:
     weights = np.ones(len(y))
     for label, weight in class_weight.items():
         if not (np.isfinite(weight) and weight >= 0):
-            raise ValueError(f"class_weight: want finite weights >= 0, got {weight!r} for class {label!r}")
+            raise ValueError(
+                f"class_weight: want finite weights >= 0, got {weight!r} for class {label!r}"
+            )
         weights[y == label] = weight
     return weights
 

@@ -1,7 +1,8 @@
 """The names of activations, as users of Keras and of the notes write them.
 
-The functions themselves, g and its derivative, are the entries of `ACTIVATIONS` (``kernels/activations.py``):
-identity, sigmoid, relu, tanh, leaky_relu (slope 0.01), elu (alpha 1), gelu (exact), silu, softplus, softmax.
+The functions themselves, g and its derivative, are the entries of `ACTIVATIONS`
+(``kernels/activations.py``): identity, sigmoid, relu, tanh, leaky_relu (slope 0.01), elu (alpha 1),
+gelu (exact), silu, softplus, softmax.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Model files: safetensors, with W_l (n, n_prev) and b_l by name and all the rest as JSON in the metadata.
+"""Model files: safetensors with W_l (n, n_prev) and b_l by name, the rest as JSON in the metadata.
 
-Nothing in a file is ever executed. A file holds what a training needs to go on exactly: parameters, the
-optimizer's memory, hyper-parameters, counters and the seed.
+Nothing in a file is ever executed. A file holds what a training needs to go on exactly: parameters,
+the optimizer's memory, hyper-parameters, counters and the seed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CLASSES: dict[str, type] = {
 
 
 def to_config(value: Any) -> Any:
-    """`value` as JSON can hold it; a dataclass of `CLASSES` becomes its fields and its class's name.
+    """`value` as JSON can hold it; one of `CLASSES` becomes its fields and its class's name.
 
     Raises
     ------
@@ -70,12 +70,14 @@ def from_config(config: Any) -> Any:
 
 
 def _layer_config(layer: Any) -> Any:
-    config = {"class": type(layer).__name__}
+    config: dict[str, Any] = {"class": type(layer).__name__}
     for f in fields(layer):
         if f.init:
             value = getattr(layer, f.name)
             # a function as initializer has done its work: the weights are in the file
-            function = f.name == "kernel_initializer" and not is_dataclass(value) and callable(value)
+            function = (
+                f.name == "kernel_initializer" and not is_dataclass(value) and callable(value)
+            )
             config[f.name] = None if function else to_config(value)
     return config
 

@@ -30,8 +30,12 @@ class Cache(NamedTuple):
     A: Array
 
 
+class Layer:
+    """What `Sequential` stacks: `Dense` or `Dropout`."""
+
+
 @dataclass(eq=False)
-class Dense:
+class Dense(Layer):
     """A fully connected layer: Z = W A_prev + b, A = g(Z).
 
     Parameters
@@ -43,7 +47,8 @@ class Dense:
     use_bias : bool
         False: no b.
     kernel_initializer : str or callable, optional
-        W's random start, see `fastdnn.initializers`; None is He's for relu and its kin, else Glorot's.
+        W's random start, see `fastdnn.initializers`; None is He's for relu and its kin, else
+        Glorot's.
     kernel_regularizer : L1L2 or str, optional
         Penalty on W, see `fastdnn.regularizers`.
 
@@ -130,7 +135,9 @@ class Dense:
         return A, Cache(A_prev, Z, A)
 
     def backward(self, dA: ArrayLike, cache: Cache) -> tuple[Array, Array, Array | None]:
-        """dZ = dA * g'(Z), dW = dZ A_prev^T / m, db = sum dZ / m, dA_prev = W^T dZ: the notes' backward block.
+        """dZ = dA * g'(Z), dW = dZ A_prev^T / m, db = sum dZ / m, dA_prev = W^T dZ.
+
+        The notes' backward block.
 
         Parameters
         ----------
@@ -153,10 +160,11 @@ class Dense:
 
 
 @dataclass(eq=False)
-class Dropout:
-    """While training, each output of the layer before is 0 with probability `rate`, else times 1 / (1 - rate).
+class Dropout(Layer):
+    """While training, an output of the layer before is 0 with probability `rate`.
 
-    As the first layer, it thins the input. Source: Srivastava et al. 2014.
+    The others are multiplied by 1 / (1 - rate). As the first layer, it thins the input.
+    Source: Srivastava et al. 2014.
 
     Parameters
     ----------

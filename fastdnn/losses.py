@@ -1,8 +1,8 @@
 """Losses, by Keras's names and averaged as Keras averages them.
 
-A loss gives l_i for each sample (a mean over the outputs, where it is a sum of one term per output); over m
-samples with weights w_i the loss is sum_i w_i l_i / m. The formulas and their derivatives are the entries of
-``kernels/losses.py``.
+A loss gives l_i for each sample (a mean over the outputs, where it is a sum of one term per
+output); over m samples with weights w_i the loss is sum_i w_i l_i / m. The formulas and their
+derivatives are the entries of ``kernels/losses.py``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Loss:
 
 
 def Huber(delta: float = 1.0) -> Loss:
-    """Return the Huber loss: e^2 / 2 where abs(e) <= delta, else delta abs(e) - delta^2 / 2; e = a - y."""
+    """Return Huber's loss: e^2 / 2 where abs(e) <= delta, else delta (abs(e) - delta / 2)."""
     check_number("Huber.delta", delta, "(0, inf)")
     return Loss("huber", float(delta))
 

@@ -13,18 +13,21 @@ from fastdnn.kernels._lookup import lookup
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.engine import Layer as Row
 
-from . import checkpoint, initializers, losses, metrics, optimizers, regularizers
+from . import checkpoint, initializers, losses, optimizers, regularizers
 from ._inputs import Data, check_count, check_data, check_X
-from .layers import Array, Dense, Dropout
+from .layers import Array, Dense, Dropout, Layer
 from .losses import Loss
+from .metrics import Metric, resolve
 from .optimizers import Optimizer
 from .progress import Callback, History, ProgressBar
 from .summary import summarize
-from .training import State, Trainer, evaluate
+from .training import EVALUATION_BATCH, INITIALIZATION, State, Trainer, evaluate
 
-Layer = Dense | Dropout
 Validation = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
-DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
 
 
 class Sequential:
@@ -72,14 +75,15 @@ class Sequential:
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        self.layers = tuple(layers)
-        _check_stack(self.layers)
-        self.dtype = lookup("dtype", dtype if isinstance(dtype, str) else np.dtype(dtype).name, DTYPES)
+        self.layers = _checked(layers)
+        self.dtype = lookup(
+            "dtype", dtype if isinstance(dtype, str) else np.dtype(dtype).name, DTYPES
+        )
         self.seed = None if seed is None else check_count("seed", seed, 0)
         entropy = np.random.SeedSequence(self.seed).entropy
         assert isinstance(entropy, int)
         self._state = State(entropy)
-        self.metrics: dict[str, metrics.Metric] = {}
+        self.metrics: dict[str, Metric] = {}
         self._metric_names: Sequence[str | Callable[..., float]] = ()
         self.metadata: dict[str, str] = {}
         self.stop_training = False
@@ -108,11 +112,12 @@ class Sequential:
             )
             n_prev = layer.units
         engine = Engine(rows, dtype=self.dtype, input_dropout=rates[0])
-        rng = np.random.default_rng([self._state.entropy, 0, 0])
+        rng = self._state.generator(INITIALIZATION)
         for l, layer in enumerate(self._dense, 1):
             W, initializer = engine.weights(l), layer.kernel_initializer
             assert initializer is not None  # Dense has chosen one
-            W[...] = initializers.get(initializer)(*W.shape, rng)
+            n, n_prev = W.shape
+            W[...] = initializers.get(initializer)(n, n_prev, rng)
             layer._place = engine, l
         self.input_size = input_size
         self._engine = engine
@@ -120,7 +125,9 @@ class Sequential:
 
     def _built_engine(self) -> Engine:
         if self._engine is None:
-            raise RuntimeError("the model has no parameters yet: give it an input_size, or call fit")
+            raise RuntimeError(
+                "the model has no parameters yet: give it an input_size, or call fit"
+            )
         return self._engine
 
     @property
@@ -129,7 +136,7 @@ class Sequential:
         return self._built_engine().parameters
 
     def get_weights(self) -> list[Array]:
-        """Copies of W_1 transposed (n_0, n_1), b_1 (n_1,), W_2 transposed, …: Keras's order and shapes."""
+        """Copies of W_1 transposed (n_0, n_1), b_1 (n_1,), …: Keras's order and shapes."""
         engine = self._built_engine()
         weights = []
         for l in range(1, len(engine.layers) + 1):
@@ -162,7 +169,8 @@ class Sequential:
         optimizer : Optimizer or str
         loss : Loss or str
         metrics : sequence of str or callable
-            Names (see `fastdnn.metrics.resolve`), or functions of (y_true, y_pred) that return a number.
+            Names (see `fastdnn.metrics.resolve`), or functions of (y_true, y_pred) that return a
+            number.
 
         Raises
         ------
@@ -173,8 +181,8 @@ class Sequential:
         self.loss = losses.get(loss)
         self._metric_names = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
         n_outputs = self._dense[-1].units
-        self.metrics = dict(_resolve(m, self.loss.name, n_outputs) for m in self._metric_names)
-        if LABELS_NEED_CLASSES in self.loss.name and n_outputs == 1:
+        self.metrics = dict(resolve(m, self.loss.name, n_outputs) for m in self._metric_names)
+        if "categorical" in self.loss.name and n_outputs == 1:
             raise ValueError(
                 f"loss: {self.loss.name!r} needs an output per class, and the last layer has 1;"
                 " use 'binary_crossentropy'"
@@ -320,16 +328,29 @@ class Sequential:
 
     # -------------------------------------------------------------------------------- the results
     def evaluate(
-        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        batch_size: int = EVALUATION_BATCH,
+        sample_weight: ArrayLike | None = None,
     ) -> dict[str, float]:
-        """The loss (penalties included) and the metrics, without dropout."""
-        engine, data = self._data(X, y, sample_weight=sample_weight)
-        return evaluate(engine, data, self.metrics)
+        """The loss (penalties included) and the metrics, without dropout.
 
-    def predict(self, X: ArrayLike) -> Array:
-        """A_L for every row of X, shape (m, n_L), without dropout."""
+        `batch_size` bounds the samples at work at once, and so the memory.
+        """
+        batch_size = check_count("batch_size", batch_size, 1)
+        engine, data = self._data(X, y, sample_weight=sample_weight)
+        return evaluate(engine, data, self.metrics, batch_size)
+
+    def predict(self, X: ArrayLike, *, batch_size: int = EVALUATION_BATCH) -> Array:
+        """A_L for every row of X, shape (m, n_L), without dropout.
+
+        `batch_size` bounds the samples at work at once, and so the memory; no output depends on it.
+        """
+        batch_size = check_count("batch_size", batch_size, 1)
         engine = self._built_engine()
-        return engine.forward(check_X(X, self.input_size, self.dtype))
+        return engine.forward(check_X(X, self.input_size, self.dtype), batch=batch_size)
 
     def loss_and_gradients(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -349,7 +370,7 @@ class Sequential:
         return loss, [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
 
     def summary(self) -> None:
-        """Print each layer with the shapes of W, b, Z and A as the notes write them, and the parameters."""
+        """Print the layers with the notes' shapes of W, b, Z and A, and count the parameters."""
         print(summarize(self.layers, self.input_size, self.dtype.name))
 
     def save(self, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> None:
@@ -369,28 +390,24 @@ class Sequential:
         return checkpoint.load(cls, path)
 
 
-LABELS_NEED_CLASSES = "categorical"
-
-
-def _resolve(
-    metric: str | Callable[..., float], loss: str, n_outputs: int
-) -> tuple[str, metrics.Metric]:
-    return metrics.resolve(metric, loss, n_outputs)
-
-
-def _check_stack(layers: tuple[Any, ...]) -> None:
+def _checked(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
+    stack: list[Dense | Dropout] = []
     for layer in layers:
         if not isinstance(layer, Dense | Dropout):
             raise TypeError(f"layers: want Dense and Dropout layers, got {layer!r}")
+        stack.append(layer)
         if isinstance(layer, Dense) and layer._place is not None:
-            raise ValueError("layers: a Dense layer belongs to another model already; make a new one")
-    if len(set(map(id, layers))) < len(layers):
+            raise ValueError(
+                "layers: a Dense layer belongs to another model already; make a new one"
+            )
+    if len(set(map(id, stack))) < len(stack):
         raise ValueError("layers: one layer is there twice; make one for each place")
-    if not layers or not isinstance(layers[-1], Dense):
+    if not stack or not isinstance(stack[-1], Dense):
         raise ValueError("layers: want at least one Dense layer, and it last")
+    return tuple(stack)
 
 
-def _dropout_rates(layers: tuple[Layer, ...]) -> list[float]:
+def _dropout_rates(layers: tuple[Dense | Dropout, ...]) -> list[float]:
     """The dropout of X and of each Dense layer's outputs; two in a row act as one."""
     rates = [0.0]
     for layer in layers:

@@ -1,8 +1,8 @@
 """Optimizers: hyper-parameters, and from them the coefficients of each step's update rule.
 
-theta is any parameter, g its gradient, t = 1, 2, … the number of the step, lr its learning rate. The rules
-themselves are the entries of ``kernels/update.py``; a class here names its rule and states, for the steps of a
-slice, the columns that the rule reads.
+theta is any parameter, g its gradient, t = 1, 2, … the number of the step, lr its learning rate.
+The rules themselves are the entries of ``kernels/update.py``; a class here names its rule and
+states, for the steps of a slice, the columns that the rule reads.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Optimizer:
                 check_number(where, value, "(0, inf)")
                 other = "global_clipnorm" if name == "clipnorm" else "clipnorm"
                 if getattr(self, other, None) is not None:
-                    raise ValueError(f"{where}: got {value!r} with {other} set; want one of the two")
+                    raise ValueError(
+                        f"{where}: got {value!r} with {other} set; want one of the two"
+                    )
         elif name in self._intervals:
             check_number(where, value, self._intervals[name])
         elif name not in {field.name for field in fields(self)}:
@@ -66,7 +68,7 @@ class Optimizer:
 
     def rule(self, steps: NDArray[np.int64]) -> Rule:
         """The update rule of the steps, numbered from 0."""
-        name, columns = self._rule(self.learning_rates(steps), steps + 1.0)
+        name, columns = self._rule(self.learning_rates(steps), steps.astype(np.float64) + 1.0)
         table = np.zeros((len(steps), COEFFICIENTS))
         for i, column in enumerate(columns):
             table[:, i] = column
@@ -145,10 +147,8 @@ class Adam(Optimizer):
         In [0, 1).
     epsilon : float
 
-    Notes
-    -----
-    As in the paper and PyTorch, epsilon is added to the corrected root; Keras and scikit-learn add it to the
-    uncorrected one, which only tells in the first steps.
+    Notes ----- As in the paper and PyTorch, epsilon is added to the corrected root; Keras and
+    scikit-learn add it to the uncorrected one, which only tells in the first steps.
     """
 
     _intervals = {"beta_1": "[0, 1)", "beta_2": "[0, 1)", "epsilon": "[0, inf)"}  # noqa: RUF012
@@ -168,7 +168,9 @@ class Adam(Optimizer):
 
 @dataclass
 class AdamW(Adam):
-    """Adam after theta *= 1 - lr weight_decay, on all parameters. Source: Loshchilov and Hutter 2019.
+    """Adam after theta *= 1 - lr weight_decay, on all parameters.
+
+    Source: Loshchilov and Hutter 2019.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The training loop: epochs of slices of steps, each slice one native call, with callbacks in between."""
+"""The training loop: epochs of slices, each slice many steps in one native call."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from .optimizers import Optimizer
 from .progress import Callback
 
 Array = NDArray[Any]
+EVALUATION_BATCH = 1024  # samples
 SLICE_SECONDS = 0.08  # of one native call: how long Ctrl-C and the progress bar wait
 GUESSED_FLOPS = 2e9  # per second, for the first slice, before a step has been timed
+INITIALIZATION, ORDER = range(2)  # purposes of random numbers
 
 
 class DivergenceError(ArithmeticError):
-    """A loss or a gradient was not finite. The parameters are those before the step that found it."""
+    """A loss or a gradient was not finite. The parameters are those before that step."""
 
 
 @dataclass
@@ -41,13 +43,17 @@ class State:
         """The seed of dropout's masks."""
         return self.entropy & (2**63 - 1)
 
+    def generator(self, *purpose: int) -> np.random.Generator:
+        """The random numbers for one purpose, independent of those for any other."""
+        return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=purpose))
+
     def order(self, m: int) -> NDArray[np.int64]:
         """The samples in the random order of the present epoch."""
-        return np.random.default_rng([self.entropy, self.epochs]).permutation(m)
+        return self.generator(ORDER, self.epochs).permutation(m)
 
 
 def slices(engine: Engine, state: State, batch: int, steps: int) -> Iterator[tuple[int, int]]:
-    """Cut an epoch's steps into (first, count) that take about `SLICE_SECONDS`; no result depends on it."""
+    """Cut an epoch's steps into (first, count) of `SLICE_SECONDS`; no result depends on it."""
     flops = 6 * batch * engine.parameters.size
     done = 0
     while done < steps:
@@ -121,9 +127,9 @@ class Trainer:
         if outcome.reason != FINITE:
             what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
             raise DivergenceError(
-                f"training diverged: the {what} of step {first + outcome.done} of epoch {epoch} is not"
-                f" finite (step {state.steps} in all, counted from 0). The parameters are those before it."
-                " Try a smaller learning rate, clipnorm, or scaled inputs."
+                f"training diverged: the {what} of step {first + outcome.done} of epoch {epoch} is"
+                f" not finite (step {state.steps} in all, counted from 0). The parameters are those"
+                " before it. Try a smaller learning rate, clipnorm, or scaled inputs."
             )
         sizes = np.minimum(batch, m - batch * np.arange(first, first + count))
         return float(np.dot(outcome.losses, sizes))
@@ -134,9 +140,11 @@ def measure(metrics: dict[str, Metric], y: Array, outputs: Array) -> dict[str, f
     return {name: float(function(y, outputs)) for name, function in metrics.items()}
 
 
-def evaluate(engine: Engine, data: Data, metrics: dict[str, Metric]) -> dict[str, float]:
+def evaluate(
+    engine: Engine, data: Data, metrics: dict[str, Metric], batch: int = EVALUATION_BATCH
+) -> dict[str, float]:
     """The loss, penalties included, and the metrics."""
-    loss, outputs = engine.evaluate(data.X, data.targets, weights=data.weights)
+    loss, outputs = engine.evaluate(data.X, data.targets, weights=data.weights, batch=batch)
     return {"loss": loss + penalty(engine), **measure(metrics, data.y, outputs)}
 
 

@@ -1,4 +1,4 @@
-"""The compiled kernels, for who wants them alone: arrays in, arrays out, in the notes' shapes (n, m)."""
+"""The compiled kernels, for who wants them alone: arrays in the notes' shapes (n, m)."""
 
 from __future__ import annotations
 

@@ -31,9 +31,7 @@ def as_matrix(x: NDArray[Any]) -> Matrix:
     # the flat array begins at the lowest address: flip the axes that run backwards
     lowest = x[tuple(slice(None, None, -1 if s < 0 else 1) for s in x.strides)]
     extent = 1 + sum((n - 1) * abs(s) for n, s in zip(x.shape, x.strides, strict=True)) // size
-    flat = np.lib.stride_tricks.as_strided(
-        lowest, (extent,), (size,), writeable=x.flags.writeable
-    )
+    flat = np.lib.stride_tricks.as_strided(lowest, (extent,), (size,), writeable=x.flags.writeable)
     offset = sum((n - 1) * -s for n, s in zip(x.shape, x.strides, strict=True) if s < 0) // size
     return Matrix(flat, offset, x.strides[0] // size, x.strides[1] // size)
 
@@ -51,7 +49,7 @@ def rounded(count: int) -> int:
     return -(-count // ALIGNMENT) * ALIGNMENT
 
 
-def as_float(name: str, x: object, dtype: DTypeLike = None, ndim: int = 2) -> NDArray[Any]:
+def as_float(name: str, x: object, dtype: DTypeLike | None = None, ndim: int = 2) -> NDArray[Any]:
     """`x` as an array of float32 or float64 (other numbers become float64), or of `dtype`.
 
     Raises

@@ -1,12 +1,12 @@
 """From a table of small functions to one compiled function that picks by a number.
 
-The step is one compiled program for every network, so which activation, loss or update a network has is a
-number in an integer table. `switch` makes ``f(code, *arguments)`` out of a table's functions: a few
-comparisons, which costs nothing beside the loop that it selects.
+The step is one compiled program for every network, so which activation, loss or update a network
+has is a number in an integer table.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,30 +14,19 @@ from ._jit import kernel
 
 
 def switch(cases: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
-    """``f(code, *arguments) = cases[code](*arguments)``, compiled; all cases take and return alike."""
-    return _between(0, cases)
+    """``f(code, *arguments) = cases[code](*arguments)``; all cases take and return alike.
 
-
-def _between(first: int, cases: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
-    # halves, not a chain: a function's code is optimised again in everything that calls it
-    if len(cases) == 1:
-        return _only(cases[0])
-    half = len(cases) // 2
-    middle = first + half
-    low, high = _between(first, cases[:half]), _between(middle, cases[half:])
-
-    @kernel
-    def call(code, *arguments):
-        if code < middle:
-            return low(code, *arguments)
-        return high(code, *arguments)
-
-    return call  # type: ignore[no-any-return]
-
-
-def _only(case: Callable[..., Any]) -> Callable[..., Any]:
-    @kernel
-    def call(code, *arguments):
-        return case(*arguments)
-
-    return call  # type: ignore[no-any-return]
+    The function is written out as text, a line per case, and compiled: numba cannot index a tuple
+    of different functions by a number, and functions nested in functions, one for each case, take
+    many times as long to compile.
+    """
+    arguments = ", ".join(inspect.signature(cases[0]).parameters)
+    lines = [f"def call(code, {arguments}):"]
+    lines += [
+        f"    if code == {code}:\n        return case_{code}({arguments})"
+        for code in range(len(cases) - 1)
+    ]
+    lines.append(f"    return case_{len(cases) - 1}({arguments})")
+    scope: dict[str, Any] = {f"case_{code}": case for code, case in enumerate(cases)}
+    exec("\n".join(lines), scope)
+    return kernel(scope["call"])  # type: ignore[no-any-return]

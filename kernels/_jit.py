@@ -5,11 +5,12 @@ Two kinds of compiled function:
 ``kernel``
     An inner function. It is compiled into whatever calls it and has no cache of its own.
 ``Entry``
-    What Python calls: ``parallel=True``, compiled once per dtype with a stated signature, kept on disk.
+    What Python calls: ``parallel=True``, compiled once per dtype with a stated signature, kept on
+    disk.
 
-Numba's own disk cache looks at one source file's stamp, so an edit in another file is served stale, and two
-processes that fill it at once can mix up its index. `_Cache` therefore names each file by a hash of all that
-its content depends on, and needs no index.
+Numba's own disk cache looks at one source file's stamp, so an edit in another file is served stale,
+and two processes that fill it at once can mix up its index. `_Cache` therefore names each file by a
+hash of all that its content depends on, and needs no index.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-# GNU OpenMP's idle workers spin, and so do OpenBLAS's: a NumPy product between two calls would wait for
-# both (8 ms instead of 0.3 were measured). libgomp reads this once, when it is loaded.
+# GNU OpenMP's idle workers spin, and so do OpenBLAS's: a NumPy product between two calls would wait
+# for both (8 ms instead of 0.3 were measured). libgomp reads this once, when it is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "100")
 
@@ -40,7 +41,10 @@ from numpy.typing import DTypeLike
 
 from . import targets
 
-FLOATS = {np.dtype(np.float32): numba.float32, np.dtype(np.float64): numba.float64}
+FLOATS: dict[np.dtype[Any], Any] = {
+    np.dtype(np.float32): numba.float32,
+    np.dtype(np.float64): numba.float64,
+}
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -49,7 +53,8 @@ _OPTIONS: dict[str, Any] = {
 }
 
 kernel = numba.njit(**_OPTIONS)
-inline_kernel = numba.njit(**_OPTIONS, forceinline=True)
+# Put into its callers before these are typed: no code of its own to compile.
+inline_kernel = numba.njit(**_OPTIONS, inline="always")
 # For sums within one fixed range only: LLVM may then use one accumulator per lane.
 sum_kernel = numba.njit(**{**_OPTIONS, "fastmath": {"nsz", "contract", "reassoc"}})
 
@@ -89,7 +94,7 @@ def _writable(folder: Path) -> bool:
 
 @cache
 def cache_folder() -> Path | None:
-    """The folder that takes newly compiled code, or None (with one warning) where none can be written."""
+    """The folder that takes new code, or None (with one warning) where none can be written."""
     for folder in cache_folders():
         if _writable(folder):
             return folder
@@ -188,9 +193,10 @@ class Entry:
     def __call__(self, dtype: np.dtype[Any], n_ranks: int, *arguments: Any) -> None:
         """Run with `n_ranks` ranks, each on its own thread.
 
-        GNU OpenMP ends a forked child at its first parallel call, so a child runs the serial twin: one
-        rank, the same bits. Numba's ``workqueue`` layer ends the process when two Python threads call it
-        at once, so calls wait for each other until another layer is known to be in use.
+        GNU OpenMP ends a forked child at its first parallel call, so a child runs the serial twin:
+        one rank, the same bits. Numba's ``workqueue`` layer ends the process when two Python
+        threads call it at once, so calls wait for each other until another layer is known to be in
+        use.
         """
         global _layer_is_safe
         if os.getpid() != _import_pid:
@@ -240,3 +246,8 @@ def vector(of: Any, *, writable: bool = True) -> Any:
 def matrix(of: Any) -> Any:
     """The numba type of a row-major matrix."""
     return numba.types.Array(of, 2, "C")
+
+
+def named(cls: Any, *fields: Any) -> Any:
+    """The numba type of a NamedTuple."""
+    return numba.types.NamedTuple(fields, cls)

@@ -1,9 +1,9 @@
 """The only emitter of vector and atomic instructions: what numba has no words for, as LLVM IR.
 
-`Vectors` writes the few vector operations that a micro-kernel needs, for one element type and one width.
-The functions below it are the atomics of the team. Addresses are computed by ``getelementptr`` alone
-(integer arithmetic on pointers is miscompiled by LLVM 22), and vector intrinsics are declared by hand
-(``declare_intrinsic`` refuses vector types).
+`Vectors` writes the few vector operations that a micro-kernel needs, for one element type and one
+width. The functions below it are the atomics of the team. Addresses are computed by
+``getelementptr`` alone (integer arithmetic on pointers is miscompiled by LLVM 22), and vector
+intrinsics are declared by hand (``declare_intrinsic`` refuses vector types).
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ class Vectors:
         self._splat = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
 
     def _at(self, pointer: Any, offset: Any) -> Any:
-        return self.builder.bitcast(
-            self.builder.gep(pointer, [offset]), self.type.as_pointer()
-        )
+        return self.builder.bitcast(self.builder.gep(pointer, [offset]), self.type.as_pointer())
 
     def load(self, pointer: Any, offset: Any) -> Any:
         """The vector at ``pointer[offset]``; any alignment."""

@@ -1,10 +1,12 @@
 """Every activation: A = g(Z) and its backward step dZ = dA * g'(Z), one entry in one table.
 
-An elementwise entry states two scalar functions, ``g(z)`` and ``g_prime(s)``, where s is what the layer saves
-for the backward pass: A where the derivative follows from A (then Z is never stored), else Z. An entry whose
-outputs depend on the whole row of a sample (softmax) states two row functions instead.
+An elementwise entry states two scalar functions, ``g(z)`` and ``g_prime(s)``, where s is what the
+layer saves for the backward pass: A where the derivative follows from A (then Z is never stored),
+else Z. An entry whose outputs depend on the whole row of a sample (softmax) states two row
+functions instead.
 
-To add one, write its functions and its line in `ACTIVATIONS`; kernels, tests and benches loop over the table.
+To add one, write its functions and its line in `ACTIVATIONS`; kernels, tests and benches loop over
+the table.
 """
 
 from __future__ import annotations

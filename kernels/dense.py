@@ -1,11 +1,11 @@
 """One layer on plain arrays, in the notes' shapes: samples in columns, A of shape (n, m).
 
-Arrays of any layout are read where they lie (C or Fortran order, strides, read-only); so samples in rows are
-``A.T``. Results are new arrays whose samples are contiguous (Fortran order), as the layer above reads them best.
-The computation is in float32 if all of A and W are, else in float64.
+Arrays of any layout are read where they lie (C or Fortran order, strides, read-only); so samples in
+rows are ``A.T``. Results are new arrays whose samples are contiguous (Fortran order), as the layer
+above reads them best. The computation is in float32 if all of A and W are, else in float64.
 
-Every element of a product of depth k differs from the exact one by at most ``k eps sum |a| |b|`` (eps = 2^-24
-or 2^-53), and has the same bits for any number of threads.
+Every element of a product of depth k differs from the exact one by at most ``k eps sum |a| |b|``
+(eps = 2^-24 or 2^-53), and has the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import float64, int64, prange, types, uint64
+from numba import float64, int64, prange, types
 from numpy.typing import ArrayLike, NDArray
 
 from . import targets, team, threads
 from ._arrays import Matrix, aligned_empty, as_float, as_matrix
-from ._jit import entry, matrix, vector
+from ._jit import entry, matrix, named, vector
 from ._lookup import lookup
 from .activations import ACTIVATIONS, Activation, activate, differentiate
 from .gemm import (
@@ -31,6 +31,7 @@ from .gemm import (
     A,
     B,
     N,
+    Rank,
     S,
     gemm,
     scratch_elements,
@@ -47,28 +48,24 @@ SERIAL_FLOPS = 200_000  # fewer are not worth waking a second thread for
 
 # --------------------------------------------------------------------------------------- compiled
 def _product_signature(t: types.Float) -> tuple[types.Type, ...]:
-    operand = (vector(t), int64, int64, int64)
+    v = vector(t)
+    operand = named(Matrix, v, int64, int64, int64)
     return (
-        int64, int64, int64, *operand, *operand, vector(t), float64, int64, matrix(int64),
-        vector(t), uint64, vector(t), vector(t), vector(int64),
+        int64, int64, int64, operand, operand, v, float64, int64, matrix(int64), v, v, v,
+        vector(int64),
     )  # fmt: skip
 
 
 @entry(_product_signature)
-def _product(
-    n_ranks, m, n, k, a, a0, a_row, a_column, b, b0, b_row, b_column, c, scale, mode, table,
-    p, key, shared, scratches, team,
-):  # fmt: skip
-    for rank in prange(n_ranks):
+def _product(n_ranks, m, n, k, a, b, c, scale, mode, table, p, shared, scratches, team):
+    for number in prange(n_ranks):
         size = join(team, n_ranks)
         if size > 0:
-            me = np.int64(rank) if size > 1 else 0
+            me = np.int64(number) if size > 1 else 0
             each = scratch_size(c)
-            scratch = scratches[me * each : (me + 1) * each]
-            gemm(
-                m, n, k, a, a0, a_row, a_column, b, b0, b_row, b_column, c, table[0, S], n, scale,
-                mode, table, np.int64(0), p, c, key, shared, scratch, me, size, team,
-            )  # fmt: skip
+            rank = Rank(me, size, scratches[me * each : (me + 1) * each], team)
+            l, key = np.int64(0), np.uint64(0)
+            gemm(m, n, k, a, b, c, table[l, S], scale, mode, table, l, p, c, key, shared, rank)
 
 
 @entry(lambda t: (int64, int64, int64, vector(t), vector(t)))
@@ -97,9 +94,9 @@ def _multiply(
     tile = targets.tile(dtype)
     n_ranks = _ranks(2 * m * n * k)
     _product(
-        dtype, n_ranks, m, n, k, *a, *b, c, scale, mode,
+        dtype, n_ranks, m, n, k, a, b, c, scale, mode,
         np.zeros((1, FIELDS), np.int64) if row is None else row.reshape(1, FIELDS),
-        np.empty(0, dtype) if p is None else p, np.uint64(0),
+        np.empty(0, dtype) if p is None else p,
         aligned_empty(shared_elements(n, k, tile), dtype),
         aligned_empty(n_ranks * scratch_elements(tile), dtype), np.zeros(team.TEAM, np.int64),
     )  # fmt: skip
@@ -131,14 +128,20 @@ def _check_bias(b: ArrayLike, n: int, dtype: Any) -> Array:
 def _check_same(name: str, x: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
     array = as_float(name, x, dtype)
     if array.shape != shape:
-        raise ValueError(f"{name}: Z[l], A[l] and dA[l] are (n[l], m), here {shape}; got {array.shape}")
+        raise ValueError(
+            f"{name}: Z[l], A[l] and dA[l] are (n[l], m), here {shape}; got {array.shape}"
+        )
     return array
 
 
-def _saved(activation: str, entry: Activation, A: ArrayLike | None, Z: ArrayLike | None) -> ArrayLike:
+def _saved(
+    activation: str, entry: Activation, A: ArrayLike | None, Z: ArrayLike | None
+) -> ArrayLike:
     name, saved = ("Z", Z) if entry.from_z else ("A", A)
     if saved is None:
-        raise ValueError(f"{name}: the derivative of {activation} is computed from {name}; got None")
+        raise ValueError(
+            f"{name}: the derivative of {activation} is computed from {name}; got None"
+        )
     return saved
 
 
@@ -173,7 +176,8 @@ def linear_forward(
     Raises
     ------
     ValueError, TypeError
-        If a shape does not fit the others, the activation is unknown, or an array holds no real numbers.
+        If a shape does not fit the others, the activation is unknown, or an array holds no real
+        numbers.
     """
     g = lookup("activation", activation, ACTIVATIONS)
     A_prev, W = _check_layer(A_prev, W)
@@ -187,7 +191,7 @@ def linear_forward(
     row = np.zeros(FIELDS, np.int64)
     row[[N, B, CODE]] = n, -1 if bias is None else 0, g.code
     row[[FROM_Z, WHOLE_ROW, A]] = Z is not None, g.whole_row, 0 if Z is None else m * n
-    a, w = as_matrix(A_prev.T), as_matrix(W.T)
+    a, w = as_matrix(A_prev.T), as_matrix(W)
     _multiply(m, n, k, a, w, ws, mode=FORWARD, row=row, p=bias)
     if Z is not None:
         Z[...] = ws[: m * n].reshape(m, n).T
@@ -302,11 +306,10 @@ def linear_backward(
     if activation != "identity":
         dZ = activation_backward(dZ, activation, A=A, Z=Z)
     dW = aligned_empty(n_prev * n, W.dtype)
-    rows = as_matrix(dZ.T)
-    _multiply(n_prev, n, m, as_matrix(A_prev), rows, dW, scale=1.0 / m if m else 0.0)
+    _multiply(n_prev, n, m, as_matrix(A_prev), as_matrix(dZ), dW, scale=1.0 / m if m else 0.0)
     dA_prev = None
     if need_dA_prev:
         product = aligned_empty(m * n_prev, W.dtype)
-        _multiply(m, n_prev, n, rows, as_matrix(W), product)
+        _multiply(m, n_prev, n, as_matrix(dZ.T), as_matrix(W.T), product)
         dA_prev = product.reshape(m, n_prev).T
     return dA_prev, dW.reshape(n_prev, n).T, bias_gradient(dZ)

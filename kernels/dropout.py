@@ -1,8 +1,8 @@
 """Dropout: each element of A is set to 0 with probability p, else multiplied by 1 / (1 - p).
 
-Whether an element is kept is a hash (splitmix64, of the element's number in the batch and a key made from the
-seed, the step and the layer), not a stream of random numbers: forward and backward pass find the same mask
-without storing it, and so does any number of ranks.
+Whether an element is kept is a hash (splitmix64, of the element's number in the batch and a key
+made from the seed, the step and the layer), not a stream of random numbers: forward and backward
+pass find the same mask without storing it, and so does any number of ranks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def dropout_key(seed, step, layer):
 
 @kernel
 def drop_range(source, s0, target, t0, n, first, threshold, key):
-    """target = source * mask / (1 - p) for the batch's elements first, first + 1, …; p = threshold / LEVELS."""
+    """target = source * mask / (1 - p), p = threshold / LEVELS.
+
+    The elements' numbers in the batch are first, first + 1, …
+    """
     scale = LEVELS / (LEVELS - threshold)
     for j in range(n):
         bits = mix(key + np.uint64(first + j) * _GOLDEN) >> _S32

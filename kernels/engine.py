@@ -50,7 +50,7 @@ class Layer(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What a loss compares outputs with: dense rows (m, n_L), or class numbers (m,); the other is empty."""
+    """What a loss compares outputs with: rows (m, n_L) or labels (m,); the other is empty."""
 
     y: NDArray[Any]
     labels: NDArray[np.int64] = _NO_LABELS
@@ -59,7 +59,8 @@ class Targets(NamedTuple):
 class Rule(NamedTuple):
     """An update rule for the next steps.
 
-    `coefficients` has a row per step, in the order that the rule of this name in `update.UPDATES` reads them.
+    `coefficients` has a row per step, in the order that the rule of this name in `update.UPDATES`
+    reads them.
     """
 
     name: str
@@ -125,7 +126,9 @@ class Engine:
 
     # ------------------------------------------------------------------------------------ layout
     def _place_parameters(self) -> None:
-        at, chunks, penalties = 0, [], []
+        at = 0
+        chunks: list[tuple[int, int, int]] = []
+        penalties: list[tuple[float, float]] = []
         for l, layer in enumerate(self.layers, 1):
             activation = ACTIVATIONS[layer.activation]
             last = l == len(self.layers)
@@ -205,7 +208,7 @@ class Engine:
         return None if at < 0 else self.parameters[at : at + n]
 
     def gradients(self) -> list[tuple[NDArray[Any], NDArray[Any] | None]]:
-        """(dW, db) of every layer as the last call with a gradient left them: views into `gradient`."""
+        """(dW, db) of every layer, of the last call with a gradient: views into `gradient`."""
         pairs = []
         for n_prev, n, w, b in self._table[1:, [N_PREV, N, W, B]].tolist():
             dW = self.gradient[w : w + n_prev * n].reshape(n_prev, n).T
@@ -213,7 +216,7 @@ class Engine:
         return pairs
 
     # ------------------------------------------------------------------------------------- calls
-    def forward(self, X: NDArray[Any], *, batch: int = 1024) -> NDArray[Any]:
+    def forward(self, X: NDArray[Any], *, batch: int) -> NDArray[Any]:
         """A_L for every row of X (m, n_0)."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
         if len(X):
@@ -226,7 +229,7 @@ class Engine:
         targets: Targets,
         *,
         weights: NDArray[Any] | None = None,
-        batch: int = 1024,
+        batch: int,
     ) -> tuple[float, NDArray[Any]]:
         """The loss over all rows of X without penalties, and A_L."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
@@ -237,7 +240,7 @@ class Engine:
     def differentiate(
         self, X: NDArray[Any], targets: Targets, *, weights: NDArray[Any] | None = None
     ) -> float:
-        """The loss with penalties of X as one batch; its derivatives go to `gradient`. No dropout."""
+        """The loss of X as one batch, with penalties; its derivatives go to `gradient`."""
         return float(self._call(X, targets, len(X), weights=weights, gradient=True).losses[0])
 
     def train(
@@ -274,8 +277,8 @@ class Engine:
         Returns
         -------
         Outcome
-            If a loss or gradient is not finite, `done` is the number of steps before it and the parameters
-            are those that these left.
+            If a loss or gradient is not finite, `done` is the number of steps before it and the
+            parameters are those that these left.
         """
         return self._call(
             X, targets, batch, weights=weights, outputs=outputs, gradient=True, rule=rule,
@@ -320,16 +323,27 @@ class Engine:
         single = X.dtype == np.float32
         losses = np.empty(steps)
         step.run(
-            self.dtype, n_ranks, plan, self._table if dropout else self._plain_table,
-            self._chunks, self._penalties, self.parameters, self.gradient, self.slots,
-            matrix.flat if single else _NONE[np.dtype(np.float32)],
-            _NONE[np.dtype(np.float64)] if single else matrix.flat,
-            none if targets is None else targets.y.reshape(-1),
-            _NO_LABELS if targets is None else targets.labels,
-            none if weights is None else weights, self._loss_parameter, order, coefficients,
-            np.inf if rule is None else rule.limit, self._ws, self._shared, self._scratches,
-            self._partial, self._norms, losses, none if outputs is None else outputs,
-            self._results, np.zeros(team.TEAM, np.int64),
+            self.dtype,
+            n_ranks,
+            plan,
+            step.Net(
+                self._table if dropout else self._plain_table, self.parameters, self.gradient,
+                self.slots, self._chunks, self._penalties,
+            ),
+            step.Samples(
+                matrix.flat if single else _NONE[np.dtype(np.float32)],
+                _NONE[np.dtype(np.float64)] if single else matrix.flat,
+                none if targets is None else targets.y.reshape(-1),
+                _NO_LABELS if targets is None else targets.labels,
+                none if weights is None else weights, order,
+                none if outputs is None else outputs,
+            ),
+            step.Rule(coefficients, np.inf if rule is None else rule.limit),
+            self._loss_parameter,
+            step.Memory(
+                self._ws, self._shared, self._scratches, self._partial, self._norms, losses,
+                self._results, np.zeros(team.TEAM, np.int64),
+            ),
         )  # fmt: skip
         done, reason = self._results.tolist()
         return Outcome(losses[: done + (reason != step.FINITE)], done, reason)

@@ -1,20 +1,24 @@
-"""C = A B by tiles, shared among the ranks of a team, with what follows the product done on each tile.
+"""C = A B^T by tiles, shared among a team's ranks; what follows the product is done on each tile.
 
-A is m x k, B is k x n, both of any strides; C is row-major. Five loops around the micro-kernel: columns of C by
-nc, depth by kc (all ranks pack a block of B, then wait for each other), rows of C by at most mc (each block is
-one task of one rank, which packs its A), then panels of B and of A.
+A is m x k, B is n x k, both of any strides; C is row-major. Five loops around the micro-kernel:
+columns of C by nc, depth by kc (all ranks pack a block of B, then wait for each other), rows of C
+by at most mc (each block is one task of one rank, which packs its A), then panels of B and of A.
 
-Which rank computes a tile changes nothing in it: sizes of blocks and the order of all sums follow from the
-shape alone, so C has the same bits for any number of ranks.
+Which rank computes a tile changes nothing in it: sizes of blocks and the order of all sums follow
+from the shape alone, so C has the same bits for any number of ranks.
 
-When a tile's last k is added, it is finished while it is in L1: by the forward pass's bias, activation and
-dropout, or the backward pass's dropout and g'. What a layer lacks is skipped, so fusions combine and none is
-enumerated. An activation that needs whole rows waits for the last tile of its rows.
+When a tile's last k is added, it is finished while it is in L1: by the forward pass's bias,
+activation and dropout, or the backward pass's dropout and g'. What a layer lacks is skipped, so
+fusions combine and none is enumerated. An activation that needs whole rows waits for the last tile
+of its rows.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple, cast
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ._arrays import rounded as _rounded
 from ._jit import kernel
@@ -25,8 +29,19 @@ from .pack import pack_panel
 from .targets import Tile
 from .team import barrier
 
-# A layer's row in the integer table. Offsets count elements; A and S lie in the workspace, W and b among the
-# parameters. S is what the backward pass reads: Z, or A before dropout, or (the same place as) A.
+
+class Rank(NamedTuple):
+    """A rank's place in its team, and the memory that is its own."""
+
+    number: int | np.int64
+    of: int  # how many ranks there are
+    scratch: NDArray[Any]
+    team: NDArray[np.int64]
+
+
+# A layer's row in the integer table. Offsets count elements; A and S lie in the workspace, W and b
+# among the parameters. S is what the backward pass reads: Z, or A before dropout, or (the same
+# place as) A.
 N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DROP = range(10)
 FIELDS = 10
 # B < 0: no bias. CODE < 0: g is not applied here (the output layer's belongs to the loss).
@@ -35,14 +50,14 @@ FIELDS = 10
 rounded = kernel(_rounded)
 
 # What finishes a tile. NumPy integers: numba compiles a function anew for each literal argument.
-PLAIN, FORWARD, BACKWARD = np.int64(0), np.int64(1), np.int64(2)
-ZERO, ONE = np.int64(0), np.int64(1)
+PLAIN, FORWARD, BACKWARD = cast(list[int], list(np.arange(3)))
+ZERO, ONE = cast(list[int], list(np.arange(2)))
 TASKS = 16  # row blocks that a product is cut into, where mc does not ask for more
 
 
 @kernel
 def block_rows(m, c):
-    """Rows of C in one task: a multiple of mr, at most mc, and few enough for many ranks to share."""
+    """Rows of C in one task: a multiple of mr, at most mc, few enough for many ranks to share."""
     mr = mr_of(c)
     share = (m + TASKS - 1) // TASKS
     return min(mc_of(c), max((share + mr - 1) // mr, 1) * mr)
@@ -60,7 +75,7 @@ def scratch_elements(tile: Tile) -> int:
 
 
 def shared_elements(n: int, k: int, tile: Tile) -> int:
-    """Elements of the block of B that all ranks share in a product with C of n columns and depth k."""
+    """Elements of the block of B that all ranks share; C has n columns and depth k."""
     panels = -(-min(n, tile.nc) // tile.nr)
     return min(k, tile.kc) * panels * tile.nr
 
@@ -105,8 +120,10 @@ def finish(mode, table, l, p, ws, c, c0, i0, rows, j0, columns, key):
 
 
 @kernel
-def multiply_block(a, b, mode, table, l, p, ws, c, c0, ldc, i0, rows, j0, columns, kc, first, last, key):
-    """C[i0:, j0:] += A B of one packed block of each; `first` and `last` of the blocks along k."""
+def multiply_block(
+    a, b, mode, table, l, p, ws, c, c0, ldc, i0, rows, j0, columns, kc, first, last, key
+):
+    """C[i0:, j0:] += A B of a packed block of each; `first` and `last` of the blocks along k."""
     mr, nr = mr_of(c), nr_of(c)
     spare = mc_of(c) * kc_of(c)
     add = 0 if first else 1
@@ -132,13 +149,20 @@ def scale_rows(c, c0, ldc, i0, rows, n, scale):
 
 
 @kernel
-def gemm(
-    m, n, k, a, a0, a_row, a_column, b, b0, b_row, b_column, c, c0, ldc, scale,
-    mode, table, l, p, ws, key, shared, scratch, rank, n_ranks, team,
-):  # fmt: skip
-    """C = scale * A B, finished by `mode`; all ranks call it. It begins with a barrier and ends without.
+def pack_rows(x, first, count, pc, kc, width, panels, begin, stride):
+    """Pack rows [first + begin, first + count) of `x`, `width` at a time and `stride` apart."""
+    for q in range(begin, count, stride):
+        start = x.offset + (first + q) * x.row_stride + pc * x.column_stride
+        lines = min(width, count - q)
+        pack_panel(x.flat, start, x.row_stride, x.column_stride, lines, width, kc, panels, q * kc)
 
-    `a` holds A from element a0 on, neighbours in a column a_row apart, in a row a_column; likewise `b`.
+
+@kernel
+def gemm(m, n, k, a, b, c, c0, scale, mode, table, l, p, ws, key, shared, rank):
+    """C = scale * A B^T, finished by `mode`; all ranks call it.
+
+    A (m x k) and B (n x k) are `Matrix`; C lies at ``c[c0:]``, its rows n apart. It begins with a
+    barrier and ends without. `scale` is for the PLAIN mode.
     """
     mr, nr = mr_of(c), nr_of(c)
     step = block_rows(m, c)
@@ -148,22 +172,18 @@ def gemm(
         for pc in range(0, max(k, 1), kc_of(c)):
             kc = min(kc_of(c), k - pc)
             first, last = pc == 0, pc + kc == k
-            barrier(team, n_ranks)
-            for q in range(rank * nr, columns, n_ranks * nr):
-                width = min(nr, columns - q)
-                pack_panel(b, b0 + pc * b_row + (jc + q) * b_column, b_column, b_row, width, nr, kc, shared, q * kc)
-            barrier(team, n_ranks)
-            for i0 in range(rank * step, m, n_ranks * step):
+            barrier(rank.team, rank.of)
+            pack_rows(b, jc, columns, pc, kc, nr, shared, rank.number * nr, rank.of * nr)
+            barrier(rank.team, rank.of)
+            for i0 in range(rank.number * step, m, rank.of * step):
                 rows = min(step, m - i0)
-                for q in range(0, rows, mr):
-                    height = min(mr, rows - q)
-                    pack_panel(a, a0 + (i0 + q) * a_row + pc * a_column, a_row, a_column, height, mr, kc, scratch, q * kc)
+                pack_rows(a, i0, rows, pc, kc, mr, rank.scratch, ZERO, mr)
                 multiply_block(
-                    scratch, shared, PLAIN if whole else mode, table, l, p, ws,
-                    c, c0, ldc, i0, rows, jc, columns, kc, first, last, key,
+                    rank.scratch, shared, PLAIN if whole else mode, table, l, p, ws,
+                    c, c0, n, i0, rows, jc, columns, kc, first, last, key,
                 )  # fmt: skip
                 if last and jc + columns == n:
                     if scale != 1.0:
-                        scale_rows(c, c0, ldc, i0, rows, n, scale)
+                        scale_rows(c, c0, n, i0, rows, n, scale)
                     if whole:
                         finish(mode, table, l, p, ws, c, c0, i0, rows, ZERO, n, key)

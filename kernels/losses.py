@@ -1,13 +1,13 @@
-"""Every loss: its value for one sample and the derivative that the backward pass starts from, one table.
+"""Every loss: its value for one sample and the derivative to start from, one table.
 
 For a sample with target y and output a (n outputs) each entry states one row function
 
     ``row(s, s0, a, a0, y, y0, label, d, d0, n, p) -> l``
 
-which returns l and writes n derivatives to d. A *plain* loss reads a and writes dA = dl/da. Fused with the
-activation whose inverse link it is, a loss reads Z from s instead, writes a itself and gives dZ = dl/dz:
-more accurate (no log of a rounded probability) and one pass. `y` holds dense targets, `label` a class number;
-p is the loss's parameter.
+which returns l and writes n derivatives to d. A *plain* loss reads a and writes dA = dl/da. Fused
+with the activation whose inverse link it is, a loss reads Z from s instead, writes a itself and
+gives dZ = dl/dz: more accurate (no log of a rounded probability) and one pass. `y` holds dense
+targets, `label` a class number; p is the loss's parameter.
 
 To add a loss, write its row function and its line in `LOSSES`.
 """
@@ -69,7 +69,7 @@ def _huber(s, s0, a, a0, y, y0, label, d, d0, n, p):
             d[d0 + j] = e / n
         else:
             total += p * abs(e) - 0.5 * p * p
-            d[d0 + j] = p / n if e > 0.0 else -p / n
+            d[d0 + j] = p / n if e > 0.0 else (-p / n if e < 0.0 else 0.0 * e)
     return total / n
 
 
@@ -97,7 +97,8 @@ def _binary_crossentropy(s, s0, a, a0, y, y0, label, d, d0, n, p):
 
 @kernel
 def _sigmoid_crossentropy(s, s0, a, a0, y, y0, label, d, d0, n, p):
-    # the same of a = sigmoid(z): l = 1/n sum_j (max(z, 0) - z y + log(1 + exp(-|z|))), dz = (a - y) / n
+    # the same of a = sigmoid(z): l = 1/n sum_j (max(z, 0) - z y + log(1 + exp(-|z|))), dz = (a - y)
+    # / n
     total = 0.0
     for j in range(n):
         z, t = float(s[s0 + j]), float(y[y0 + j])
@@ -118,7 +119,8 @@ def _crossentropy_of_sum(a, a0, n, total, q, weight):
 
 @kernel
 def _categorical_crossentropy(s, s0, a, a0, y, y0, label, d, d0, n, p):
-    # l = -sum_j y_j log(a_j / sum_k a_k): outputs that are no distribution are made one, as Keras does
+    # l = -sum_j y_j log(a_j / sum_k a_k): outputs that are no distribution are made one, as Keras
+    # does
     total = 0.0
     for j in range(n):
         total += a[a0 + j]
@@ -199,9 +201,7 @@ _PLAIN = [
 loss_row = switch(_FUSED + _PLAIN)
 
 
-def _entry(
-    row: Callable[..., float], fused: dict[str, Callable[..., float]], **of: bool
-) -> Loss:
+def _entry(row: Callable[..., float], fused: dict[str, Callable[..., float]], **of: bool) -> Loss:
     codes = {activation: _FUSED.index(function) for activation, function in fused.items()}
     return Loss(len(_FUSED) + _PLAIN.index(row), row, fused=codes, **of)
 

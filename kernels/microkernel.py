@@ -1,11 +1,11 @@
-"""The micro-kernel: one mr x nr tile of C = A B in registers, made from (mr, nv, lanes) and the dtype.
+"""The micro-kernel: one mr x nr tile of C = A B in registers, for any (mr, nv, lanes) and dtype.
 
 ::
 
     C[i, j] = C0[i, j] + sum_k a[k * mr + i] * b[k * nr + j]        i < mr, j < nr = nv * lanes
 
-`a` is a packed panel of A (mr rows, column by column), `b` one of B (nr columns, row by row). C0 is what
-`c` holds, or 0. All k are added in order, so a tile has the same bits whoever computes it.
+`a` is a packed panel of A (mr rows, column by column), `b` one of B (nr columns, row by row). C0 is
+what `c` holds, or 0. All k are added in order, so a tile has the same bits whoever computes it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Packing: a block of a matrix of any strides becomes panels that a micro-kernel reads front to back.
+"""Packing: a block of a matrix of any strides becomes panels, read front to back.
 
 ::
 
     A block (rows x kc)  ->  panels of mr rows:     panel[k * mr + i] = A[i, k]
     B block (kc x cols)  ->  panels of nr columns:  panel[k * nr + j] = B[k, j]
 
-Both are one function: a panel's `width` elements are `across` apart, its kc steps `along` apart. A last panel
-that is not full is filled up with zeros, so the micro-kernel needs no edges of its own.
+Both are one function: a panel's `width` elements are `across` apart, its kc steps `along` apart. A
+last panel that is not full is filled up with zeros, so the micro-kernel needs no edges of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def pack_panel(source, start, across, along, count, width, kc, panel, p0):
 
 @kernel
 def gather_rows(x, x0, row_stride, column_stride, n, order, first, begin, end, a, a0):
-    """A_0[i, :] = X[order[first + i], :] for begin <= i < end; an empty `order` is 0, 1, 2, …"""
+    """A_0[i, :] = X[order[first + i], :], begin <= i < end; an empty `order` is the identity."""
     for i in range(begin, end):
         sample = order[first + i] if order.size else first + i
         at = x0 + sample * row_stride

@@ -1,4 +1,4 @@
-"""Row sums over the samples: db = sum_i dZ[i, :], each column by one rank and in the order of the samples."""
+"""db = sum_i dZ[i, :]: each column by one rank, in the order of the samples."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """One row per CPU family: vector width, register tile and cache blocks.
 
-A tile holds mr x (nv * lanes) accumulators, where lanes = bits / (8 * itemsize). It is chosen so that the
-accumulators, nv vectors of B and one broadcast of A fit the vector registers: 12 + 2 + 1 of 16 on AVX2,
-24 + 2 + 1 of 32 on AVX-512 and NEON. kc * nr elements of B stay in L1, mc * kc elements of A in L2.
+A tile holds mr x (nv * lanes) accumulators, where lanes = bits / (8 * itemsize). It is chosen so
+that the accumulators, nv vectors of B and one broadcast of A fit the vector registers: 12 + 2 + 1
+of 16 on AVX2, 24 + 2 + 1 of 32 on AVX-512 and NEON. kc * nr elements of B stay in L1, mc * kc
+elements of A in L2.
 
 To add a CPU, add a row before the first row that its features would match.
 """

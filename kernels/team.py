@@ -1,8 +1,9 @@
-"""Ranks of one parallel region that work as a team: they meet, wait for each other at barriers, or go alone.
+"""Ranks of one parallel region as a team: they meet, wait at barriers, or one goes alone.
 
-A call has ``team = numpy.zeros(TEAM, int64)``; each of its counters has a cache line of its own. Where the
-threading layer does not give every rank a thread at once, the rendezvous ends after a bounded wait, one rank
-does all the work, and the others leave: slower, the same bits, never a deadlock.
+A call has ``team = numpy.zeros(TEAM, int64)``; each of its counters has a cache line of its own.
+Where the threading layer does not give every rank a thread at once, the rendezvous ends after a
+bounded wait, one rank does all the work, and the others leave: slower, the same bits, never a
+deadlock.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PATIENCE = 20_000  # further rounds before a rank starts alone: 10 ms and more
 
 @kernel
 def join(team, n_ranks):
-    """The size of the team that the calling rank belongs to: n_ranks, 1 (it is alone), or 0 (leave)."""
+    """The size of the team of the calling rank: n_ranks, 1 (it is alone), or 0 (leave)."""
     if n_ranks == 1:
         return 1
     if atomic_add(team, ARRIVED, 1) == n_ranks - 1:

@@ -18,7 +18,8 @@ _threads: int | None = None
 def available_cpus() -> int:
     """The CPUs that this process may use: its affinity, and its container's quota (cgroup v2).
 
-    Numba reads the affinity only; in a container with a quota below it, threads would wait for each other.
+    Numba reads the affinity only; in a container with a quota below it, threads would wait for each
+    other.
     """
     try:
         cpus = len(os.sched_getaffinity(0))
@@ -38,8 +39,8 @@ def get_num_threads() -> int:
     Returns
     -------
     int
-        What `set_num_threads` was given last; before that, the CPUs that the process may use (at most
-        ``NUMBA_NUM_THREADS`` where that is set).
+        What `set_num_threads` was given last; before that, the CPUs that the process may use (at
+        most ``NUMBA_NUM_THREADS`` where that is set).
     """
     if _threads is not None:
         return _threads
@@ -47,7 +48,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Use `n` threads from now on, in all of the process. The results have the same bits for any `n`.
+    """Use `n` threads from now on, in all of the process; any `n` gives the same bits.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def set_num_threads(n: int) -> None:
     if n > numba.config.NUMBA_NUM_THREADS:
         if parallel._is_initialized:
             raise ValueError(
-                f"n: got {n} threads, but numba has started its {numba.config.NUMBA_NUM_THREADS} already; "
+                f"n: got {n} threads, but numba has started {numba.config.NUMBA_NUM_THREADS}; "
                 f"call set_num_threads before the first computation, or set NUMBA_NUM_THREADS={n} "
                 "in the environment"
             )

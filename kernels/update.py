@@ -2,9 +2,9 @@
 
     ``step(p, g, m, v, c) -> p, m, v``
 
-p is the parameter, g its gradient, m and v the rule's slots (0, 1 or 2 of them are kept), c the rule's
-coefficients of this step, in the order that the optimizer's `coefficients` gives them. To add a rule, write its
-step and its line in `UPDATES`.
+p is the parameter, g its gradient, m and v the rule's slots (0, 1 or 2 of them are kept), c the
+rule's coefficients of this step, in the order that the optimizer's `coefficients` gives them. To
+add a rule, write its step and its line in `UPDATES`.
 """
 
 from __future__ import annotations

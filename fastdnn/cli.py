@@ -1,0 +1,174 @@
+"""The ``fastdnn`` command."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from . import DivergenceError, __version__, commands
+from .datasets import KINDS
+
+_STATUS = (
+    "exit status: 0 done, 1 the training diverged, 2 bad input (one line on stderr says what),"
+    " 130 stopped by Ctrl-C (train saves the model as it is then)"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str or None
+        The arguments after the command's name; None takes the process's.
+
+    Returns
+    -------
+    int
+        The exit status: 0 done, 1 diverged, 2 bad input, 130 stopped by Ctrl-C.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        status = run(arguments)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return _fail("stopped by Ctrl-C", 130)
+    except BrokenPipeError:
+        # The reader, `head` perhaps, has enough. At exit Python would write the rest, and fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as a shell reports other commands
+    except DivergenceError as error:
+        return _fail(f"{error} Nothing was written.", 1)
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
+    except (ValueError, TypeError, ImportError, MemoryError) as error:
+        return _fail(error, 2)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises instead of printing its usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; '{self.prog} --help' says more")
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = _Parser(
+        prog="fastdnn",
+        description="Train fully connected deep networks on the CPU, and use them.",
+        epilog=_STATUS,
+    )
+    parser.add_argument("--version", action="version", version=f"fastdnn {__version__}")
+    add = parser.add_subparsers(metavar="COMMAND", required=True).add_parser
+    _add_train(add("train", help="train a network (without arguments: on images of digits)"))
+
+    predict = add("predict", help="label new data with a trained network")
+    predict.add_argument("model", metavar="MODEL", help="a file that 'fastdnn train' wrote")
+    predict.add_argument("data", metavar="DATA", help=f"{KINDS}; or one IDX file of images")
+    predict.add_argument(
+        "--output", metavar="CSV", help="write the labels here, one a line (default: to stdout)"
+    )
+    predict.set_defaults(run=commands.predict)
+
+    summary = add("summary", help="show a network's layers, shapes and number of parameters")
+    summary.add_argument("model", metavar="MODEL", help="a file that fastdnn wrote")
+    summary.set_defaults(run=commands.summary)
+
+    info = add("info", help="show versions, CPU, threads and the cache of compiled code")
+    info.set_defaults(run=commands.info)
+
+    warmup = add("warmup", help="compile everything now, as in a container's build")
+    warmup.set_defaults(run=commands.warmup)
+    return parser
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    """The arguments of ``fastdnn train``."""
+    train.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    train.epilog = _STATUS
+    train.set_defaults(run=commands.train)
+    data = train.add_argument_group("data")
+    add = data.add_argument
+    add("--data", metavar="PATH", help=f"{KINDS}; without it scikit-learn's digits")
+    add(
+        "--target",
+        metavar="COLUMN",
+        help="a table's label column: name, or number from 0; the last",
+    )
+    add("--task", choices=("classification", "regression"), help="to be told by the labels")
+    network = train.add_argument_group("network")
+    add = network.add_argument
+    add("--layers", type=_layers, default="256,128", metavar="N,N,…", help="units of hidden layers")
+    add("--activation", default="relu", metavar="NAME", help="of the hidden layers")
+    add(
+        "--dropout", type=_number(0, 1), default=0.0, metavar="RATE", help="after each hidden layer"
+    )
+    add("--dtype", choices=("float32", "float64"), default="float32", help="of the arithmetic")
+    training = train.add_argument_group("training")
+    add = training.add_argument
+    add("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw or rmsprop")
+    add("--learning-rate", type=_number(0), metavar="RATE", help="that of the optimizer")
+    add("--epochs", type=_count, default=20, metavar="N", help="passes over the training samples")
+    add("--batch-size", type=_count, default=64, metavar="N", help="samples in a step")
+    add("--threads", type=_count, metavar="N", help="all that the process may use")
+    add(
+        "--seed", type=int, default=0, metavar="N", help="of the split, the start and the shuffling"
+    )
+    add(
+        "--output",
+        default="fastdnn-model.safetensors",
+        metavar="PATH",
+        help="the model; a .png of the curves is put beside it",
+    )
+
+
+def _count(text: str) -> int:
+    """A whole number from 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; want a whole number from 1")
+    return value
+
+
+def _number(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """A converter to numbers between two bounds."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value < high:
+            bound = "" if high == math.inf else f" and below {high}"
+            raise argparse.ArgumentTypeError(f"{text!r}; want a number from {low}{bound}")
+        return value
+
+    return convert
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    """``"256,128"`` as (256, 128)."""
+    try:
+        units = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        units = (0,)
+    if min(units) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; want units by layer, as 256,128")
+    return units
+
+
+def _fail(message: object, status: int) -> int:
+    """Say in one line why nothing more is done."""
+    text = " ".join(str(message).split()) or type(message).__name__
+    print(f"fastdnn: error: {text}", file=sys.stderr)
+    return status

@@ -1,0 +1,242 @@
+"""What the sub-commands of ``fastdnn`` do; each takes its arguments and returns the exit status."""
+
+from __future__ import annotations
+
+import csv
+import os
+import statistics
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import fastdnn
+from fastdnn import kernels
+
+from . import optimizers
+from ._files import replacing
+from .datasets import Dataset, load, load_new
+from .layers import Dense, Dropout, Layer
+from .metrics import r2, root_mean_squared_error
+from .model import Sequential
+from .optimizers import Optimizer
+from .plots import plot_history
+from .preparation import Preparation, as_numbers, missing_labels
+from .progress import Callback, History
+from .tables import Array, quoted
+
+
+def train(arguments: Namespace) -> int:
+    """Train a network, say how good it is, and save it with a picture of its curves."""
+    output = _checked_output(arguments.output, "--output")
+    if output.suffix == ".png":
+        raise ValueError(f"--output: {output} is where the curves go; name the model .safetensors")
+    if arguments.threads is not None:
+        fastdnn.set_num_threads(arguments.threads)
+    hidden, optimizer = _hidden_layers(arguments), _optimizer(arguments)
+    dataset = load(
+        arguments.data,
+        target=arguments.target,
+        seed=arguments.seed,
+        dtype=arguments.dtype,
+        task=arguments.task,
+    )
+    print(f"data: {dataset}")
+    model = _build(hidden, optimizer, dataset, arguments)
+    model.summary()
+    sys.stdout.flush()  # the progress goes to stderr
+    history, clock = History(), _Clock()
+    interrupted = False
+    try:
+        _fit(model, dataset, arguments, [history, clock])
+    except KeyboardInterrupt:
+        interrupted = True
+        print("fastdnn: stopped by Ctrl-C; saving the model as it is now", file=sys.stderr)
+    labels = dataset.y_test if dataset.classes is None else dataset.classes[dataset.y_test]
+    print(f"test {_score(dataset.preparation, model.predict(dataset.X_test), labels)}")
+    if clock.seconds:
+        print(f"{statistics.median(clock.seconds):.3g} seconds per epoch")
+    model.save(output, metadata=dataset.preparation.to_metadata())
+    print(f"model: {output}")
+    _draw(history, output.with_suffix(".png"))
+    return 130 if interrupted else 0
+
+
+def predict(arguments: Namespace) -> int:
+    """Write the label of each sample, and on stderr how many are right if the data have labels."""
+    output = None
+    if arguments.output is not None:
+        output = _checked_output(arguments.output, "--output")
+    model = _load_model(arguments.model)
+    preparation = Preparation.from_metadata(model.metadata)
+    X, y = load_new(arguments.data, preparation, model.dtype)
+    A = model.predict(X)
+    labels = preparation.labels(A).tolist()
+    rows = [[label if preparation.classes is not None else f"{label:.8g}"] for label in labels]
+    if output is None:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+    else:
+        with (
+            replacing(output) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file, lineterminator="\n").writerows(rows)
+    if y is not None and not missing_labels(y).all():
+        print(_score(preparation, A, y), file=sys.stderr)
+    return 0
+
+
+def summary(arguments: Namespace) -> int:
+    """Show a network, and what it was trained on."""
+    model = _load_model(arguments.model)
+    model.summary()
+    try:
+        preparation = Preparation.from_metadata(model.metadata)
+    except ValueError:
+        return 0  # saved from Python: there is nothing more to show
+    print(f"trained on: {preparation.data}")
+    if preparation.features is not None:
+        print(f"features: {quoted(preparation.features)}")
+    if preparation.target is not None:
+        print(f"target: {preparation.target!r}")
+    if preparation.classes is not None:
+        print(f"classes: {quoted([str(label) for label in preparation.classes])}")
+    return 0
+
+
+def info(arguments: Namespace) -> int:
+    """Show what the speed depends on."""
+    facts = {"fastdnn": fastdnn.__version__, **kernels.info()}
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name:{width}}  {value}")
+    return 0
+
+
+def warmup(arguments: Namespace) -> int:
+    """Compile all there is, so that no later process has to."""
+    start = perf_counter()
+    kernels.warmup()
+    print(f"compiled in {perf_counter() - start:.1f} s; kept in {kernels.info()['cache folder']}")
+    return 0
+
+
+class _Clock(Callback):
+    """How long the steps of each finished epoch took, without its validation."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self._start = self._last = perf_counter()
+
+    def on_batches_end(self, step: int, n_steps: int, logs: dict[str, float]) -> None:
+        self._last = perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.seconds.append(self._last - self._start)
+
+
+def _hidden_layers(arguments: Namespace) -> list[Layer]:
+    """The hidden layers, made before the data are read: a wrong name shows at once."""
+    layers: list[Layer] = []
+    for units in arguments.layers:
+        layers.append(Dense(units, arguments.activation))
+        if arguments.dropout > 0:
+            layers.append(Dropout(arguments.dropout))
+    return layers
+
+
+def _optimizer(arguments: Namespace) -> Optimizer:
+    """The optimizer, with its own learning rate unless another is given."""
+    optimizer = optimizers.get(arguments.optimizer)
+    if arguments.learning_rate is None:
+        return optimizer
+    return replace(optimizer, learning_rate=arguments.learning_rate)
+
+
+def _build(
+    hidden: list[Layer], optimizer: Optimizer, dataset: Dataset, arguments: Namespace
+) -> Sequential:
+    """A compiled network for a data set: softmax over its classes, or one output for its target."""
+    if dataset.classes is None:
+        last, loss, metric = Dense(1), "mean_squared_error", "r2"
+    else:
+        last = Dense(len(dataset.classes), "softmax")
+        loss, metric = "sparse_categorical_crossentropy", "accuracy"
+    model = Sequential(
+        [*hidden, last],
+        input_size=dataset.X_train.shape[1],
+        dtype=arguments.dtype,
+        seed=arguments.seed,
+    )
+    model.compile(optimizer, loss, [metric])
+    return model
+
+
+def _fit(
+    model: Sequential, dataset: Dataset, arguments: Namespace, callbacks: list[Callback]
+) -> None:
+    """Train with the test samples as validation data: nothing is chosen by them."""
+    y_train, y_test = dataset.y_train, dataset.y_test
+    scaling = dataset.preparation.target_scaling
+    if scaling is not None:
+        y_train = scaling.apply(y_train, arguments.dtype)
+        y_test = scaling.apply(y_test, arguments.dtype)
+    model.fit(
+        dataset.X_train,
+        y_train,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        validation_data=(dataset.X_test, y_test),
+        callbacks=callbacks,
+    )
+
+
+def _score(preparation: Preparation, A: Array, y: Array) -> str:
+    """How well outputs A agree with labels y as a file has them, where it has them."""
+    known = ~missing_labels(y)
+    predicted, truth = preparation.labels(A)[known], y[known]
+    numbers = as_numbers(truth)
+    if preparation.classes is None:
+        if numbers is None:
+            raise ValueError(f"labels: {truth[0]!s} is text; the model predicts numbers")
+        rmse = root_mean_squared_error(numbers, predicted)
+        return f"R2 {r2(numbers, predicted):.4f}, RMSE {rmse:.6g}"
+    if numbers is not None and predicted.dtype.kind in "if":
+        right = predicted == numbers
+    else:
+        right = predicted.astype(str) == truth.astype(str)
+    return f"accuracy {right.mean():.4f} ({right.sum()} of {len(right)})"
+
+
+def _draw(history: History, path: Path) -> None:
+    """Draw the training curves, if there are any and matplotlib is there."""
+    if not history.epoch:
+        return
+    try:
+        plot_history(history, path)
+    except ImportError as error:
+        print(f"curves: none ({error})")
+    else:
+        print(f"curves: {path}")
+
+
+def _load_model(path: str) -> Sequential:
+    """A saved network."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such model file; 'fastdnn train' writes one")
+    return fastdnn.load(path)
+
+
+def _checked_output(name: str, option: str) -> Path:
+    """A path that can be written, or an error before any work."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        raise ValueError(f"{option}: {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise ValueError(f"{option}: there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{option}: the folder {path.parent} cannot be written; choose another")
+    return path

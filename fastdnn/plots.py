@@ -1,0 +1,156 @@
+"""Pictures of a training run and of a layer's weights; they need matplotlib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .progress import History
+
+# An outlier would leave all other weights grey.
+_SHOWN_PERCENTILE = 99.5
+
+
+def plot_history(
+    history: History | Mapping[str, Sequence[float]], path: str | Path | None = None
+) -> Figure:
+    """Draw the loss and each metric by epoch, training and validation together.
+
+    Parameters
+    ----------
+    history : History or mapping
+        What ``fit`` returned, or its ``history``: from a name to one value an epoch.
+    path : str, Path or None
+        A file to write as well, its format by the suffix (``.png``, ``.svg``, ``.pdf``).
+
+    Returns
+    -------
+    Figure
+        One axes for the loss and one for each metric.
+
+    Raises
+    ------
+    ValueError
+        If no epoch was finished.
+    ImportError
+        If matplotlib is not installed.
+    """
+    from .progress import History
+
+    if isinstance(history, History):
+        curves, epochs = history.history, history.epoch
+    else:
+        curves = {name: list(values) for name, values in history.items()}
+        epochs = list(range(max(map(len, curves.values()), default=0)))
+    names = [name for name in curves if name != "learning_rate" and not name.startswith("val_")]
+    if not epochs or not names:
+        raise ValueError("history: no finished epoch to draw")
+    figure = _figure(figsize=(5.0 * len(names), 3.6))
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+            if key in curves:
+                # A curve of one point would be invisible without its marker.
+                marker = "o" if len(epochs) < 30 else None
+                axes.plot(np.add(epochs, 1), curves[key], marker=marker, markersize=3, label=label)
+        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    _write(figure, path)
+    return figure
+
+
+def plot_weights(
+    W: ArrayLike,
+    image_shape: tuple[int, int],
+    path: str | Path | None = None,
+    *,
+    columns: int | None = None,
+) -> Figure:
+    """Draw each unit's incoming weights as an image: what it looks for in the input.
+
+    Parameters
+    ----------
+    W : array_like, shape (n_l, n_{l-1})
+        A layer's weights, as ``layer.W``.
+    image_shape : (int, int)
+        Rows and columns of an input image; their product is n_{l-1}.
+    path : str, Path or None
+        A file to write as well, its format by the suffix.
+    columns : int or None
+        Images in a row. None makes about as many rows as columns.
+
+    Returns
+    -------
+    Figure
+        All units on one scale of colours, symmetric about zero.
+
+    Raises
+    ------
+    ValueError
+        If a row of W does not fill an image.
+    ImportError
+        If matplotlib is not installed.
+    """
+    W = np.asarray(W, np.float64)
+    if W.ndim != 2 or W.size == 0 or len(image_shape) != 2 or W.shape[1] != math.prod(image_shape):
+        raise ValueError(
+            f"W: shape {W.shape} and image_shape {tuple(image_shape)}; want (units, rows * columns)"
+        )
+    columns = math.ceil(math.sqrt(len(W))) if columns is None else columns
+    if columns < 1:
+        raise ValueError(f"columns: {columns}; want 1 or more")
+    mosaic = _mosaic(W.reshape(len(W), *image_shape), min(columns, len(W)))
+    size = np.abs(W)
+    largest = float(np.percentile(size, _SHOWN_PERCENTILE) or size.max() or 1.0)
+    height = 6.0 * mosaic.shape[0] / mosaic.shape[1]
+    figure = _figure(figsize=(7.0, min(max(height, 1.5), 20.0)))
+    from matplotlib import colormaps  # there, as the figure is
+
+    axes = figure.subplots()
+    # Zero is white, so the gaps are not.
+    colours = colormaps["RdBu_r"].with_extremes(bad="0.6")
+    image = axes.imshow(mosaic, colours, vmin=-largest, vmax=largest, interpolation="nearest")
+    axes.axis("off")
+    figure.colorbar(image, ax=axes, label="weight", extend="both")
+    _write(figure, path)
+    return figure
+
+
+def _mosaic(images: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
+    """Images (m, rows, columns) side by side, a blank line of one pixel around each."""
+    m, height, width = images.shape
+    rows = math.ceil(m / columns)
+    mosaic = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)
+    for i, image in enumerate(images):
+        top, left = 1 + i // columns * (height + 1), 1 + i % columns * (width + 1)
+        mosaic[top : top + height, left : left + width] = image
+    return mosaic
+
+
+def _figure(figsize: tuple[float, float]) -> Figure:
+    """A figure of its own: pyplot would keep it for ever, and may want a display."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(
+            "drawing needs matplotlib, which is not installed: pip install 'fastdnn[plot]'"
+        ) from None
+    return Figure(figsize=figsize, layout="constrained")
+
+
+def _write(figure: Figure, path: str | Path | None) -> None:
+    """Write a picture whole, if it is to be written."""
+    if path is not None:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
