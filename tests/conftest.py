@@ -1,0 +1,37 @@
+"""What the tests share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Numba reads this once, when it is imported. Four threads on any machine: results must not depend
+# on the number of threads, so it does not matter that they share cores.
+os.environ["NUMBA_NUM_THREADS"] = str(max(4, os.cpu_count() or 1))
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+FASHION_MNIST = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+@pytest.fixture(autouse=True)
+def same_threads_after() -> Iterator[None]:
+    """Restore the number of threads that a test may have set."""
+    import fastdnn
+
+    before = fastdnn.get_num_threads()
+    yield
+    fastdnn.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist() -> Path:
+    """The folder of Fashion-MNIST's IDX files; the test is skipped where there is none."""
+    folder = Path(os.environ.get("FASTDNN_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
+    for name in FASHION_MNIST:
+        if not any((folder / f"{name}{end}").is_file() for end in ("", ".gz")):
+            pytest.skip(
+                f"no Fashion-MNIST in {folder}: install Debian's package dataset-fashion-mnist or "
+                "set FASTDNN_FASHION_MNIST to a folder with its IDX files"
+            )
+    return folder

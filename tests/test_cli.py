@@ -1,0 +1,198 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastdnn
+from fastdnn import commands
+from fastdnn.cli import main
+from tests.datafiles import flowers, write_csv
+
+SOURCES = str(Path(fastdnn.__file__).parents[1])
+PATH = os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH", "")]))
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}
+COMMAND = [sys.executable, "-m", "fastdnn"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    X, y = flowers()
+    write_csv(Path("iris.csv"), X, y, "u,v,species")
+    Path("folder").mkdir()
+    Path("broken.safetensors").write_bytes(b"no model")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "COMMAND"),
+        ("trian", "'trian'"),
+        ("train --epoch-s 3", "unrecognized arguments: --epoch-s 3; 'fastdnn --help' says more"),
+        ("train --epochs 0", "--epochs: '0'; want a whole number from 1; 'fastdnn train --help'"),
+        ("train --epochs 1.5", "--epochs: '1.5'; want a whole number from 1"),
+        ("train --layers 10,x", "--layers: '10,x'; want units by layer, as 256,128"),
+        ("train --layers 10,0", "--layers: '10,0'"),
+        ("train --dropout 1", "--dropout: '1'; want a number from 0 and below 1"),
+        ("train --learning-rate nan", "--learning-rate: 'nan'; want a number from 0"),
+        ("train --dtype float16", "--dtype: invalid choice: 'float16'"),
+        ("train --activation rleu", "'rleu'; did you mean 'relu'?"),
+        ("train --optimizer adma", "'adma'; did you mean 'adam'?"),
+        ("train --data nowhere", "nowhere: no such file or folder; want a .csv"),
+        ("train --data folder", "folder: no IDX files in this folder"),
+        ("train --data iris.csv --target name", "no column 'name'; it has 'u', 'v', 'species'"),
+        ("train --data iris.csv --task regression", "labels: setosa is text"),
+        ("train --seed -1", "seed: -1; want a whole number from 0 to 4294967295"),
+        ("train --target u", "target: 'u'; scikit-learn's digits have no columns to choose from"),
+        ("train --output folder", "--output: folder is a folder; name a file"),
+        ("train --output no/m.safetensors", "--output: there is no folder no; make it first"),
+        ("train --output a.png", "a.png is where the curves go"),
+        ("predict iris.csv", "the following arguments are required: DATA"),
+        ("predict nowhere iris.csv", "nowhere: no such model file; 'fastdnn train' writes one"),
+        ("predict broken.safetensors iris.csv", "broken.safetensors"),
+        ("summary broken.safetensors", "broken.safetensors"),
+        ("predict broken.safetensors iris.csv --output folder", "--output: folder is a folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(Path().iterdir())
+    assert main(arguments.split()) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("fastdnn: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert "Traceback" not in out + err
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ValueError("X:\n  is\twrong"), 2, "X: is wrong"),
+        (PermissionError(13, "Permission denied", "m"), 2, "m: Permission denied"),
+        (MemoryError(), 2, "MemoryError"),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
+    ],
+)
+def test_every_error_is_one_line(
+    error: BaseException,
+    status: int,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(arguments: object) -> int:
+        raise error
+
+    monkeypatch.setattr(commands, "info", fail)
+    assert main(["info"]) == status
+    assert capsys.readouterr().err == f"fastdnn: error: {line}\n"
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: object) -> int:
+        raise KeyError("no user could know")
+
+    monkeypatch.setattr(commands, "info", fail)
+    with pytest.raises(KeyError):
+        main(["info"])
+
+
+def test_divergence_is_status_1_and_saves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    np.save("t.npy", rng.normal(size=(200, 4)))
+    before = sorted(Path().iterdir())
+    arguments = ["--data", "t.npy", "--optimizer", "sgd", "--learning-rate", "1e30"]
+    assert main(["train", *arguments]) == 1
+    err = capsys.readouterr().err
+    last = err.splitlines()[-1]
+    assert last.startswith("fastdnn: error: ")
+    assert last.endswith("Nothing was written.")
+    assert "epoch" in last
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["predict", "--help"]])
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leave:
+        main(arguments)
+    assert leave.value.code == 0
+    assert "usage: fastdnn" in capsys.readouterr().out
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = capsys.readouterr().out
+    options = "data target task layers activation dropout dtype optimizer learning-rate epochs"
+    for option in (*options.split(), "batch-size", "threads", "seed", "output"):
+        assert f"--{option}" in out
+    assert "exit status" in out
+
+
+def test_version_of_the_process() -> None:
+    run = subprocess.run(
+        [*COMMAND, "--version"], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"fastdnn {fastdnn.__version__}\n"
+
+
+def test_bad_input_of_the_process() -> None:
+    run = subprocess.run(
+        [*COMMAND, "train", "--data", "nowhere"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr.startswith("fastdnn: error: nowhere: no such file or folder")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_of_the_process() -> None:
+    # A shell's background jobs, and so their children, ignore SIGINT unless told otherwise.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from fastdnn.cli import main; sys.exit(main())"
+    )
+    arguments = ["train", "--layers", "8", "--epochs", "1000000"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            while "epoch 2/" not in process.stderr.readline():
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "stopped by Ctrl-C; saving" in err
+    assert "Traceback" not in err
+    assert "test accuracy" in out
+    assert Path("fastdnn-model.safetensors").stat().st_size > 0
+
+
+def test_a_reader_that_leaves_needs_no_message() -> None:
+    with subprocess.Popen(
+        [*COMMAND, "info"], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

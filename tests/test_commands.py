@@ -1,0 +1,219 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastdnn
+from fastdnn import commands
+from fastdnn.cli import main
+from fastdnn.preparation import Preparation
+from tests.datafiles import flowers, images, write_csv, write_idx_folder
+
+PNG = b"\x89PNG"
+NO_MATPLOTLIB = "matplotlib is not installed: pip install 'fastdnn[plot]'"
+QUICK = ["--layers", "16", "--epochs", "30", "--batch-size", "8", "--learning-rate", "0.01"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_train_without_arguments_learns_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason=NO_MATPLOTLIB)
+    assert main(["train"]) == 0
+    out, err = capsys.readouterr()
+    assert "digits: 1437 training and 360 test samples, 64 features (8 x 8), 10 classes" in out
+    assert "epoch 20/20" in err
+    assert "seconds per epoch" in out
+    score = next(line for line in out.splitlines() if line.startswith("test accuracy"))
+    assert float(score.split()[2]) >= 0.97
+    assert "model: fastdnn-model.safetensors" in out
+    assert "curves: fastdnn-model.png" in out
+    assert Path("fastdnn-model.png").read_bytes().startswith(PNG)
+    assert sorted(p.name for p in Path().iterdir()) == [
+        "fastdnn-model.png",
+        "fastdnn-model.safetensors",
+    ]
+    model = fastdnn.load("fastdnn-model.safetensors")
+    assert [layer.units for layer in model.layers] == [256, 128, 10]
+    assert model.dtype == "float32"
+
+
+def test_train_options_reach_the_model() -> None:
+    options = "--layers 7,5 --activation tanh --optimizer sgd --learning-rate 0.25 --epochs 2"
+    options += " --batch-size 100 --dropout 0.1 --dtype float64 --seed 3 --threads 1 --output a.st"
+    assert main(["train", *options.split()]) == 0
+    model = fastdnn.load("a.st")
+    assert model.dtype == "float64"
+    assert model.seed == 3
+    assert [type(layer).__name__ for layer in model.layers] == [
+        *["Dense", "Dropout"] * 2,
+        "Dense",
+    ]
+    assert [model.layers[i].units for i in (0, 2, 4)] == [7, 5, 10]
+    assert type(model.optimizer).__name__ == "SGD"
+    assert model.optimizer.learning_rate == 0.25
+    assert fastdnn.get_num_threads() == 1
+
+
+def test_the_seed_makes_the_model() -> None:
+    weights = []
+    for seed in ("1", "1", "2"):
+        assert main(["train", "--layers", "8", "--epochs", "1", "--seed", seed]) == 0
+        weights.append(fastdnn.load("fastdnn-model.safetensors").get_weights()[0])
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npz"])
+def test_named_classes_from_training_to_prediction(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X, y = flowers()
+    data, unlabelled = f"iris.{kind}", f"new.{kind}"
+    if kind == "csv":
+        write_csv(Path(data), X, y, "u,v,species")
+        write_csv(Path(unlabelled), X[:, ::-1], header="v,u")
+    elif kind == "npz":
+        np.savez(data, X=X, y=y)
+        np.savez(unlabelled, X=X)
+    else:
+        pd = pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
+        pytest.importorskip("pyarrow", reason="not installed: pip install 'fastdnn[data]'")
+        frame = pd.DataFrame(X, columns=["u", "v"])
+        frame.to_parquet(unlabelled)
+        frame.assign(species=y).to_parquet(data)
+    assert main(["train", "--data", data, *QUICK]) == 0
+    assert "test accuracy 1.0000 (12 of 12)" in capsys.readouterr().out
+    model = "fastdnn-model.safetensors"
+    assert main(["predict", model, data]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == y.tolist()
+    assert err == "accuracy 1.0000 (60 of 60)\n"
+    assert main(["predict", model, unlabelled, "--output", "labels.csv"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert Path("labels.csv").read_text().splitlines() == y.tolist()
+    assert main(["summary", model]) == 0
+    out = capsys.readouterr().out
+    assert f"trained on: {data}" in out
+    assert "classes: 'setosa', 'versicolor', 'virginica'" in out
+    assert ("features: 'u', 'v'\ntarget: 'species'" in out) == (kind != "npz")
+
+
+def test_whole_number_classes_without_header(capsys: pytest.CaptureFixture[str]) -> None:
+    X, _ = flowers()
+    table = np.column_stack([np.arange(60) % 3 + 5, X])
+    write_csv(Path("t.csv"), table)
+    assert main(["train", "--data", "t.csv", "--target", "0", *QUICK]) == 0
+    capsys.readouterr()
+    np.save("t.npy", table)
+    # Half of the labels are unknown: they are predicted all the same.
+    rows = [",".join(map(repr, row)) for row in table.tolist()]
+    Path("half.csv").write_text(
+        "\n".join(["," + r.partition(",")[2] for r in rows[:30]] + rows[30:])
+    )
+    Path("none.csv").write_text("\n".join("," + r.partition(",")[2] for r in rows))
+    for data, count in (("t.csv", 60), ("t.npy", 60), ("half.csv", 30), ("none.csv", 0)):
+        assert main(["predict", "fastdnn-model.safetensors", data]) == 0
+        out, err = capsys.readouterr()
+        assert out.split() == [str(label) for label in np.arange(60) % 3 + 5]
+        assert err == (f"accuracy 1.0000 ({count} of {count})\n" if count else "")
+
+
+def test_unknown_labels_count_as_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = flowers()
+    write_csv(Path("t.csv"), X, y)
+    assert main(["train", "--data", "t.csv", *QUICK]) == 0
+    y = y.astype("<U20")
+    y[:15] = "other"
+    write_csv(Path("t.csv"), X, y)
+    capsys.readouterr()
+    assert main(["predict", "fastdnn-model.safetensors", "t.csv"]) == 0
+    assert capsys.readouterr().err == "accuracy 0.7500 (45 of 60)\n"
+
+
+def test_regression_in_the_units_of_the_target(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = 5000 + 300 * X[:, 0] - 100 * X[:, 1]
+    write_csv(Path("t.csv"), X, y, "a,b,c,price")
+    assert main(["train", "--data", "t.csv", *QUICK]) == 0
+    out = capsys.readouterr().out
+    score = next(line for line in out.splitlines() if line.startswith("test R2"))
+    r2, rmse = float(score.split()[2].rstrip(",")), float(score.split()[4])
+    assert 0.98 < r2 <= 1
+    assert 0 < rmse < 45
+    assert main(["predict", "fastdnn-model.safetensors", "t.csv"]) == 0
+    out, err = capsys.readouterr()
+    values = np.array(out.split(), float)
+    assert err.startswith("R2 0.9")
+    assert np.sqrt(np.mean((values - y) ** 2)) == pytest.approx(float(err.split()[3]), rel=1e-4)
+    write_csv(Path("t.csv"), X, np.array(["a"] * 200), "a,b,c,price")
+    assert main(["predict", "fastdnn-model.safetensors", "t.csv"]) == 2
+    assert "is text; the model predicts numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_images(suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_idx_folder(Path("mnist"), suffix=suffix)
+    assert main(["train", "--data", "mnist", *QUICK]) == 0
+    assert (
+        "60 training and 15 test samples, 20 features (4 x 5), 3 classes" in capsys.readouterr().out
+    )
+    for data in (folder, folder / f"t10k-images-idx3-ubyte{suffix}"):
+        assert main(["predict", "fastdnn-model.safetensors", str(data)]) == 0
+        out, err = capsys.readouterr()
+        assert out.split() == [str(label) for label in images(15)[1]]
+        assert err == "accuracy 1.0000 (15 of 15)\n"
+
+
+def test_without_matplotlib_the_model_is_saved(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["train", "--layers", "8", "--epochs", "1"]) == 0
+    assert "pip install 'fastdnn[plot]'" in capsys.readouterr().out
+    assert [path.name for path in Path().iterdir()] == ["fastdnn-model.safetensors"]
+
+
+def test_ctrl_c_saves_what_there_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(clock: commands._Clock, epoch: int, logs: dict[str, float]) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands._Clock, "on_epoch_end", stop)
+    assert main(["train", "--layers", "32"]) == 130
+    out, err = capsys.readouterr()
+    assert "fastdnn: stopped by Ctrl-C; saving the model as it is now" in err
+    assert "test accuracy" in out
+    model = fastdnn.load("fastdnn-model.safetensors")
+    assert "model: fastdnn-model.safetensors" in out
+    assert Preparation.from_metadata(model.metadata).data == "digits"
+
+
+def test_summary_of_a_model_from_python(capsys: pytest.CaptureFixture[str]) -> None:
+    model = fastdnn.Sequential([fastdnn.Dense(3, "softmax")], input_size=2, seed=0)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.save("m.safetensors")
+    assert main(["summary", "m.safetensors"]) == 0
+    assert "trained on" not in capsys.readouterr().out
+    write_csv(Path("t.csv"), np.ones((2, 2)))
+    assert main(["predict", "m.safetensors", "t.csv"]) == 2
+    assert "does not say how its data were prepared" in capsys.readouterr().err
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    facts = dict(line.split(None, 1) for line in out.splitlines())
+    assert facts["fastdnn"] == fastdnn.__version__
+    assert facts["python"] == sys.version.split()[0]
+
+
+def test_warmup(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["warmup"]) == 0
+    assert "compiled in" in capsys.readouterr().out

@@ -1,0 +1,119 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastdnn.callbacks import History
+from fastdnn.plots import plot_history, plot_weights
+
+HISTORY = {
+    "loss": [1.0, 0.5, 0.25],
+    "accuracy": [0.5, 0.75, 0.8],
+    "val_loss": [1.1, 0.7, 0.6],
+    "val_accuracy": [0.4, 0.6, 0.7],
+    "learning_rate": [0.1, 0.1, 0.1],
+}
+
+
+def lines(axes) -> dict[str, list[list[float]]]:
+    return {line.get_label(): [list(v) for v in line.get_data()] for line in axes.get_lines()}
+
+
+@pytest.fixture(autouse=True)
+def _matplotlib() -> None:
+    pytest.importorskip(
+        "matplotlib", reason="matplotlib is not installed: pip install 'fastdnn[plot]'"
+    )
+
+
+def test_history_draws_loss_and_metrics_with_validation() -> None:
+    loss, accuracy = plot_history(HISTORY).axes
+    assert loss.get_ylabel() == "loss"
+    assert accuracy.get_ylabel() == "accuracy"
+    epochs = [1, 2, 3]
+    assert lines(loss) == {
+        "training": [epochs, HISTORY["loss"]],
+        "validation": [epochs, HISTORY["val_loss"]],
+    }
+    assert lines(accuracy)["validation"] == [epochs, HISTORY["val_accuracy"]]
+
+
+def test_history_object_keeps_its_epoch_numbers() -> None:
+    history = History()
+    for epoch in (7, 8):
+        history.on_epoch_end(epoch, {"loss": 1.0 / epoch})
+    (axes,) = plot_history(history).axes
+    assert lines(axes) == {"training": [[8, 9], [1 / 7, 1 / 8]]}
+
+
+def test_one_epoch_is_visible() -> None:
+    (axes,) = plot_history({"loss": [1.0]}).axes
+    assert axes.get_lines()[0].get_marker() == "o"
+
+
+@pytest.mark.parametrize("history", [{}, {"loss": []}, History(), {"learning_rate": [0.1]}])
+def test_empty_history_is_refused(history) -> None:
+    with pytest.raises(ValueError, match="history: no finished epoch"):
+        plot_history(history)
+
+
+def test_png_is_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "curves.png"
+    plot_history(HISTORY, path)
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert b"IEND" in content[-16:]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_are_laid_out_row_by_row(tmp_path: Path) -> None:
+    W = np.arange(5 * 6, dtype=np.float32).reshape(5, 6) - 12
+    path = tmp_path / "weights.png"
+    axes = plot_weights(W, (2, 3), path, columns=2).axes[0]
+    (image,) = axes.get_images()
+    shown = np.ma.filled(image.get_array(), np.nan)
+    assert shown.shape == (3 * 3 + 1, 2 * 4 + 1)
+    for unit in range(5):
+        top, left = 1 + unit // 2 * 3, 1 + unit % 2 * 4
+        np.testing.assert_array_equal(shown[top : top + 2, left : left + 3], W[unit].reshape(2, 3))
+    assert np.isnan(shown[:, 4]).all()
+    assert np.isnan(shown[7:9, 5:]).all()
+    low, high = image.get_clim()
+    assert low == -high
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_weights_default_to_a_square_and_zeros_are_drawn() -> None:
+    axes = plot_weights(np.zeros((9, 4)), (2, 2)).axes[0]
+    (image,) = axes.get_images()
+    assert image.get_array().shape == (10, 10)
+    assert image.get_clim() == (-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "image_shape"), [((3, 6), (2, 2)), ((6,), (2, 3)), ((0, 6), (2, 3)), ((3, 6), (6,))]
+)
+def test_weights_that_fill_no_image_are_refused(shape, image_shape) -> None:
+    with pytest.raises(ValueError, match=r"W: shape .* image_shape"):
+        plot_weights(np.zeros(shape), image_shape)
+
+
+def test_columns_are_checked() -> None:
+    with pytest.raises(ValueError, match="columns: 0; want 1 or more"):
+        plot_weights(np.zeros((3, 6)), (2, 3), columns=0)
+
+
+def test_missing_matplotlib_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"pip install 'fastdnn\[plot\]'"):
+        plot_history(HISTORY)
+
+
+def test_pyplot_stays_out() -> None:
+    code = (
+        "import sys, fastdnn.plots as p; assert 'matplotlib' not in sys.modules;"
+        "p.plot_history({'loss': [1.0]}); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

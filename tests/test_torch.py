@@ -1,0 +1,141 @@
+"""Training steps against PyTorch's autograd and torch.optim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastdnn.activations import ACTIVATIONS
+from fastdnn.losses import LOSSES
+from fastdnn.optimizers import OPTIMIZERS
+from tests.cases import OPTIMIZER_SETTINGS, Case, draw, name_of, tensors
+
+torch = pytest.importorskip(
+    "torch", reason="the comparison with PyTorch needs it: pip install torch==2.13.0"
+)
+F = torch.nn.functional
+
+LEARNING_RATE = 0.1
+WEIGHTS = [0.5, 2.0, 0.25, 1.0, 3.0]  # of the samples
+TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
+
+TORCH_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "identity": lambda Z: Z,
+    "linear": lambda Z: Z,
+    "sigmoid": torch.sigmoid,
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "leaky_relu": lambda Z: F.leaky_relu(Z, 0.01),
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "softmax": lambda Z: F.softmax(Z, dim=1),
+}
+
+
+def clipped(P: Any) -> Any:
+    return P.clamp(1e-7, 1 - 1e-7)
+
+
+def torch_binary(Z: Any, A: Any, y: Any, output: str) -> Any:
+    if output == "sigmoid":
+        return F.binary_cross_entropy_with_logits(Z, y, reduction="none").mean(dim=1)
+    return F.binary_cross_entropy(clipped(A), y, reduction="none").mean(dim=1)
+
+
+def torch_categorical(Z: Any, A: Any, y: Any, output: str) -> Any:
+    """Class numbers or one-hot rows: PyTorch's cross-entropy takes both."""
+    if output == "softmax":
+        return F.cross_entropy(Z, y, reduction="none")
+    log_P = clipped(A / A.sum(dim=1, keepdim=True)).log()
+    return F.nll_loss(log_P, y if y.ndim == 1 else y.argmax(dim=1), reduction="none")
+
+
+# name: the loss of each sample from Z, A, y and the output activation's name
+TORCH_LOSSES: dict[str, Callable[[Any, Any, Any, str], Any]] = {
+    "binary_crossentropy": torch_binary,
+    "categorical_crossentropy": torch_categorical,
+    "sparse_categorical_crossentropy": torch_categorical,
+    "mean_squared_error": lambda Z, A, y, _: F.mse_loss(A, y, reduction="none").mean(dim=1),
+    "mean_absolute_error": lambda Z, A, y, _: F.l1_loss(A, y, reduction="none").mean(dim=1),
+    "huber": lambda Z, A, y, _: F.huber_loss(A, y, reduction="none").mean(dim=1),
+}
+TORCH_LOSSES["mse"] = TORCH_LOSSES["mean_squared_error"]
+TORCH_LOSSES["mae"] = TORCH_LOSSES["mean_absolute_error"]
+
+
+def torch_optimizer(name: str, parameters: list[Any], settings: dict[str, Any]) -> Any:
+    """The optimizer of torch.optim with fastdnn's defaults."""
+    names = {"rho": "alpha", "epsilon": "eps"}
+    given = {names.get(key, key): value for key, value in settings.items()}
+    kind = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}[name]
+    if kind.startswith("Adam"):
+        given["betas"] = given.pop("beta_1", 0.9), given.pop("beta_2", 0.999)
+    defaults = {"AdamW": {"weight_decay": 0.004}, "RMSprop": {"alpha": 0.9}}
+    given = {**defaults.get(kind, {}), **given}
+    return getattr(torch.optim, kind)(parameters, lr=LEARNING_RATE, **given)
+
+
+def torch_steps(
+    case: Case, name: str, settings: dict[str, Any], dtype: str, n_steps: int
+) -> list[np.ndarray[Any, Any]]:
+    """The network's W and b after some steps of PyTorch."""
+    kind = getattr(torch, dtype)
+    parameters = [
+        torch.tensor(P, dtype=kind, requires_grad=True)
+        for W, b in case.parameters
+        for P in (W, b[:, 0])
+    ]
+    optimizer = torch_optimizer(name, parameters, settings)
+    y = torch.tensor(case.y) if case.y.ndim == 1 else torch.tensor(case.y, dtype=kind)
+    for _ in range(n_steps):
+        A = torch.tensor(case.X.T, dtype=kind)
+        for W, b, activation in zip(
+            parameters[::2], parameters[1::2], case.activations, strict=True
+        ):
+            Z = F.linear(A, W, b)
+            A = TORCH_ACTIVATIONS[activation](Z)
+        losses = TORCH_LOSSES[case.loss](Z, A, y, case.activations[-1])
+        optimizer.zero_grad()
+        (torch.tensor(WEIGHTS, dtype=kind) * losses).mean().backward()
+        optimizer.step()
+    return [P.detach().numpy() for P in parameters]
+
+
+def check(case: Case, name: str, settings: dict[str, Any], dtype: str, n_steps: int = 1) -> None:
+    model = case.model(OPTIMIZERS[name](learning_rate=LEARNING_RATE, **settings), dtype=dtype)
+    for _ in range(n_steps):
+        model.train_on_batch(case.X.T.astype(dtype), case.y, sample_weight=WEIGHTS)
+    expected = torch_steps(case, name, settings, dtype, n_steps)
+    for found, wanted in zip(tensors(model), expected, strict=True):
+        assert found.dtype == wanted.dtype == dtype
+        assert np.linalg.norm(found - wanted) < TOLERANCE[dtype] * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_one_step(name: str, activation: str, loss: str, dtype: str) -> None:
+    check(draw((activation, activation), loss), name, {}, dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("name", "settings"), OPTIMIZER_SETTINGS, ids=name_of)
+@pytest.mark.parametrize(
+    ("activations", "loss"),
+    [
+        (("tanh", "gelu", "softmax"), "sparse_categorical_crossentropy"),
+        (("silu", "elu", "sigmoid"), "binary_crossentropy"),
+        (("softplus", "tanh", "identity"), "mean_squared_error"),
+    ],
+    ids=["classes", "binary", "regression"],
+)
+def test_several_steps(
+    activations: tuple[str, ...], loss: str, name: str, settings: dict[str, Any], dtype: str
+) -> None:
+    check(draw(activations, loss), name, settings, dtype, n_steps=6)
