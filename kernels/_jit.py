@@ -1,12 +1,12 @@
-"""The only place of numba's options, of the disk cache and of the rules for calling parallel code.
+"""The only place of numba's options and of the disk cache.
 
 Two kinds of compiled function:
 
 ``kernel``
     An inner function. It is compiled into whatever calls it and has no cache of its own.
-``Entry``
-    What Python calls: ``parallel=True``, compiled once per dtype with a stated signature, kept on
-    disk.
+``compile_cached``
+    What Python calls (see ``entry.py``): compiled once per dtype with a stated signature, and kept
+    on disk.
 
 Numba's own disk cache looks at one source file's stamp, so an edit in another file is served stale,
 and two processes that fill it at once can mix up its index. `_Cache` therefore names each file by a
@@ -21,10 +21,9 @@ import pickle
 import platform
 import sys
 import tempfile
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ import numba
 import numpy as np
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl
-from numpy.typing import DTypeLike
 
 from . import targets
 
@@ -111,8 +109,8 @@ def cache_folder() -> Path | None:
 class _Cache:
     """The part of numba's cache protocol that a dispatcher uses."""
 
-    def __init__(self, function: Callable[..., Any], kind: str) -> None:
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}.{kind}"
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self.cache_path = str(cache_folders()[0])
 
     def _file(self, signature: Any, codegen: Any) -> str:
@@ -143,99 +141,18 @@ class _Cache:
         os.replace(file.name, target)
 
 
-# ---------------------------------------------------------------------------------------- entries
-_lock = threading.Lock()
-_import_pid = os.getpid()
-_layer_is_safe = False
+def compile_cached(function: Callable[..., Any], types: tuple[Any, ...], *, parallel: bool) -> Any:
+    """Compile `function` for parameters of these types, or read it from the cache.
 
-
-class Entry:
-    """A compiled function that Python calls, whose first parameter is the number of ranks.
-
-    Parameters
-    ----------
-    function : callable
-        Holds ``for rank in prange(n_ranks)`` as its one parallel region.
-    signature : callable
-        Maps a numba float type to the types of the parameters after the first.
+    Returns
+    -------
+    numba's compile result, with its ``entry_point`` for Python and its ``library``.
     """
-
-    def __init__(
-        self, function: Callable[..., None], signature: Callable[[Any], tuple[Any, ...]]
-    ) -> None:
-        self._function = function
-        self._signature = signature
-        self._compiled: dict[tuple[np.dtype[Any], bool], Callable[..., None]] = {}
-        self._compiling = threading.Lock()
-        self.__doc__ = function.__doc__
-        ENTRIES.append(self)
-
-    def _entry_point(self, dtype: np.dtype[Any], parallel: bool) -> Callable[..., None]:
-        key = dtype, parallel
-        if key not in self._compiled:
-            with self._compiling:
-                if key not in self._compiled:
-                    self._compiled[key] = self._compile(dtype, parallel)
-        return self._compiled[key]
-
-    def _compile(self, dtype: np.dtype[Any], parallel: bool) -> Callable[..., None]:
-        dispatcher: Any = numba.njit(parallel=parallel, **_OPTIONS)(self._function)
-        dispatcher._cache = _Cache(self._function, "parallel" if parallel else "serial")
-        dispatcher.compile((numba.int64, *self._signature(FLOATS[dtype])))
-        (overload,) = dispatcher.overloads.values()
-        entry_point: Callable[..., None] = overload.entry_point
-        return entry_point
-
-    def compile(self, dtype: DTypeLike) -> None:
-        """Compile for `dtype`, or read what the cache has."""
-        self._entry_point(np.dtype(dtype), parallel=True)
-
-    def __call__(self, dtype: np.dtype[Any], n_ranks: int, *arguments: Any) -> None:
-        """Run with `n_ranks` ranks, each on its own thread.
-
-        GNU OpenMP ends a forked child at its first parallel call, so a child runs the serial twin:
-        one rank, the same bits. Numba's ``workqueue`` layer ends the process when two Python
-        threads call it at once, so calls wait for each other until another layer is known to be in
-        use.
-        """
-        global _layer_is_safe
-        if os.getpid() != _import_pid:
-            self._entry_point(dtype, parallel=False)(1, *arguments)
-            return
-        run = self._entry_point(dtype, parallel=True)
-        before = numba.get_num_threads()
-        numba.set_num_threads(n_ranks)
-        try:
-            if _layer_is_safe:
-                run(n_ranks, *arguments)
-            else:
-                with _lock:
-                    run(n_ranks, *arguments)
-                _layer_is_safe = numba.threading_layer() != "workqueue"
-        finally:
-            numba.set_num_threads(before)
-
-
-ENTRIES: list[Entry] = []
-
-
-def entry(
-    signature: Callable[[Any], tuple[Any, ...]],
-) -> Callable[[Callable[..., None]], Entry]:
-    """Decorate an `Entry`."""
-    return partial(_entry, signature)
-
-
-def _entry(signature: Callable[[Any], tuple[Any, ...]], function: Callable[..., None]) -> Entry:
-    return Entry(function, signature)
-
-
-def warmup() -> Iterator[str]:
-    """Compile every entry for both dtypes, one at a time, saying which."""
-    for one in ENTRIES:
-        for dtype in FLOATS:
-            one.compile(dtype)
-            yield f"{one._function.__module__.rpartition('.')[2]}.{one._function.__name__} {dtype}"
+    dispatcher: Any = numba.njit(parallel=parallel, **_OPTIONS)(function)
+    dispatcher._cache = _Cache(function)
+    dispatcher.compile(types)
+    (result,) = dispatcher.overloads.values()
+    return result
 
 
 def vector(of: Any, *, writable: bool = True) -> Any:

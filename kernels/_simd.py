@@ -42,6 +42,7 @@ class Vectors:
         self.lanes = lanes
         self._fma = fma
         self.zero = ir.Constant(self.type, [ir.Constant(element, 0.0)] * lanes)
+        self._index = ir.VectorType(I32, lanes)
         self._undefined = ir.Constant(self.type, ir.Undefined)
         self._splat = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
 
@@ -52,9 +53,41 @@ class Vectors:
         """The vector at ``pointer[offset]``; any alignment."""
         return self.builder.load(self._at(pointer, offset), align=self.element_bytes)
 
+    def load_first(self, count: int, pointer: Any, offset: Any) -> Any:
+        """The `count` elements at ``pointer[offset]`` as a vector's first lanes."""
+        if count == self.lanes:
+            return self.load(pointer, offset)
+        part = ir.VectorType(self.element, count)
+        at = self.builder.bitcast(self.builder.gep(pointer, [offset]), part.as_pointer())
+        lanes = ir.Constant(self._index, [min(lane, count) for lane in range(self.lanes)])
+        value = self.builder.load(at, align=self.element_bytes)
+        return self.builder.shuffle_vector(value, ir.Constant(part, ir.Undefined), lanes)
+
     def store(self, value: Any, pointer: Any, offset: Any) -> None:
         """Write a vector at ``pointer[offset]``; any alignment."""
         self.builder.store(value, self._at(pointer, offset), align=self.element_bytes)
+
+    def transpose(self, rows: Sequence[Any]) -> list[Any]:
+        """The columns of `lanes` x `lanes` elements, from its rows."""
+        half = self.lanes // 2
+        index = [lane // 2 + self.lanes * (lane % 2) for lane in range(self.lanes)]
+        low = ir.Constant(ir.VectorType(I32, self.lanes), index)
+        high = ir.Constant(ir.VectorType(I32, self.lanes), [half + lane for lane in index])
+        # each round interleaves row i with row i + half: after log2(lanes) rounds, the transpose
+        for _ in range(half.bit_length()):
+            pairs = zip(rows[:half], rows[half:], strict=True)
+            rows = [self.builder.shuffle_vector(a, b, m) for a, b in pairs for m in (low, high)]
+        return list(rows)
+
+    def store_first(self, value: Any, count: int, pointer: Any, offset: Any) -> None:
+        """Write the first `count` lanes of a vector at ``pointer[offset]``; any alignment."""
+        if count == self.lanes:
+            self.store(value, pointer, offset)
+            return
+        lanes = ir.Constant(ir.VectorType(I32, count), list(range(count)))
+        part = self.builder.shuffle_vector(value, self._undefined, lanes)
+        at = self.builder.bitcast(self.builder.gep(pointer, [offset]), part.type.as_pointer())
+        self.builder.store(part, at, align=self.element_bytes)
 
     def broadcast(self, pointer: Any, offset: Any) -> Any:
         """The element at ``pointer[offset]`` in every lane."""
@@ -114,6 +147,32 @@ def counted_loop(
         phi.add_incoming(last, end)
         results.append(phi)
     return results
+
+
+# ------------------------------------------------------------------------------------------ views
+@intrinsic
+def span(typing: Any, array: Any, start: Any, count: Any) -> Any:
+    """``array[start:start + count]`` without bounds, negative indices or counting of references.
+
+    A loop over ``range(count)`` that indexes it by the loop's variable becomes vector code, which
+    one that indexes ``array[start + i]`` does not: numba would ask each time whether it is < 0.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        source = context.make_array(kind)(context, builder, arguments[0])
+        view = context.make_array(kind)(context, builder)
+        context.populate_array(
+            view,
+            data=builder.gep(source.data, [arguments[1]]),
+            shape=[arguments[2]],
+            strides=[source.itemsize],
+            itemsize=source.itemsize,
+            meminfo=None,
+        )
+        return view._getvalue()
+
+    return array(array, types.int64, types.int64), emit
 
 
 # ---------------------------------------------------------------------------------------- atomics

@@ -8,13 +8,13 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
-from . import _jit, targets, threads
+from . import _jit, entry, targets, threads
 from .dense import bias_gradient
 
 
 def warmup() -> None:
     """Compile every kernel for both dtypes, or read it from the cache: for container builds."""
-    for _ in _jit.warmup():
+    for _ in entry.warmup():
         pass
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ._dispatch import switch
 from ._jit import inline_kernel, kernel
+from ._simd import span
 
 _SQRT_HALF = math.sqrt(0.5)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
@@ -155,13 +156,15 @@ def _elementwise(
 ) -> tuple[Callable[..., None], Callable[..., None], bool, bool]:
     @kernel
     def forward(z, z0, a, a0, n):
+        source, target = span(z, z0, n), span(a, a0, n)
         for j in range(n):
-            a[a0 + j] = g(z[z0 + j])
+            target[j] = g(source[j])
 
     @kernel
     def backward(d, d0, s, s0, n):
+        saved, target = span(s, s0, n), span(d, d0, n)
         for j in range(n):
-            d[d0 + j] *= g_prime(s[s0 + j])
+            target[j] *= g_prime(saved[j])
 
     return forward, backward, from_z, False
 

@@ -13,14 +13,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import float64, int64, prange, types
+from numba import float64, int64, types
 from numpy.typing import ArrayLike, NDArray
 
-from . import targets, team, threads
+from . import targets, threads
 from ._arrays import Matrix, aligned_empty, as_float, as_matrix
-from ._jit import entry, matrix, named, vector
+from ._jit import matrix, named, vector
 from ._lookup import lookup
+from ._simd import span
 from .activations import ACTIVATIONS, Activation, activate, differentiate
+from .entry import entry
 from .gemm import (
     CODE,
     FIELDS,
@@ -40,7 +42,6 @@ from .gemm import (
 )
 from .reduce import column_sums
 from .step import rank_rows
-from .team import join
 
 Array = NDArray[Any]
 SERIAL_FLOPS = 200_000  # fewer are not worth waking a second thread for
@@ -52,38 +53,31 @@ def _product_signature(t: types.Float) -> tuple[types.Type, ...]:
     operand = named(Matrix, v, int64, int64, int64)
     return (
         int64, int64, int64, operand, operand, v, float64, int64, matrix(int64), v, v, v,
-        vector(int64),
     )  # fmt: skip
 
 
 @entry(_product_signature)
-def _product(n_ranks, m, n, k, a, b, c, scale, mode, table, p, shared, scratches, team):
-    for number in prange(n_ranks):
-        size = join(team, n_ranks)
-        if size > 0:
-            me = np.int64(number) if size > 1 else 0
-            each = scratch_size(c)
-            rank = Rank(me, size, scratches[me * each : (me + 1) * each], team)
-            l, key = np.int64(0), np.uint64(0)
-            gemm(m, n, k, a, b, c, table[l, S], scale, mode, table, l, p, c, key, shared, rank)
+def _product(number, n_ranks, team, m, n, k, a, b, c, scale, mode, table, p, shared, scratches):
+    each = scratch_size(c)
+    rank = Rank(number, n_ranks, span(scratches, number * each, each), team)
+    l, key = np.int64(0), np.uint64(0)
+    gemm(m, n, k, a, b, c, table[l, S], scale, mode, table, l, p, c, key, shared, rank)
 
 
 @entry(lambda t: (int64, int64, int64, vector(t), vector(t)))
-def _rows(n_ranks, m, n, code, d, s):
+def _rows(rank, n_ranks, team, m, n, code, d, s):
     """s = g(s) for each row where d is empty, else d = d * g'(s)."""
-    for rank in prange(n_ranks):
-        begin, end = rank_rows(m, np.int64(rank), n_ranks)
-        for i in range(begin, end):
-            if d.size == 0:
-                activate(code, s, i * n, s, i * n, n)
-            else:
-                differentiate(code, d, i * n, s, i * n, n)
+    begin, end = rank_rows(m, rank, n_ranks)
+    for i in range(begin, end):
+        if d.size == 0:
+            activate(code, s, i * n, s, i * n, n)
+        else:
+            differentiate(code, d, i * n, s, i * n, n)
 
 
 @entry(lambda t: (int64, int64, vector(t), float64, vector(t)))
-def _column_sums(n_ranks, m, n, z, scale, out):
-    for rank in prange(n_ranks):
-        column_sums(m, n, z, 0, n, scale, out, 0, np.int64(rank), n_ranks)
+def _column_sums(rank, n_ranks, team, m, n, z, scale, out):
+    column_sums(m, n, z, 0, n, scale, out, 0, rank, n_ranks)
 
 
 def _multiply(
@@ -98,7 +92,7 @@ def _multiply(
         np.zeros((1, FIELDS), np.int64) if row is None else row.reshape(1, FIELDS),
         np.empty(0, dtype) if p is None else p,
         aligned_empty(shared_elements(n, k, tile), dtype),
-        aligned_empty(n_ranks * scratch_elements(tile), dtype), np.zeros(team.TEAM, np.int64),
+        aligned_empty(n_ranks * scratch_elements(tile), dtype),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import step, targets, team, threads
+from . import step, targets, threads
 from ._arrays import aligned_empty, as_matrix, rounded
 from .activations import ACTIVATIONS
 from .dropout import LEVELS
@@ -342,7 +342,7 @@ class Engine:
             self._loss_parameter,
             step.Memory(
                 self._ws, self._shared, self._scratches, self._partial, self._norms, losses,
-                self._results, np.zeros(team.TEAM, np.int64),
+                self._results,
             ),
         )  # fmt: skip
         done, reason = self._results.tolist()

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from ._arrays import rounded as _rounded
 from ._jit import kernel
+from ._simd import span
 from .activations import activate, differentiate
 from .dropout import drop_range
 from .microkernel import edge_tile, full_tile, kc_of, mc_of, mr_of, nc_of, nr_of
-from .pack import pack_panel
+from .pack import pack_A_panel, pack_B_panel
 from .targets import Tile
 from .team import barrier
 
@@ -89,8 +90,9 @@ def finish_forward(table, l, p, ws, i0, rows, j0, columns, key):
         s = table[l, S] + i * n + j0
         a = table[l, A] + i * n + j0
         if table[l, B] >= 0:
+            z, b = span(ws, s, columns), span(p, bias, columns)
             for j in range(columns):
-                ws[s + j] += p[bias + j]
+                z[j] += b[j]
         if code >= 0:
             g = a if table[l, FROM_Z] else s
             activate(code, ws, s, ws, g, columns)
@@ -144,17 +146,36 @@ def multiply_block(
 def scale_rows(c, c0, ldc, i0, rows, n, scale):
     """C[i0:i0 + rows] *= scale."""
     for i in range(i0, i0 + rows):
+        row = span(c, c0 + i * ldc, n)
         for j in range(n):
-            c[c0 + i * ldc + j] *= scale
+            row[j] *= scale
 
 
 @kernel
-def pack_rows(x, first, count, pc, kc, width, panels, begin, stride):
-    """Pack rows [first + begin, first + count) of `x`, `width` at a time and `stride` apart."""
-    for q in range(begin, count, stride):
+def pack_A(x, first, rows, pc, kc, panels):
+    """Pack `rows` rows of A into panels of mr."""
+    mr = mr_of(panels)
+    for q in range(0, rows, mr):
         start = x.offset + (first + q) * x.row_stride + pc * x.column_stride
-        lines = min(width, count - q)
-        pack_panel(x.flat, start, x.row_stride, x.column_stride, lines, width, kc, panels, q * kc)
+        lines = min(mr, rows - q)
+        pack_A_panel(x.flat, start, x.row_stride, x.column_stride, lines, kc, panels, q * kc)
+
+
+@kernel
+def pack_B(x, first, columns, pc, kc, panels, rank):
+    """Pack this rank's share of B's rows, which are C's columns, into panels of nr."""
+    nr = nr_of(panels)
+    for q in range(rank.number * nr, columns, rank.of * nr):
+        start = x.offset + (first + q) * x.row_stride + pc * x.column_stride
+        lines = min(nr, columns - q)
+        pack_B_panel(x.flat, start, x.row_stride, x.column_stride, lines, kc, panels, q * kc)
+
+
+@kernel
+def block_depth(k, c):
+    """Steps along k in a block: k cut into equal parts of at most kc, each a multiple of 4."""
+    blocks = (k + kc_of(c) - 1) // kc_of(c)
+    return (k + blocks - 1) // blocks + 3 & ~3 if blocks else 1
 
 
 @kernel
@@ -164,20 +185,19 @@ def gemm(m, n, k, a, b, c, c0, scale, mode, table, l, p, ws, key, shared, rank):
     A (m x k) and B (n x k) are `Matrix`; C lies at ``c[c0:]``, its rows n apart. It begins with a
     barrier and ends without. `scale` is for the PLAIN mode.
     """
-    mr, nr = mr_of(c), nr_of(c)
-    step = block_rows(m, c)
+    step, depth = block_rows(m, c), block_depth(k, c)
     whole = mode != PLAIN and table[l, WHOLE_ROW] == 1
     for jc in range(0, n, nc_of(c)):
         columns = min(nc_of(c), n - jc)
-        for pc in range(0, max(k, 1), kc_of(c)):
-            kc = min(kc_of(c), k - pc)
+        for pc in range(0, max(k, 1), depth):
+            kc = min(depth, k - pc)
             first, last = pc == 0, pc + kc == k
             barrier(rank.team, rank.of)
-            pack_rows(b, jc, columns, pc, kc, nr, shared, rank.number * nr, rank.of * nr)
+            pack_B(b, jc, columns, pc, kc, shared, rank)
             barrier(rank.team, rank.of)
             for i0 in range(rank.number * step, m, rank.of * step):
                 rows = min(step, m - i0)
-                pack_rows(a, i0, rows, pc, kc, mr, rank.scratch, ZERO, mr)
+                pack_A(a, i0, rows, pc, kc, rank.scratch)
                 multiply_block(
                     rank.scratch, shared, PLAIN if whole else mode, table, l, p, ws,
                     c, c0, n, i0, rows, jc, columns, kc, first, last, key,

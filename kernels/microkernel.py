@@ -43,6 +43,7 @@ def _tile_constant(field: str) -> Any:
     return get
 
 
+lanes_of = _tile_constant("lanes")
 mr_of = _tile_constant("mr")
 nr_of = _tile_constant("nr")
 mc_of = _tile_constant("mc")

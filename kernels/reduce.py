@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._jit import kernel
+from ._simd import span
 
 COLUMNS = 64  # that a rank sums at a time: a few cache lines of each row
 
@@ -13,12 +14,12 @@ def column_sums(m, n, z, z0, ldz, scale, out, out0, rank, n_ranks):
     for block in range(rank, (n + COLUMNS - 1) // COLUMNS, n_ranks):
         begin = block * COLUMNS
         width = min(COLUMNS, n - begin)
-        to, at = out0 + begin, z0 + begin
+        sums = span(out, out0 + begin, width)
         for j in range(width):
-            out[to + j] = 0
-        for _ in range(m):
+            sums[j] = 0
+        for i in range(m):
+            row = span(z, z0 + begin + i * ldz, width)
             for j in range(width):
-                out[to + j] += z[at + j]
-            at += ldz
+                sums[j] += row[j]
         for j in range(width):
-            out[to + j] *= scale
+            sums[j] *= scale

@@ -16,13 +16,15 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import float32, float64, int64, prange, types
+from numba import float32, float64, int64, types
 from numpy.typing import NDArray
 
 from ._arrays import Matrix
-from ._jit import entry, kernel, matrix, named, vector
+from ._jit import kernel, matrix, named, vector
+from ._simd import span
 from .activations import activate, differentiate
 from .dropout import drop_range, dropout_key
+from .entry import entry
 from .gemm import (
     BACKWARD,
     DROP,
@@ -42,7 +44,7 @@ from .gemm import (
 from .losses import loss_row
 from .pack import gather_rows
 from .reduce import column_sums
-from .team import barrier, join
+from .team import barrier
 from .update import add_penalty_gradient, sum_of_squares, update_range
 
 # The plan: what one call does
@@ -120,7 +122,6 @@ class Memory(NamedTuple):
     norms: Doubles  # of the chunks' gradients, squared
     losses: Doubles  # takes the loss of each step
     results: Ints
-    team: Ints
 
 
 class Batch(NamedTuple):
@@ -195,8 +196,9 @@ def output_rows(plan, net, samples, ws, batch, loss_parameter, begin, end):
             if plan[FUSED] == 0:
                 differentiate(code, ws, d, ws, s if plan[OUT_FROM_Z] == 1 else a, n)
             share = (samples.weights[sample] if samples.weights.size else 1.0) / batch.m
+            dZ = span(ws, d, n)
             for j in range(n):
-                ws[d + j] *= share
+                dZ[j] *= share
             total += share * value
         if samples.outputs.size:
             for j in range(n):
@@ -335,18 +337,13 @@ def _signature(t: types.Float) -> tuple[types.Type, ...]:
         named(Samples, *data, v, ints, v, ints, v),
         named(Rule, matrix(t), float64),
         float64,
-        named(Memory, v, v, v, doubles, doubles, doubles, ints, ints),
+        named(Memory, v, v, v, doubles, doubles, doubles, ints),
     )
 
 
 @entry(_signature)
-def run(n_ranks, plan, net, samples, rule, loss_parameter, memory):
+def run(number, n_ranks, team, plan, net, samples, rule, loss_parameter, memory):
     """Run a plan; see `engine.Engine`, which makes the arguments."""
-    for number in prange(n_ranks):
-        size = join(memory.team, n_ranks)
-        if size > 0:
-            me = np.int64(number) if size > 1 else 0
-            each = scratch_size(memory.ws)
-            scratch = memory.scratches[me * each : (me + 1) * each]
-            rank = Rank(me, size, scratch, memory.team)
-            steps(plan, net, samples, rule, loss_parameter, memory, rank)
+    each = scratch_size(memory.ws)
+    rank = Rank(number, n_ranks, span(memory.scratches, number * each, each), team)
+    steps(plan, net, samples, rule, loss_parameter, memory, rank)

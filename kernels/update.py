@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ._dispatch import switch
 from ._jit import inline_kernel, kernel, sum_kernel
+from ._simd import span
 
 COEFFICIENTS = 8  # the width of a row of coefficients
 
@@ -71,21 +72,25 @@ def _with_slots(step: Callable[..., Any], n_slots: int) -> tuple[Callable[..., N
 
     @kernel
     def without(p, gradient, slots, start, stop, scale, c):
-        for i in range(start, stop):
-            p[i] = step(p[i], scale * gradient[i], scale, scale, c)[0]
+        n = stop - start
+        p, g = span(p, start, n), span(gradient, start, n)
+        for i in range(n):
+            p[i] = step(p[i], scale * g[i], scale, scale, c)[0]
 
     @kernel
     def one(p, gradient, slots, start, stop, scale, c):
-        for i in range(start, stop):
-            p[i], slots[i], _ = step(p[i], scale * gradient[i], slots[i], scale, c)
+        n = stop - start
+        p, g, m = span(p, start, n), span(gradient, start, n), span(slots, start, n)
+        for i in range(n):
+            p[i], m[i], _ = step(p[i], scale * g[i], m[i], scale, c)
 
     @kernel
     def two(p, gradient, slots, start, stop, scale, c):
-        half = p.size
-        for i in range(start, stop):
-            p[i], slots[i], slots[half + i] = step(
-                p[i], scale * gradient[i], slots[i], slots[half + i], c
-            )
+        n = stop - start
+        m, v = span(slots, start, n), span(slots, p.size + start, n)
+        p, g = span(p, start, n), span(gradient, start, n)
+        for i in range(n):
+            p[i], m[i], v[i] = step(p[i], scale * g[i], m[i], v[i], c)
 
     return (without, one, two)[n_slots], n_slots
 
@@ -106,8 +111,8 @@ update_range = switch([entry.apply for entry in UPDATES.values()])
 @sum_kernel
 def sum_of_squares(x, start, stop):
     """sum_i x_i^2 in float64: large float32 gradients must not look infinite."""
-    total = 0.0
-    for i in range(start, stop):
+    x, total = span(x, start, stop - start), 0.0
+    for i in range(x.size):
         e = float(x[i])
         total += e * e
     return total
@@ -117,7 +122,8 @@ def sum_of_squares(x, start, stop):
 def add_penalty_gradient(p, gradient, start, stop, l1, l2):
     """gradient += l1 sign(p) + 2 l2 p; returns l1 sum |p| + l2 sum p^2 over [start, stop)."""
     absolute, square = 0.0, 0.0
-    for i in range(start, stop):
+    p, gradient = span(p, start, stop - start), span(gradient, start, stop - start)
+    for i in range(p.size):
         w = p[i]
         absolute += abs(w)
         square += w * w

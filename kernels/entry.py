@@ -1,0 +1,172 @@
+"""What Python calls: a kernel that every rank of a team runs, inside one parallel region.
+
+An `Entry` is two compiled functions. The kernel itself is serial code. A small ``parallel=True``
+function starts the ranks, and calls the kernel by its address in each. That keeps the large kernel
+out of the wrappers that numba makes around a parallel loop, each of which would compile all of it
+again, and a forked child, which may start no threads, can call the kernel alone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import DTypeLike
+
+from ._jit import FLOATS, compile_cached, kernel, vector
+from .team import TEAM, join
+
+_RANK = (types.int64, types.int64, vector(types.int64))  # rank, n_ranks, team
+_STARTED = (types.int64, types.intp, vector(types.int64))  # n_ranks, address, team
+_lock = threading.Lock()
+_import_pid = os.getpid()
+_layer_is_safe = False
+
+
+class _Compiled(NamedTuple):
+    start: Callable[..., None]
+    alone: Callable[..., None]
+    address: int  # of the kernel
+    kernel: Any  # owns the code at that address
+
+
+class Entry:
+    """A kernel that Python calls.
+
+    Parameters
+    ----------
+    function : callable
+        What one rank does: ``function(rank, n_ranks, team, *arguments)``; `team` is for `barrier`.
+    signature : callable
+        Maps a numba float type to the types of the arguments.
+    """
+
+    def __init__(
+        self, function: Callable[..., None], signature: Callable[[Any], tuple[Any, ...]]
+    ) -> None:
+        self.function = function
+        self._signature = signature
+        self._compiled: dict[np.dtype[Any], _Compiled] = {}
+        self._compiling = threading.Lock()
+        self.__doc__ = function.__doc__
+        ENTRIES.append(self)
+
+    def compile(self, dtype: DTypeLike) -> _Compiled:
+        """Compile for `dtype`, or read what the cache has."""
+        key = np.dtype(dtype)
+        if key not in self._compiled:
+            with self._compiling:
+                if key not in self._compiled:
+                    self._compiled[key] = self._compile(key)
+        return self._compiled[key]
+
+    def _compile(self, dtype: np.dtype[Any]) -> _Compiled:
+        arguments = types.Tuple(self._signature(FLOATS[dtype]))
+        work = compile_cached(self.function, (*_RANK, *arguments), parallel=False)
+        start = compile_cached(_starter(arguments), (*_STARTED, arguments), parallel=True)
+        address = work.library.get_pointer_to_function(work.fndesc.llvm_func_name)
+        return _Compiled(start.entry_point, work.entry_point, address, work)
+
+    def __call__(self, dtype: np.dtype[Any], n_ranks: int, *arguments: Any) -> None:
+        """Run with `n_ranks` ranks, each on its own thread.
+
+        GNU OpenMP ends a forked child at its first parallel call, so a child works as one rank.
+        Numba's ``workqueue`` layer ends the process when two Python threads call it at once, so
+        calls wait for each other until another layer is known to be in use.
+        """
+        global _layer_is_safe
+        compiled = self.compile(dtype)
+        team = np.zeros(TEAM, np.int64)
+        if os.getpid() != _import_pid:
+            compiled.alone(0, 1, team, *arguments)
+            return
+        before = numba.get_num_threads()
+        numba.set_num_threads(n_ranks)
+        try:
+            if _layer_is_safe:
+                compiled.start(n_ranks, compiled.address, team, arguments)
+            else:
+                with _lock:
+                    compiled.start(n_ranks, compiled.address, team, arguments)
+                _layer_is_safe = numba.threading_layer() != "workqueue"
+        finally:
+            numba.set_num_threads(before)
+
+
+def _starter(arguments: types.Tuple) -> Callable[..., None]:
+    """The parallel function for kernels that take these arguments.
+
+    Numba's parallel loops take no tuples, so the ranks find the arguments where the function has
+    put them on its stack.
+    """
+    parameters = (*_RANK, *arguments)
+
+    @intrinsic
+    def put_on_stack(typing: Any, values: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.ptrtoint(cgutils.alloca_once_value(builder, given[0]), cgutils.intp_t)
+
+        return types.intp(arguments), emit
+
+    @intrinsic
+    def call_address(
+        typing: Any, address: Any, rank: Any, n_ranks: Any, team: Any, place: Any
+    ) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            address, *rank, place = given
+            function = context.call_conv.get_function_type(types.none, parameters)
+            stored = context.get_value_type(arguments).as_pointer()
+            values = cgutils.unpack_tuple(builder, builder.load(builder.inttoptr(place, stored)))
+            context.call_conv.call_function(
+                builder,
+                builder.inttoptr(address, function.as_pointer()),
+                types.none,
+                parameters,
+                [*rank, *values],
+            )
+            return context.get_dummy_value()
+
+        return types.void(types.intp, *_RANK, types.intp), emit
+
+    @kernel
+    def call(address, rank, n_ranks, team, place):  # a parallel loop loses an intrinsic's types
+        call_address(address, rank, n_ranks, team, place)
+
+    def start(n_ranks, address, team, arguments):
+        place = put_on_stack(arguments)
+        for number in prange(n_ranks):
+            size = join(team, n_ranks)
+            if size > 0:
+                call(address, np.int64(number) if size > 1 else 0, size, team, place)
+
+    return start
+
+
+ENTRIES: list[Entry] = []
+
+
+def entry(
+    signature: Callable[[Any], tuple[Any, ...]],
+) -> Callable[[Callable[..., None]], Entry]:
+    """Decorate a kernel as an `Entry`."""
+    return partial(_entry, signature)
+
+
+def _entry(signature: Callable[[Any], tuple[Any, ...]], function: Callable[..., None]) -> Entry:
+    return Entry(function, signature)
+
+
+def warmup() -> Iterator[str]:
+    """Compile every entry for both dtypes, one at a time, saying which."""
+    for one in ENTRIES:
+        for dtype in FLOATS:
+            one.compile(dtype)
+            yield f"{one.function.__module__.rpartition('.')[2]}.{one.function.__name__} {dtype}"
