@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +12,7 @@ from fastdnn.kernels import LOSSES
 from fastdnn.kernels.engine import Targets
 
 from .losses import Loss
+from .schedules import check_number
 
 Array = NDArray[Any]
 
@@ -34,15 +33,10 @@ class Data(NamedTuple):
         return Data(self.X[part], self.y[part], targets, weights)
 
 
-def check_count(name: str, value: object, least: int) -> int:
+def check_count(name: str, value: Any, least: int) -> int:
     """`value` as an integer of at least `least`."""
-    try:
-        number = index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name}: want an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name}: want at least {least}, got {number}")
-    return number
+    check_number(name, value, f"[{least}, inf)", whole=True)
+    return int(value)
 
 
 def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any]) -> Array:
@@ -57,32 +51,34 @@ def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any]) -> Array:
         raise ValueError(f"X: want {n_0} features, as the model's input_size, got {array.shape[1]}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(dtype)
-    check_finite("X", array)
+    check_finite("X", array, dtype)
     return array
 
 
-def check_finite(name: str, array: Array) -> None:
-    """Refuse NaN and infinity, saying where the first one is."""
+def check_finite(name: str, array: Array, dtype: np.dtype[Any]) -> None:
+    """Refuse NaN, infinity and what is infinite in `dtype`, saying where the first one is."""
     with np.errstate(over="ignore", invalid="ignore"):
-        # NaN and infinity survive a sum: one quick pass, and only a suspicious result a second
-        if np.isfinite(array.sum()):
+        # they survive a sum: one quick pass, and only a suspicious result has a second look
+        if np.isfinite(array.sum(dtype=dtype)):
             return
-    where = np.argwhere(~np.isfinite(array))
+        where = np.argwhere(~np.isfinite(array.astype(dtype, copy=False)))
     if len(where):
         at = tuple(where[0].tolist())
         raise ValueError(
-            f"{name}: want finite numbers, got {array[at]} at {name}[{', '.join(map(str, at))}]"
-            f" ({len(where)} such values)"
+            f"{name}: want finite numbers of {dtype}, got {array[at]} at "
+            f"{name}[{', '.join(map(str, at))}] ({len(where)} such values)"
         )
 
 
 def _numbers(name: str, values: ArrayLike) -> Array:
     if hasattr(values, "toarray") and not isinstance(values, np.ndarray):
         raise TypeError(f"{name}: got a sparse matrix; want a dense one ({name}.toarray())")
-    array = np.asarray(values)
-    if array.dtype == object:
-        with suppress(TypeError, ValueError):  # the next lines say what is wrong
+    try:
+        array = np.asarray(values)
+        if array.dtype == object:  # as a table of columns of different types gives
             array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: want an array of real numbers; {error}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
     return array
@@ -97,7 +93,8 @@ def check_y(
     if len(array.shape) == 0 or len(array) != m:
         raise ValueError(f"y: want one target for each of X's {m} rows, got shape {array.shape}")
     if entry.labels:
-        return _check_labels(array, n, loss)
+        labels = _check_labels(array, n, loss)
+        return labels, Targets(np.empty(0, dtype), labels)
     if array.shape not in ((m, n), (m,) if n == 1 else (m, n)):
         hint = ""
         if array.ndim == 1 and loss.name == "categorical_crossentropy":
@@ -105,7 +102,7 @@ def check_y(
         raise ValueError(
             f"y: want shape ({m}, {n}) with the loss {loss.name!r}, got {array.shape}{hint}"
         )
-    check_finite("y", array)
+    check_finite("y", array, dtype)
     if entry.probabilities and (array.min() < 0 or array.max() > 1):
         raise ValueError(
             f"y: want values in [0, 1] with the loss {loss.name!r}, "
@@ -115,7 +112,7 @@ def check_y(
     return array, Targets(np.ascontiguousarray(array, dtype))
 
 
-def _check_labels(array: Array, n: int, loss: Loss) -> tuple[Array, Targets]:
+def _check_labels(array: Array, n: int, loss: Loss) -> Array:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -123,55 +120,31 @@ def _check_labels(array: Array, n: int, loss: Loss) -> tuple[Array, Targets]:
             "; for one-hot rows use the loss 'categorical_crossentropy'" if array.ndim == 2 else ""
         )
         raise ValueError(f"y: want one class number per sample, got shape {array.shape}{hint}")
-    check_finite("y", array)
-    labels = np.ascontiguousarray(array, np.int64)
-    if (labels != array).any():
-        raise ValueError(
-            f"y: want class numbers with the loss {loss.name!r}, got {array.dtype} fractions"
-        )
-    if labels.min() < 0 or labels.max() >= n:
+    check_finite("y", array, np.dtype(np.float64))
+    if array.min() < 0 or array.max() >= n:
         raise ValueError(
             f"y: want classes 0 to {n - 1}, for the network has {n} outputs; "
-            f"got {labels.min()} to {labels.max()}"
+            f"got {array.min()} to {array.max()}"
         )
-    return labels, Targets(np.empty(0), labels)
+    labels = np.ascontiguousarray(array, np.int64)
+    fractions = np.flatnonzero(labels != array)
+    if len(fractions):
+        at = fractions[0]
+        raise ValueError(
+            f"y: want class numbers with the loss {loss.name!r}, got {array[at]} at y[{at}]"
+        )
+    return labels
 
 
-def check_weights(
-    sample_weight: ArrayLike | None,
-    class_weight: Mapping[int, float] | None,
-    y: Array,
-    dtype: np.dtype[Any],
-) -> Array | None:
-    """The weight of each sample in the loss: its own times its class's; None where all are 1."""
-    weights = None
-    if sample_weight is not None:
-        weights = _numbers("sample_weight", sample_weight)
-        if weights.shape != (len(y),):
-            raise ValueError(f"sample_weight: want shape ({len(y)},), got {weights.shape}")
-        check_finite("sample_weight", weights)
-        if weights.min() < 0:
-            raise ValueError(f"sample_weight: want weights >= 0, got {weights.min()}")
-        weights = weights.astype(np.float64)
-    if class_weight is not None:
-        of_class = _class_weights(class_weight, y)
-        weights = of_class if weights is None else weights * of_class
-    return None if weights is None else weights.astype(dtype)
-
-
-def _class_weights(class_weight: Mapping[int, float], y: Array) -> Array:
-    if not isinstance(class_weight, Mapping):
-        raise TypeError(f"class_weight: want a dict of class to weight, got {class_weight!r}")
-    if y.ndim == 2:
-        y = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
-    weights = np.ones(len(y))
-    for label, weight in class_weight.items():
-        if not (np.isfinite(weight) and weight >= 0):
-            raise ValueError(
-                f"class_weight: want finite weights >= 0, got {weight!r} for class {label!r}"
-            )
-        weights[y == label] = weight
-    return weights
+def check_weights(sample_weight: ArrayLike, m: int, dtype: np.dtype[Any]) -> Array:
+    """The weight of each sample in the loss."""
+    weights = _numbers("sample_weight", sample_weight)
+    if weights.shape != (m,):
+        raise ValueError(f"sample_weight: want shape ({m},), got {weights.shape}")
+    check_finite("sample_weight", weights, dtype)
+    if weights.min() < 0:
+        raise ValueError(f"sample_weight: want weights >= 0, got {weights.min()}")
+    return weights.astype(dtype)
 
 
 def check_data(
@@ -182,12 +155,45 @@ def check_data(
     loss: Loss,
     dtype: np.dtype[Any],
     sample_weight: ArrayLike | None = None,
-    class_weight: Mapping[int, float] | None = None,
 ) -> Data:
     """Everything that a pass with a loss reads, at least one sample of it."""
     X = check_X(X, n_0, dtype)
     if len(X) == 0:
         raise ValueError("X: got no samples; want at least one")
     y, targets = check_y(y, len(X), n, loss, dtype)
-    targets = Targets(targets.y.astype(dtype, copy=False), targets.labels)
-    return Data(X, y, targets, check_weights(sample_weight, class_weight, y, dtype))
+    weights = None if sample_weight is None else check_weights(sample_weight, len(X), dtype)
+    return Data(X, y, targets, weights)
+
+
+def weigh_classes(
+    data: Data, class_weight: Mapping[int, float], n: int, dtype: np.dtype[Any]
+) -> Data:
+    """The same data, the weight of each sample times that of its class, with n outputs."""
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"class_weight: want a dict of class to weight, got {class_weight!r}")
+    y = data.y
+    if y.ndim == 2:
+        y = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
+    weights = np.ones(len(y))
+    for label, weight in class_weight.items():
+        check_number(f"class_weight[{label!r}]", weight, "[0, inf)")
+        members = y == label
+        # a class may be missing from these samples; one output tells two classes apart
+        if not np.any(members) and label not in range(max(n, 2)):
+            raise ValueError(f"class_weight: want classes of y, got {label!r}")
+        weights[members] = weight
+    if data.weights is not None:
+        weights *= data.weights
+    return data._replace(weights=weights.astype(dtype))
+
+
+def split(data: Data, share: float) -> tuple[Data, Data | None]:
+    """The data without their last part, and that part: `share` of the samples."""
+    check_number("validation_split", share, "[0, 1)")
+    if share == 0:
+        return data, None
+    m = len(data.X)
+    cut = int(m * (1 - share))
+    if cut in (0, m):
+        raise ValueError(f"validation_split: {share} of {m} samples leaves one part empty")
+    return data.rows(slice(cut)), data.rows(slice(cut, m))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from fastdnn.kernels._arrays import as_float
 from fastdnn.kernels.engine import Engine
 
 from . import activations, initializers, regularizers
+from ._inputs import check_count
 from .initializers import Initializer
 from .regularizers import L1L2
 from .schedules import check_number
@@ -72,12 +72,10 @@ class Dense(Layer):
     _place: tuple[Engine, int] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        try:
-            self.units = index(self.units)
-        except TypeError:
-            raise TypeError(f"Dense.units: want an integer, got {self.units!r}") from None
-        if self.units < 1:
-            raise ValueError(f"Dense.units: want at least 1, got {self.units}")
+        self.units = check_count("Dense.units", self.units, 1)
+        if not isinstance(self.use_bias, bool | np.bool_):
+            raise TypeError(f"Dense.use_bias: want True or False, got {self.use_bias!r}")
+        self.use_bias = bool(self.use_bias)
         self.activation = activations.resolve(self.activation)
         if self.kernel_initializer is None:
             self.kernel_initializer = "he_normal" if self.activation in _HE else "glorot_uniform"
@@ -99,7 +97,7 @@ class Dense(Layer):
 
     @W.setter
     def W(self, value: ArrayLike) -> None:
-        self.W[...] = value
+        _assign("W", self.W, value)
 
     @property
     def b(self) -> Array | None:
@@ -112,7 +110,7 @@ class Dense(Layer):
         b = self.b
         if b is None:
             raise AttributeError("b: this layer has use_bias=False")
-        b[...] = value
+        _assign("b", b, value)
 
     def forward(self, A_prev: ArrayLike) -> tuple[Array, Cache]:
         """A = g(W A_prev + b), the notes' forward block.
@@ -152,11 +150,19 @@ class Dense(Layer):
         db : ndarray of shape (n,), or None
             The shapes of W and b.
         """
+        dA = as_float("dA", dA, self.W.dtype)
         dA_prev, dW, db = kernels.linear_backward(
             dA, cache.A_prev, self.W, str(self.activation), A=cache.A, Z=cache.Z
         )
         assert dA_prev is not None  # only need_dA_prev=False leaves it out
         return dA_prev, dW, db.reshape(-1) if self.use_bias else None
+
+
+def _assign(name: str, view: Array, value: ArrayLike) -> None:
+    array = as_float(name, value, view.dtype, np.ndim(value))
+    if array.shape not in ((), view.shape):
+        raise ValueError(f"{name}: want shape {view.shape}, got {array.shape}")
+    view[...] = array
 
 
 @dataclass(eq=False)

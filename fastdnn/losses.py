@@ -32,6 +32,7 @@ class Loss:
 
     def __post_init__(self) -> None:
         lookup("loss", self.name, TABLE)
+        check_number("Loss.parameter", self.parameter, "(0, inf)")
 
 
 def Huber(delta: float = 1.0) -> Loss:
@@ -45,12 +46,19 @@ _ALIASES = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 _NAMES = LOSSES | {alias: LOSSES[name] for alias, name in _ALIASES.items()}
 
 
-def get(loss: str | Loss) -> Loss:
-    """Return the loss that is meant.
+def get(loss: str | Loss, n_outputs: int) -> Loss:
+    """Return the loss that is meant, for a network with this many outputs.
 
     Raises
     ------
     TypeError, ValueError
-        If it is neither a `Loss` nor a known name; the nearest known one is proposed.
+        If it is neither a `Loss` nor a known name (the nearest known one is proposed), or needs
+        more outputs.
     """
-    return loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES)
+    found = loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES)
+    if "categorical" in found.name and n_outputs == 1:
+        raise ValueError(
+            f"loss: {found.name!r} needs an output per class, and the last layer has 1; use"
+            " 'binary_crossentropy'"
+        )
+    return found

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels._lookup import lookup
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.engine import Layer as Row
 
-from . import checkpoint, initializers, losses, optimizers, regularizers
-from ._inputs import Data, check_count, check_data, check_X
-from .layers import Array, Dense, Dropout, Layer
+from . import checkpoint, losses, optimizers
+from ._inputs import Data, check_count, check_data, split, weigh_classes
+from ._network import Network
+from .layers import Array, Layer
 from .losses import Loss
-from .metrics import Metric, resolve
+from .metrics import Metric
 from .optimizers import Optimizer
 from .progress import Callback, History, ProgressBar
-from .summary import summarize
-from .training import EVALUATION_BATCH, INITIALIZATION, State, Trainer, evaluate
+from .training import (
+    EVALUATION_BATCH,
+    Trainer,
+    check_callbacks,
+    evaluate,
+    metric_functions,
+)
 
 Validation = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
-DTYPES: dict[str, np.dtype[Any]] = {
-    "float32": np.dtype(np.float32),
-    "float64": np.dtype(np.float64),
-}
 
 
-class Sequential:
+class Sequential(Network):
     """A network of layers, each reading the one before: A_l = g_l(W_l A_{l-1} + b_l), A_0 = X.
 
     Samples lie in rows: X is (m, n_0), the output (m, n_L).
@@ -75,130 +73,59 @@ class Sequential:
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        self.layers = _checked(layers)
-        self.dtype = lookup(
-            "dtype", dtype if isinstance(dtype, str) else np.dtype(dtype).name, DTYPES
-        )
-        self.seed = None if seed is None else check_count("seed", seed, 0)
-        entropy = np.random.SeedSequence(self.seed).entropy
-        assert isinstance(entropy, int)
-        self._state = State(entropy)
+        super().__init__(layers, input_size=input_size, dtype=dtype, seed=seed)
         self.metrics: dict[str, Metric] = {}
-        self._metric_names: Sequence[str | Callable[..., float]] = ()
+        self._metrics_given: Sequence[str | Callable[..., float]] = ()
         self.metadata: dict[str, str] = {}
         self.stop_training = False
-        self._engine: Engine | None = None
-        self.input_size = None if input_size is None else check_count("input_size", input_size, 1)
-        if self.input_size is not None:
-            self._build(self.input_size)
 
-    # ------------------------------------------------------------------------------- parameters
-    @property
-    def built(self) -> bool:
-        """Whether the input size is known, and so there are parameters."""
-        return self._engine is not None
-
-    @property
-    def _dense(self) -> list[Dense]:
-        return [layer for layer in self.layers if isinstance(layer, Dense)]
-
-    def _build(self, input_size: int) -> Engine:
-        rows, rates, n_prev = [], _dropout_rates(self.layers), input_size
-        for layer, rate in zip(self._dense, rates[1:], strict=True):
-            penalty = regularizers.get(layer.kernel_regularizer)
-            activation = str(layer.activation)
-            rows.append(
-                Row(n_prev, layer.units, activation, layer.use_bias, rate, penalty.l1, penalty.l2)
-            )
-            n_prev = layer.units
-        engine = Engine(rows, dtype=self.dtype, input_dropout=rates[0])
-        rng = self._state.generator(INITIALIZATION)
-        for l, layer in enumerate(self._dense, 1):
-            W, initializer = engine.weights(l), layer.kernel_initializer
-            assert initializer is not None  # Dense has chosen one
-            n, n_prev = W.shape
-            W[...] = initializers.get(initializer)(n, n_prev, rng)
-            layer._place = engine, l
-        self.input_size = input_size
-        self._engine = engine
-        return engine
-
-    def _built_engine(self) -> Engine:
-        if self._engine is None:
-            raise RuntimeError(
-                "the model has no parameters yet: give it an input_size, or call fit"
-            )
-        return self._engine
-
-    @property
-    def parameters(self) -> Array:
-        """All W and b, layer by layer: a writable view."""
-        return self._built_engine().parameters
-
-    def get_weights(self) -> list[Array]:
-        """Copies of W_1 transposed (n_0, n_1), b_1 (n_1,), …: Keras's order and shapes."""
-        engine = self._built_engine()
-        weights = []
-        for l in range(1, len(engine.layers) + 1):
-            weights.append(engine.weights(l).T.copy())
-            b = engine.bias(l)
-            if b is not None:
-                weights.append(b.copy())
-        return weights
-
-    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Take the parameters from a list like that of `get_weights`."""
-        present = self.get_weights()
-        arrays = [np.asarray(w) for w in weights]
-        shapes, want = [w.shape for w in arrays], [w.shape for w in present]
-        if shapes != want:
-            raise ValueError(f"weights: want shapes {want}, got {shapes}")
-        self.parameters[...] = np.concatenate([w.reshape(-1) for w in arrays])
-
-    # ---------------------------------------------------------------------------------- training
     def compile(
         self,
         optimizer: str | Optimizer = "adam",
         loss: str | Loss = "mean_squared_error",
-        metrics: Sequence[str | Callable[..., float]] = (),
+        metrics: Iterable[str | Callable[..., float]] | None = (),
     ) -> None:
-        """Choose how to train. The optimizer's memory starts anew.
+        """Choose how to train. The optimizer's memory and the count of steps start anew.
 
         Parameters
         ----------
         optimizer : Optimizer or str
         loss : Loss or str
-        metrics : sequence of str or callable
+        metrics : iterable of str or callable
             Names (see `fastdnn.metrics.resolve`), or functions of (y_true, y_pred) that return a
-            number.
+            number; the logs call these by their ``__name__``.
 
         Raises
         ------
         TypeError, ValueError
-            If one is none of the known names; the nearest one is proposed.
+            If one is none of the known names (the nearest one is proposed), two metrics have the
+            same name, or the loss does not suit the last layer.
         """
-        self.optimizer = optimizers.get(optimizer)
-        self.loss = losses.get(loss)
-        self._metric_names = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-        n_outputs = self._dense[-1].units
-        self.metrics = dict(resolve(m, self.loss.name, n_outputs) for m in self._metric_names)
-        if "categorical" in self.loss.name and n_outputs == 1:
-            raise ValueError(
-                f"loss: {self.loss.name!r} needs an output per class, and the last layer has 1;"
-                " use 'binary_crossentropy'"
-            )
+        n = self._dense[-1].units
+        optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
+        if isinstance(metrics, str) or callable(metrics):
+            metrics = [metrics]
+        given = tuple(metrics or ())
+        functions = metric_functions(given, loss.name, n)
+        self.optimizer, self.loss = optimizer, loss
+        self.metrics, self._metrics_given = functions, given
         self._state.steps = self._state.epochs = 0
         if self._engine is not None:
-            self._engine.slots[:] = 0
+            self._engine.slots = self._engine.slots[:0]
 
-    def _data(self, X: ArrayLike, y: ArrayLike, **weights: Any) -> tuple[Engine, Data]:
+    def _checked(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, n_0: int | None
+    ) -> Data:
         if not hasattr(self, "loss"):
             raise RuntimeError("the model does not know its loss yet: call compile first")
         n = self._dense[-1].units
-        data = check_data(X, y, self.input_size, n, self.loss, self.dtype, **weights)
+        return check_data(X, y, n_0, n, self.loss, self.dtype, sample_weight)
+
+    def _ready(self, data: Data) -> Engine:
+        """The engine, to read these data with the loss."""
         engine = self._engine or self._build(data.X.shape[1])
         engine.set_loss(self.loss.name, self.loss.parameter)
-        return engine, data
+        return engine
 
     def fit(
         self,
@@ -212,7 +139,7 @@ class Sequential:
         validation_split: float = 0.0,
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | None = None,
-        callbacks: Iterable[Callback] = (),
+        callbacks: Iterable[Callback] | None = (),
         verbose: int | str = "auto",
         initial_epoch: int = 0,
     ) -> History:
@@ -233,11 +160,12 @@ class Sequential:
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after every epoch.
         validation_split : float
-            Share of the data, taken from the end before shuffling, to use as validation data.
+            Share of the data, taken from the end before shuffling, to use as validation data
+            where no `validation_data` are given.
         sample_weight : array_like of shape (m,), optional
             w_i in the loss sum_i w_i l_i / m.
         class_weight : dict of class number to float, optional
-            Multiplies the weights of the samples of that class.
+            Multiplies the weights of the training samples of that class.
         callbacks : iterable of Callback
         verbose : {"auto", 0, 1, 2}
             0 is silent, 1 a progress bar, 2 a line per epoch; "auto" is 1 on a terminal, else 2.
@@ -247,12 +175,15 @@ class Sequential:
         Returns
         -------
         History
-            ``history["loss"]`` and so on, a value per epoch.
+            ``history["loss"]`` and so on, a value per epoch; the "learning_rate" is that of the
+            epoch's first step.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is wrong; nothing has been trained then.
+        RuntimeError
+            If `compile` has not been called.
         DivergenceError
             If a loss or gradient is not finite; the parameters are the last finite ones.
 
@@ -263,70 +194,52 @@ class Sequential:
         epochs = check_count("epochs", epochs, 0)
         initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         batch_size = check_count("batch_size", batch_size, 1)
-        engine, data = self._data(X, y, sample_weight=sample_weight, class_weight=class_weight)
-        data, validation = self._split(data, validation_data, validation_split)
-        self.history = History({"epochs": epochs, "steps": -(-len(data.X) // batch_size)})
-        callbacks = [*callbacks, self.history]
+        data = self._checked(X, y, sample_weight, self.input_size)
+        data, validation = self._validation(data, validation_data, validation_split)
+        if class_weight is not None:
+            data = weigh_classes(data, class_weight, self._dense[-1].units, self.dtype)
+        history = History({"epochs": epochs, "steps": -(-len(data.X) // batch_size)})
+        callbacks = [*check_callbacks(callbacks), history]
         if verbose != 0:
             callbacks.append(ProgressBar(epochs, len(data.X), batch_size, verbose))
-        for callback in callbacks:
-            callback.set_model(self)
-        engine.compile()
+        engine, self.history = self._ready(data), history
         trainer = Trainer(
-            engine, self.optimizer, self._state, data, batch_size, bool(shuffle),
+            engine, self._lock, self.optimizer, self._state, data, batch_size, bool(shuffle),
             self.metrics, validation, callbacks,
         )  # fmt: skip
-        self._run(trainer, range(initial_epoch, epochs))
-        return self.history
+        trainer.run(self, range(initial_epoch, epochs))
+        return history
 
-    def _run(self, trainer: Trainer, epochs: range) -> None:
-        self.stop_training = False
-        try:
-            for callback in trainer.callbacks:
-                callback.on_train_begin()
-            for epoch in epochs:
-                for callback in trainer.callbacks:
-                    callback.on_epoch_begin(epoch)
-                logs = trainer.epoch(epoch)
-                for callback in trainer.callbacks:
-                    callback.on_epoch_end(epoch, logs)
-                if self.stop_training:
-                    break
-        finally:
-            for callback in trainer.callbacks:
-                callback.on_train_end()
-
-    def _split(
+    def _validation(
         self, data: Data, validation: Validation | None, share: float
     ) -> tuple[Data, Data | None]:
-        if validation is not None:
-            if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-                raise ValueError("validation_data: want (X, y) or (X, y, sample_weight)")
-            weights = validation[2] if len(validation) == 3 else None
-            return data, self._data(validation[0], validation[1], sample_weight=weights)[1]
-        if not 0 <= share < 1:
-            raise ValueError(f"validation_split: want a share in [0, 1), got {share!r}")
-        if share == 0:
-            return data, None
-        m = len(data.X)
-        cut = int(m * (1 - share))
-        if cut in (0, m):
-            raise ValueError(f"validation_split: {share} of {m} samples leaves one part empty")
-        return data.rows(slice(cut)), data.rows(slice(cut, m))
+        """What to train on, and what to validate on."""
+        if validation is None:
+            return split(data, share)
+        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+            raise ValueError(
+                "validation_data: want a tuple (X, y) or (X, y, sample_weight), "
+                f"got {type(validation).__name__}"
+            )
+        X, y, sample_weight = (*validation, None)[:3]
+        try:
+            return data, self._checked(X, y, sample_weight, data.X.shape[1])
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from None
 
     def train_on_batch(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> dict[str, float]:
         """One step on all of X; returns the loss and metrics before it."""
-        engine, data = self._data(X, y, sample_weight=sample_weight)
+        data = self._checked(X, y, sample_weight, self.input_size)
         trainer = Trainer(
-            engine, self.optimizer, self._state, data, len(data.X), False, self.metrics, None, ()
-        )
+            self._ready(data), self._lock, self.optimizer, self._state, data, len(data.X), False,
+            self.metrics, None, (),
+        )  # fmt: skip
         logs = trainer.epoch(self._state.epochs)
         del logs["learning_rate"]
         return logs
 
-    # -------------------------------------------------------------------------------- the results
     def evaluate(
         self,
         X: ArrayLike,
@@ -340,17 +253,9 @@ class Sequential:
         `batch_size` bounds the samples at work at once, and so the memory.
         """
         batch_size = check_count("batch_size", batch_size, 1)
-        engine, data = self._data(X, y, sample_weight=sample_weight)
-        return evaluate(engine, data, self.metrics, batch_size)
-
-    def predict(self, X: ArrayLike, *, batch_size: int = EVALUATION_BATCH) -> Array:
-        """A_L for every row of X, shape (m, n_L), without dropout.
-
-        `batch_size` bounds the samples at work at once, and so the memory; no output depends on it.
-        """
-        batch_size = check_count("batch_size", batch_size, 1)
-        engine = self._built_engine()
-        return engine.forward(check_X(X, self.input_size, self.dtype), batch=batch_size)
+        data = self._checked(X, y, sample_weight, self.input_size)
+        with self._lock:
+            return evaluate(self._ready(data), data, self.metrics, batch_size)
 
     def loss_and_gradients(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -364,14 +269,12 @@ class Sequential:
         gradients : list of (dW, db)
             For every Dense layer, in the shapes of its W and b (None without b); copies.
         """
-        engine, data = self._data(X, y, sample_weight=sample_weight)
-        loss = engine.differentiate(data.X, data.targets, weights=data.weights)
-        pairs = engine.gradients()
-        return loss, [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
-
-    def summary(self) -> None:
-        """Print the layers with the notes' shapes of W, b, Z and A, and count the parameters."""
-        print(summarize(self.layers, self.input_size, self.dtype.name))
+        data = self._checked(X, y, sample_weight, self.input_size)
+        with self._lock:
+            engine = self._ready(data)
+            loss = engine.differentiate(data.X, data.targets, weights=data.weights)
+            pairs = engine.gradients()
+            return loss, [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
 
     def save(self, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> None:
         """Write the model, with the optimizer's memory, to a safetensors file, whole or not at all.
@@ -381,38 +284,22 @@ class Sequential:
         path : str or Path
         metadata : mapping of str to str, optional
             Kept in the file beside the model; `load` gives it back as ``model.metadata``.
+
+        Notes
+        -----
+        A file cannot hold functions, so metrics of your own are left out, and a schedule of your
+        own is replaced by its present learning rate (with a warning): set
+        ``model.optimizer.learning_rate`` after `load` to go on with it.
         """
         checkpoint.save(self, path, self.metadata if metadata is None else metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Sequential:
-        """Read a model that `save` wrote; training goes on exactly where it stood."""
+        """Read a model that `save` wrote; training goes on exactly where it stood.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or it is none that `save` wrote.
+        """
         return checkpoint.load(cls, path)
-
-
-def _checked(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
-    stack: list[Dense | Dropout] = []
-    for layer in layers:
-        if not isinstance(layer, Dense | Dropout):
-            raise TypeError(f"layers: want Dense and Dropout layers, got {layer!r}")
-        stack.append(layer)
-        if isinstance(layer, Dense) and layer._place is not None:
-            raise ValueError(
-                "layers: a Dense layer belongs to another model already; make a new one"
-            )
-    if len(set(map(id, stack))) < len(stack):
-        raise ValueError("layers: one layer is there twice; make one for each place")
-    if not stack or not isinstance(stack[-1], Dense):
-        raise ValueError("layers: want at least one Dense layer, and it last")
-    return tuple(stack)
-
-
-def _dropout_rates(layers: tuple[Dense | Dropout, ...]) -> list[float]:
-    """The dropout of X and of each Dense layer's outputs; two in a row act as one."""
-    rates = [0.0]
-    for layer in layers:
-        if isinstance(layer, Dense):
-            rates.append(0.0)
-        else:
-            rates[-1] = 1.0 - (1.0 - rates[-1]) * (1.0 - layer.rate)
-    return rates

@@ -7,6 +7,7 @@ states, for the steps of a slice, the columns that the rule reads.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(kw_only=True)
-class Optimizer:
+class Optimizer(ABC):
     """What all optimizers share: clipping and the learning rate.
 
     Parameters
@@ -62,9 +63,15 @@ class Optimizer:
 
     def learning_rates(self, steps: NDArray[np.int64]) -> Vector:
         """The learning rate of each step, numbered from 0."""
-        if isinstance(self.learning_rate, Schedule):
-            return np.asarray(self.learning_rate(steps), np.float64)
-        return np.full(len(steps), float(self.learning_rate))
+        if not isinstance(self.learning_rate, Schedule):
+            return np.full(len(steps), float(self.learning_rate))
+        rates = np.asarray(self.learning_rate(steps), np.float64)
+        if rates.shape != steps.shape or not (rates >= 0).all() or np.isinf(rates).any():
+            raise ValueError(
+                f"{type(self).__name__}.learning_rate: want a finite number >= 0 for each of "
+                f"{len(steps)} steps, got {rates} from {self.learning_rate!r}"
+            )
+        return rates
 
     def rule(self, steps: NDArray[np.int64]) -> Rule:
         """The update rule of the steps, numbered from 0."""
@@ -78,8 +85,9 @@ class Optimizer:
             return Rule(name, table, "global", self.global_clipnorm)
         return Rule(name, table)
 
+    @abstractmethod
     def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
-        raise NotImplementedError
+        """The rule's name, and its coefficients in the order of ``kernels/update.py``."""
 
 
 @dataclass
@@ -102,6 +110,12 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a hyper-parameter whenever it is set."""
+        if name == "nesterov" and not isinstance(value, bool):
+            raise TypeError(f"SGD.nesterov: want True or False, got {value!r}")
+        super().__setattr__(name, value)
+
     def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
         if self.momentum == 0.0:
             return "descent", [lr]
@@ -118,13 +132,14 @@ class RMSprop(Optimizer):
     rho : float
         In [0, 1).
     epsilon : float
+        > 0.
 
     Notes
     -----
     As in the notes and PyTorch, epsilon stands outside the root; Keras has it inside.
     """
 
-    _intervals = {"rho": "[0, 1)", "epsilon": "[0, inf)"}  # noqa: RUF012
+    _intervals = {"rho": "[0, 1)", "epsilon": "(0, inf)"}  # noqa: RUF012
 
     learning_rate: float | Schedule = 0.001
     rho: float = 0.9
@@ -146,12 +161,15 @@ class Adam(Optimizer):
     beta_1, beta_2 : float
         In [0, 1).
     epsilon : float
+        > 0.
 
-    Notes ----- As in the paper and PyTorch, epsilon is added to the corrected root; Keras and
-    scikit-learn add it to the uncorrected one, which only tells in the first steps.
+    Notes
+    -----
+    As in the paper and PyTorch, epsilon is added to the corrected root; Keras and scikit-learn add
+    it to the uncorrected one, which only tells in the first steps.
     """
 
-    _intervals = {"beta_1": "[0, 1)", "beta_2": "[0, 1)", "epsilon": "[0, inf)"}  # noqa: RUF012
+    _intervals = {"beta_1": "[0, 1)", "beta_2": "[0, 1)", "epsilon": "(0, inf)"}  # noqa: RUF012
 
     learning_rate: float | Schedule = 0.001
     beta_1: float = 0.9
@@ -159,15 +177,11 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
 
     def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
-        b1, b2 = self.beta_1, self.beta_2
-        correction = 1.0 / np.sqrt(1.0 - b2**t)
-        return "adam", [
-            lr / (1.0 - b1**t), b1, 1.0 - b1, b2, 1.0 - b2, correction, 1.0, self.epsilon,
-        ]  # fmt: skip
+        return _adam(self, lr, t, 0.0)
 
 
 @dataclass
-class AdamW(Adam):
+class AdamW(Optimizer):
     """Adam after theta *= 1 - lr weight_decay, on all parameters.
 
     Source: Loshchilov and Hutter 2019.
@@ -175,19 +189,33 @@ class AdamW(Adam):
     Parameters
     ----------
     learning_rate : float or Schedule
+    weight_decay : float
+        >= 0.
     beta_1, beta_2 : float
         In [0, 1).
     epsilon : float
-    weight_decay : float
+        > 0.
     """
 
     _intervals = {**Adam._intervals, "weight_decay": "[0, inf)"}  # noqa: RUF012
 
+    learning_rate: float | Schedule = 0.001
     weight_decay: float = 0.004
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
 
     def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
-        name, columns = super()._rule(lr, t)
-        return name, [*columns[:6], 1.0 - lr * self.weight_decay, columns[7]]
+        return _adam(self, lr, t, self.weight_decay)
+
+
+def _adam(
+    of: Adam | AdamW, lr: Vector, t: Vector, weight_decay: float
+) -> tuple[str, Sequence[float | Vector]]:
+    b1, b2 = of.beta_1, of.beta_2
+    step, correction = lr / (1.0 - b1**t), 1.0 / np.sqrt(1.0 - b2**t)
+    keep = 1.0 - lr * weight_decay
+    return "adam", [step, b1, 1.0 - b1, b2, 1.0 - b2, correction, keep, of.epsilon]
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

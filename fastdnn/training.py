@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from threading import RLock
 from time import perf_counter
 from typing import Any
 
@@ -14,9 +15,9 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.step import FINITE, LOSS_NOT_FINITE
 
 from ._inputs import Data
-from .metrics import Metric
+from .metrics import Metric, resolve
 from .optimizers import Optimizer
-from .progress import Callback
+from .progress import Callback, Model
 
 Array = NDArray[Any]
 EVALUATION_BATCH = 1024  # samples
@@ -51,18 +52,10 @@ class State:
         """The samples in the random order of the present epoch."""
         return self.generator(ORDER, self.epochs).permutation(m)
 
-
-def slices(engine: Engine, state: State, batch: int, steps: int) -> Iterator[tuple[int, int]]:
-    """Cut an epoch's steps into (first, count) of `SLICE_SECONDS`; no result depends on it."""
-    flops = 6 * batch * engine.parameters.size
-    done = 0
-    while done < steps:
-        seconds = state.seconds_per_step.get(batch, flops / GUESSED_FLOPS)
-        count = max(1, min(steps - done, int(SLICE_SECONDS / seconds)))
-        start = perf_counter()
-        yield done, count
-        state.seconds_per_step[batch] = (perf_counter() - start) / count
-        done += count
+    def steps_of_a_slice(self, batch: int, n_parameters: int) -> int:
+        """How many steps take about `SLICE_SECONDS`; no result depends on it."""
+        guess = 6 * batch * n_parameters / GUESSED_FLOPS
+        return max(1, int(SLICE_SECONDS / self.seconds_per_step.get(batch, guess)))
 
 
 @dataclass
@@ -70,6 +63,7 @@ class Trainer:
     """One `fit`: the network, its data and its habits."""
 
     engine: Engine
+    lock: RLock  # who holds it may use the engine
     optimizer: Optimizer
     state: State
     data: Data
@@ -79,6 +73,27 @@ class Trainer:
     validation: Data | None
     callbacks: Sequence[Callback]
 
+    def run(self, model: Model, epochs: range) -> None:
+        """Train for these epochs, or until a callback stops the model's training."""
+        for callback in self.callbacks:
+            callback.set_model(model)
+        self.engine.compile()  # or the first epoch's time would hold it
+        model.stop_training = False
+        try:
+            for callback in self.callbacks:
+                callback.on_train_begin()
+            for epoch in epochs:
+                for callback in self.callbacks:
+                    callback.on_epoch_begin(epoch)
+                logs = self.epoch(epoch)
+                for callback in self.callbacks:
+                    callback.on_epoch_end(epoch, logs)
+                if model.stop_training:
+                    break
+        finally:
+            for callback in self.callbacks:
+                callback.on_train_end()
+
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch; returns its logs."""
         m = len(self.data.X)
@@ -87,18 +102,22 @@ class Trainer:
         order = self.state.order(m) if self.shuffle else np.empty(0, np.int64)
         outputs = self._outputs(m)
         rate = float(self.optimizer.learning_rates(np.array([self.state.steps]))[0])
-        total = 0.0
-        for first, count in slices(self.engine, self.state, batch, steps):
-            total += self._slice(first, count, batch, order, outputs, epoch)
-            seen = min((first + count) * batch, m)
+        done, total = 0, 0.0
+        while done < steps:
+            size = self.state.steps_of_a_slice(batch, self.engine.parameters.size)
+            count = min(size, steps - done)
+            total += self._slice(done, count, batch, order, outputs, epoch)
+            done += count
+            seen = min(done * batch, m)
             for callback in self.callbacks:
-                callback.on_batches_end(first + count, steps, {"loss": total / seen})
+                callback.on_batches_end(done, steps, {"loss": total / seen})
         self.state.epochs += 1
         logs = {"loss": total / m}
         if outputs is not None:
             logs |= measure(self.metrics, self.data.y, outputs.reshape(m, -1))
         if self.validation is not None:
-            values = evaluate(self.engine, self.validation, self.metrics)
+            with self.lock:
+                values = evaluate(self.engine, self.validation, self.metrics)
             logs |= {f"val_{name}": value for name, value in values.items()}
         return logs | {"learning_rate": rate}
 
@@ -110,20 +129,26 @@ class Trainer:
         self, first: int, count: int, batch: int, order: Array, outputs: Array | None, epoch: int
     ) -> float:
         """Run `count` steps from the epoch's `first`; returns the sum of the samples' losses."""
-        state, m = self.state, len(self.data.X)
-        outcome = self.engine.train(
-            self.data.X,
-            self.data.targets,
-            self.optimizer.rule(np.arange(state.steps, state.steps + count)),
-            batch=batch,
-            first=first,
-            order=order,
-            weights=self.data.weights,
-            seed=state.dropout_seed,
-            step_number=state.steps,
-            outputs=outputs,
-        )
-        state.steps += outcome.done
+        state, m, number = self.state, len(self.data.X), self.state.steps
+        rule = self.optimizer.rule(np.arange(number, number + count))
+        # before the call: Ctrl-C is noticed right after it, when these steps are done
+        state.steps += count
+        with self.lock:
+            start = perf_counter()
+            outcome = self.engine.train(
+                self.data.X,
+                self.data.targets,
+                rule,
+                batch=batch,
+                first=first,
+                order=order,
+                weights=self.data.weights,
+                seed=state.dropout_seed,
+                step_number=number,
+                outputs=outputs,
+            )
+        state.seconds_per_step[batch] = (perf_counter() - start) / count
+        state.steps = number + outcome.done
         if outcome.reason != FINITE:
             what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
             raise DivergenceError(
@@ -133,6 +158,32 @@ class Trainer:
             )
         sizes = np.minimum(batch, m - batch * np.arange(first, first + count))
         return float(np.dot(outcome.losses, sizes))
+
+
+def check_callbacks(callbacks: Iterable[Callback] | None) -> list[Callback]:
+    """The callbacks as a list."""
+    if isinstance(callbacks, Callback):
+        raise TypeError(f"callbacks: want a list of callbacks, got {callbacks!r} alone")
+    found = list(callbacks or ())
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks: want Callback objects, got {callback!r}")
+    return found
+
+
+def metric_functions(
+    metrics: Iterable[str | Callable[..., float]], loss_name: str, n_outputs: int
+) -> dict[str, Metric]:
+    """The metrics by their names in the logs."""
+    functions: dict[str, Metric] = {}
+    for metric in metrics:
+        name, function = resolve(metric, loss_name, n_outputs)
+        if name in functions or name in ("loss", "learning_rate"):
+            raise ValueError(
+                f"metrics: the logs have {name!r} already; a function's __name__ is its name there"
+            )
+        functions[name] = function
+    return functions
 
 
 def measure(metrics: dict[str, Metric], y: Array, outputs: Array) -> dict[str, float]:

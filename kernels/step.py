@@ -305,7 +305,9 @@ def steps(plan, net, samples, rule, loss_parameter, memory, rank):
         first = (plan[FIRST] + s) % per_epoch * plan[BATCH]
         batch = Batch(first, min(plan[BATCH], plan[SAMPLES] - first), plan[STEP] + s)
         barrier(rank.team, rank.of)
-        gather(plan, net, samples, memory, batch, rank)
+        # a full batch stays where it is from step to step, unless dropout thins it
+        if s == 0 or per_epoch > 1 or net.table[0, DROP] > 0:
+            gather(plan, net, samples, memory, batch, rank)
         forward(plan, net, memory, batch, rank)
         total = loss(plan, net, samples, memory, batch, loss_parameter, rank)
         reason = FINITE

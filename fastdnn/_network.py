@@ -1,0 +1,181 @@
+"""`Network`: layers and their parameters; `Sequential` adds how to train them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastdnn.kernels._arrays import as_float
+from fastdnn.kernels._lookup import lookup
+from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.engine import Layer as Row
+
+from . import initializers, regularizers
+from ._inputs import check_count, check_X
+from .layers import Array, Dense, Dropout, Layer
+from .summary import summarize
+from .training import EVALUATION_BATCH, INITIALIZATION, State
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
+
+
+class Network:
+    """Layers and their parameters: what `Sequential` is without training."""
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        *,
+        input_size: int | None,
+        dtype: str,
+        seed: int | None,
+    ) -> None:
+        self.layers = _checked(layers)
+        self.dtype = lookup(
+            "dtype", dtype if isinstance(dtype, str) else np.dtype(dtype).name, DTYPES
+        )
+        self.seed = None if seed is None else check_count("seed", seed, 0)
+        entropy = np.random.SeedSequence(self.seed).entropy
+        assert isinstance(entropy, int)
+        self._state = State(entropy)
+        self._engine: Engine | None = None
+        self._lock = RLock()  # the engine has one workspace: threads use it in turn
+        self.input_size = None if input_size is None else check_count("input_size", input_size, 1)
+        if self.input_size is not None:
+            self._build(self.input_size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None}  # a lock can be neither pickled nor copied
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=RLock())
+
+    @property
+    def built(self) -> bool:
+        """Whether the input size is known, and so there are parameters."""
+        return self._engine is not None
+
+    @property
+    def _dense(self) -> list[Dense]:
+        return [layer for layer in self.layers if isinstance(layer, Dense)]
+
+    def _build(self, input_size: int) -> Engine:
+        """Lay the layers out in an engine, with W at its random start and b at 0."""
+        _refuse_placed(self.layers)  # since `_checked`, another model may have taken one
+        engine = _lay_out(self.layers, input_size, self.dtype)
+        rng = self._state.generator(INITIALIZATION)
+        for l, layer in enumerate(self._dense, 1):
+            engine.weights(l)[...] = _start(layer, engine.layers[l - 1].n_prev, rng)
+        for l, layer in enumerate(self._dense, 1):
+            layer._place = engine, l
+        self.input_size, self._engine = input_size, engine
+        return engine
+
+    def _built_engine(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError(
+                "the model has no parameters yet: give it an input_size, or call fit"
+            )
+        return self._engine
+
+    @property
+    def parameters(self) -> Array:
+        """All W and b, layer by layer: a writable view."""
+        return self._built_engine().parameters
+
+    def get_weights(self) -> list[Array]:
+        """Copies of W_1 transposed (n_0, n_1), b_1 (n_1,), …: Keras's order and shapes."""
+        engine = self._built_engine()
+        weights = []
+        for l in range(1, len(engine.layers) + 1):
+            weights.append(engine.weights(l).T.copy())
+            b = engine.bias(l)
+            if b is not None:
+                weights.append(b.copy())
+        return weights
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Take the parameters from a list like that of `get_weights`."""
+        want = [w.shape for w in self.get_weights()]
+        arrays = [as_float("weights", w, self.dtype, np.ndim(w)) for w in weights]
+        shapes = [w.shape for w in arrays]
+        if shapes != want:
+            raise ValueError(f"weights: want shapes {want}, got {shapes}")
+        self.parameters[...] = np.concatenate([w.reshape(-1) for w in arrays])
+
+    def predict(self, X: ArrayLike, *, batch_size: int = EVALUATION_BATCH) -> Array:
+        """A_L for every row of X, shape (m, n_L), without dropout.
+
+        `batch_size` bounds the samples at work at once, and so the memory; no output depends on it.
+        """
+        batch_size = check_count("batch_size", batch_size, 1)
+        engine = self._built_engine()
+        X = check_X(X, self.input_size, self.dtype)
+        with self._lock:
+            return engine.forward(X, batch=batch_size)
+
+    def summary(self) -> None:
+        """Print the layers with the notes' shapes of W, b, Z and A, and count the parameters."""
+        print(summarize(self.layers, self.input_size, self.dtype.name))
+
+
+def _checked(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
+    if not isinstance(layers, Iterable):
+        raise TypeError(f"layers: want a list of layers, got {layers!r}")
+    stack: list[Dense | Dropout] = []
+    for layer in layers:
+        if not isinstance(layer, Dense | Dropout):
+            raise TypeError(f"layers: want Dense and Dropout layers, got {layer!r}")
+        stack.append(layer)
+    if len(set(map(id, stack))) < len(stack):
+        raise ValueError("layers: one layer is there twice; make one for each place")
+    if not stack or not isinstance(stack[-1], Dense):
+        raise ValueError("layers: want at least one Dense layer, and it last")
+    _refuse_placed(stack)
+    return tuple(stack)
+
+
+def _refuse_placed(layers: Iterable[Layer]) -> None:
+    if any(isinstance(layer, Dense) and layer._place is not None for layer in layers):
+        raise ValueError("layers: a Dense layer belongs to another model already; make a new one")
+
+
+def _lay_out(layers: Sequence[Dense | Dropout], input_size: int, dtype: np.dtype[Any]) -> Engine:
+    """An engine with a row for each Dense layer; dropouts in a row act as one."""
+    rows: list[Row] = []
+    input_dropout, n_prev = 0.0, input_size
+    for layer in layers:
+        if isinstance(layer, Dense):
+            penalty, g = regularizers.get(layer.kernel_regularizer), str(layer.activation)
+            rows.append(Row(n_prev, layer.units, g, layer.use_bias, l1=penalty.l1, l2=penalty.l2))
+            n_prev = layer.units
+        elif rows:
+            rows[-1] = rows[-1]._replace(dropout=_both(rows[-1].dropout, layer.rate))
+        else:
+            input_dropout = _both(input_dropout, layer.rate)
+    return Engine(rows, dtype=dtype, input_dropout=input_dropout)
+
+
+def _both(p: float, q: float) -> float:
+    """The probability to be dropped by one or the other of two dropouts."""
+    return 1.0 - (1.0 - p) * (1.0 - q)
+
+
+def _start(layer: Dense, n_prev: int, rng: np.random.Generator) -> Array:
+    """W's random start."""
+    assert layer.kernel_initializer is not None  # Dense has chosen one
+    W = initializers.get(layer.kernel_initializer)(layer.units, n_prev, rng)
+    W = as_float("kernel_initializer's W", W, ndim=np.ndim(W))
+    if W.shape != (layer.units, n_prev):
+        raise ValueError(
+            f"kernel_initializer: want W of shape (n, n_prev) = ({layer.units}, {n_prev}), "
+            f"got {W.shape}"
+        )
+    return W
