@@ -1,0 +1,134 @@
+"""The rules of the house: how files import each other, what is exported, what is installed."""
+
+import ast
+import importlib
+import importlib.metadata
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import fastdnn
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(fastdnn.__file__).parent
+FROM_SOURCES = PACKAGE.parent == ROOT
+KERNELS = sorted((PACKAGE / "kernels").glob("*.py"))
+SOURCES = sorted({*PACKAGE.rglob("*.py"), *KERNELS})
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+MAX_LINES = 400
+# Files without a test file of their own, and why.
+NO_TEST = {
+    "__init__.py",  # names only; this file checks them
+    "__main__.py",  # one call; test_cli.py makes it
+}
+
+
+def name_of(path: Path) -> str:
+    base = PACKAGE.parent if path.is_relative_to(PACKAGE) else ROOT
+    return path.relative_to(base).as_posix()
+
+
+def imports(path: Path) -> set[tuple[int, str]]:
+    """Every import of a file, at the top or inside a function: how many dots, and the module."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {(0, alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.level, node.module or ""))
+    return found
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=name_of)
+def test_no_kernel_knows_fastdnn(path: Path) -> None:
+    for dots, module in imports(path):
+        assert dots <= 1, f"from {'.' * dots}{module} reaches out of kernels"
+        assert dots or module.split(".")[0] != "fastdnn", "kernels import each other by one dot"
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=name_of)
+def test_kernels_are_imported_as_fastdnn_kernels(path: Path) -> None:
+    assert "kernels" not in {module.split(".")[0] for dots, module in imports(path) if not dots}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_njit_is_named_in_jit_only(path: Path) -> None:
+    if path == PACKAGE / "kernels" / "_jit.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute | ast.Name | ast.alias):
+            name = {ast.Attribute: "attr", ast.Name: "id", ast.alias: "name"}[type(node)]
+            assert getattr(node, name) not in {"njit", "jit", "vectorize", "guvectorize"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_stay_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.name not in NO_TEST], ids=name_of)
+def test_every_file_has_its_test_file(path: Path) -> None:
+    inside = path.relative_to(PACKAGE)
+    test = ROOT / "tests" / inside.parent / f"test_{inside.stem.lstrip('_')}.py"
+    assert test.is_file()
+
+
+@pytest.mark.parametrize("name", ["fastdnn", "fastdnn.kernels"])
+def test_all_is_what_is_exported(name: str) -> None:
+    module = importlib.import_module(name)
+    objects = {
+        key: value for key, value in vars(module).items() if not isinstance(value, ModuleType)
+    }
+    exported = {
+        key
+        for key, value in objects.items()
+        if not key.startswith("_") and getattr(value, "__module__", name).split(".")[0] == "fastdnn"
+    }
+    assert {key for key in module.__all__ if key in objects} - {"__version__"} == exported
+    assert len(module.__all__) == len(set(module.__all__))
+    assert all(hasattr(module, key) for key in module.__all__)
+
+
+def modules_loaded_by(statement: str) -> set[str]:
+    program = f"import sys; {statement}; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(run.stdout.split())
+
+
+def test_import_is_light() -> None:
+    heavy = {"matplotlib", "pandas", "pyarrow", "safetensors", "scipy", "sklearn", "torch"}
+    more = modules_loaded_by("import fastdnn") - modules_loaded_by("import numba")
+    assert not {module.split(".")[0] for module in more} & heavy
+
+
+@pytest.fixture(scope="module")
+def installed_files(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The files of the wheel: of one built here, or of the one that the tests run on."""
+    if not FROM_SOURCES:
+        files = importlib.metadata.files("fastdnn")
+        assert files is not None
+        return {str(file) for file in files if "__pycache__" not in file.parts}
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel: pip install hatchling")
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(installed_files: set[str]) -> None:
+    wanted = {name_of(path) for path in SOURCES} | {"fastdnn/py.typed"}
+    assert {name for name in installed_files if name.startswith("fastdnn/")} == wanted
+    assert "fastdnn/kernels/__init__.py" in wanted
+    assert not [name for name in installed_files if name.split("/")[0] in {"kernels", "tests"}]
