@@ -23,7 +23,7 @@ def as_matrix(x: NDArray[Any]) -> Matrix:
     """View a 2-D array of any layout as `Matrix`, without a copy where its strides allow it."""
     size = x.itemsize
     if x.size == 0 or any(s % size for s in x.strides) or not x.flags.aligned:
-        x = np.ascontiguousarray(x)
+        x = np.require(x, requirements=["C", "ALIGNED"])
     if x.flags.c_contiguous:
         return Matrix(x.reshape(-1), 0, x.shape[1], 1)
     if x.flags.f_contiguous:

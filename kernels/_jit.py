@@ -58,6 +58,9 @@ sum_kernel = numba.njit(**{**_OPTIONS, "fastmath": {"nsz", "contract", "reassoc"
 
 
 # ------------------------------------------------------------------------------------------ cache
+DIGEST = hashlib.sha256().digest_size  # bytes at a file's start that the rest must match
+
+
 @cache
 def source_stamp() -> str:
     """A hash of everything but the signature that compiled code depends on."""
@@ -122,12 +125,12 @@ class _Cache:
         name = self._file(signature, context.codegen())
         for folder in cache_folders():
             try:
-                payload = pickle.loads((folder / name).read_bytes())
-            except FileNotFoundError:
+                content = (folder / name).read_bytes()
+            except OSError:
                 continue
-            except (OSError, EOFError, pickle.UnpicklingError):
-                continue  # a damaged file is compiled anew and replaced
-            return CompileResultCacheImpl.rebuild(None, context, payload)
+            digest, payload = content[:DIGEST], content[DIGEST:]
+            if hashlib.sha256(payload).digest() == digest:  # else compile anew and replace it
+                return CompileResultCacheImpl.rebuild(None, context, pickle.loads(payload))
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
@@ -137,7 +140,7 @@ class _Cache:
         payload = numba.core.serialize.dumps(CompileResultCacheImpl.reduce(None, result))
         target = folder / self._file(signature, result.codegen)
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            file.write(payload)
+            file.write(hashlib.sha256(payload).digest() + payload)
         os.replace(file.name, target)
 
 

@@ -44,7 +44,8 @@ def _identity_prime(a):
 
 
 @inline_kernel
-def _sigmoid(z):
+def sigmoid(z):
+    """1 / (1 + exp(-z))."""
     # exp of a negative number only: nothing overflows
     e = math.exp(-abs(z))
     return (1.0 if z >= 0.0 else e) / (1.0 + e)
@@ -107,12 +108,12 @@ def _gelu_prime(z):
 
 @inline_kernel
 def _silu(z):
-    return z * _sigmoid(z)
+    return z * sigmoid(z)
 
 
 @inline_kernel
 def _silu_prime(z):
-    s = _sigmoid(z)
+    s = sigmoid(z)
     return s + z * s * (1.0 - s)
 
 
@@ -123,7 +124,7 @@ def _softplus(z):
 
 @inline_kernel
 def _softplus_prime(z):
-    return _sigmoid(z)
+    return sigmoid(z)
 
 
 @kernel
@@ -171,7 +172,7 @@ def _elementwise(
 
 _ROWS = {
     "identity": _elementwise(_identity, _identity_prime),
-    "sigmoid": _elementwise(_sigmoid, _sigmoid_prime),
+    "sigmoid": _elementwise(sigmoid, _sigmoid_prime),
     "relu": _elementwise(_relu, _relu_prime),
     "tanh": _elementwise(_tanh, _tanh_prime),
     "leaky_relu": _elementwise(_leaky_relu, _leaky_relu_prime),

@@ -322,6 +322,7 @@ class Engine:
         plan[[step.X_OFFSET, step.X_ROW, step.X_COLUMN]] = matrix[1:]
         single = X.dtype == np.float32
         losses = np.empty(steps)
+        self._results[:] = 0, step.FINITE
         step.run(
             self.dtype,
             n_ranks,

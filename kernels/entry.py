@@ -76,7 +76,7 @@ class Entry:
         return _Compiled(start.entry_point, work.entry_point, address, work)
 
     def __call__(self, dtype: np.dtype[Any], n_ranks: int, *arguments: Any) -> None:
-        """Run with `n_ranks` ranks, each on its own thread.
+        """Run with `n_ranks` ranks, each on its own thread, or as many as numba has threads.
 
         GNU OpenMP ends a forked child at its first parallel call, so a child works as one rank.
         Numba's ``workqueue`` layer ends the process when two Python threads call it at once, so
@@ -84,6 +84,7 @@ class Entry:
         """
         global _layer_is_safe
         compiled = self.compile(dtype)
+        n_ranks = min(n_ranks, int(numba.config.NUMBA_NUM_THREADS))
         team = np.zeros(TEAM, np.int64)
         if os.getpid() != _import_pid:
             compiled.alone(0, 1, team, *arguments)

@@ -18,9 +18,11 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from ._dispatch import switch
 from ._jit import kernel
-from .activations import softmax_row
+from .activations import sigmoid, softmax_row
 
 CLIP = 1e-7  # probabilities are kept this far from 0 and 1 where a loss takes their logarithm
 
@@ -87,7 +89,7 @@ def _binary_crossentropy(s, s0, a, a0, y, y0, label, d, d0, n, p):
     # l = -1/n sum_j (y_j log a_j + (1 - y_j) log(1 - a_j))
     total = 0.0
     for j in range(n):
-        q, t = float(a[a0 + j]), float(y[y0 + j])
+        q, t = np.float64(a[a0 + j]), np.float64(y[y0 + j])
         positive, d_positive = _log_of_probability(q, t)
         negative, d_negative = _log_of_probability(1.0 - q, 1.0 - t)
         total += positive + negative
@@ -101,12 +103,10 @@ def _sigmoid_crossentropy(s, s0, a, a0, y, y0, label, d, d0, n, p):
     # / n
     total = 0.0
     for j in range(n):
-        z, t = float(s[s0 + j]), float(y[y0 + j])
-        e = math.exp(-abs(z))
-        q = (1.0 if z >= 0.0 else e) / (1.0 + e)
-        a[a0 + j] = q
-        d[d0 + j] = (q - t) / n
-        total += (z if z > 0.0 else 0.0) - z * t + math.log1p(e)
+        z, t = np.float64(s[s0 + j]), np.float64(y[y0 + j])
+        a[a0 + j] = sigmoid(s[s0 + j])
+        d[d0 + j] = (a[a0 + j] - t) / n
+        total += (z if z > 0.0 else 0.0) - z * t + math.log1p(math.exp(-abs(z)))
     return total / n
 
 
@@ -128,7 +128,7 @@ def _categorical_crossentropy(s, s0, a, a0, y, y0, label, d, d0, n, p):
     for j in range(n):
         if y[y0 + j] != 0.0:
             v, slope, change = _crossentropy_of_sum(
-                a, a0, n, total, float(a[a0 + j]), float(y[y0 + j])
+                a, a0, n, total, np.float64(a[a0 + j]), np.float64(y[y0 + j])
             )
             value += v
             by_total += change
@@ -146,7 +146,7 @@ def _sparse_crossentropy(s, s0, a, a0, y, y0, label, d, d0, n, p):
     total = 0.0
     for j in range(n):
         total += a[a0 + j]
-    value, slope, by_total = _crossentropy_of_sum(a, a0, n, total, float(a[a0 + label]), 1.0)
+    value, slope, by_total = _crossentropy_of_sum(a, a0, n, total, np.float64(a[a0 + label]), 1.0)
     for j in range(n):
         d[d0 + j] = by_total
     d[d0 + label] += slope

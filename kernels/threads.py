@@ -10,7 +10,6 @@ from operator import index
 from pathlib import Path
 
 import numba
-from numba.np.ufunc import parallel
 
 _threads: int | None = None
 
@@ -53,12 +52,13 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1. More than there are CPUs is allowed, and slow.
+        At least 1. No more are started than numba has: as many as there are CPUs, or what
+        ``NUMBA_NUM_THREADS`` says in the environment when Python starts.
 
     Raises
     ------
     TypeError, ValueError
-        If `n` is no positive integer, or if numba's threads have started already and are fewer.
+        If `n` is no positive integer.
     """
     global _threads
     try:
@@ -67,15 +67,6 @@ def set_num_threads(n: int) -> None:
         raise TypeError(f"n: want an integer number of threads, got {n!r}") from None
     if n < 1:
         raise ValueError(f"n: want at least 1 thread, got {n}")
-    if n > numba.config.NUMBA_NUM_THREADS:
-        if parallel._is_initialized:
-            raise ValueError(
-                f"n: got {n} threads, but numba has started {numba.config.NUMBA_NUM_THREADS}; "
-                f"call set_num_threads before the first computation, or set NUMBA_NUM_THREADS={n} "
-                "in the environment"
-            )
-        os.environ["NUMBA_NUM_THREADS"] = str(n)
-        numba.config.reload_config()
     _threads = n
 
 

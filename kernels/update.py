@@ -13,6 +13,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ._dispatch import switch
 from ._jit import inline_kernel, kernel, sum_kernel
 from ._simd import span
@@ -113,7 +115,7 @@ def sum_of_squares(x, start, stop):
     """sum_i x_i^2 in float64: large float32 gradients must not look infinite."""
     x, total = span(x, start, stop - start), 0.0
     for i in range(x.size):
-        e = float(x[i])
+        e = np.float64(x[i])
         total += e * e
     return total
 

@@ -1,0 +1,195 @@
+"""Networks for the step's tests, and what naive says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastdnn.kernels.engine import Engine, Layer, Rule, Targets
+from fastdnn.kernels.losses import LOSSES
+from tests import naive
+from tests.kernels import masks
+from tests.kernels.common import OPERATIONS, STEEPEST, Array, draw, roundings
+from tests.kernels.rules import RULES, coefficients
+
+
+def make(
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    loss: str = "mean_squared_error",
+    *,
+    dtype: Any = np.float64,
+    input_dropout: float = 0.0,
+    loss_parameter: float = 1.0,
+    **settings: Sequence[Any],
+) -> Engine:
+    """A network of layers with random W and b; `settings` are lists of `Layer`'s other fields."""
+    layers = [
+        Layer(n_prev, n, g, **{name: values[l] for name, values in settings.items()})
+        for l, (n_prev, n, g) in enumerate(zip(sizes, sizes[1:], activations, strict=False))
+    ]
+    engine = Engine(
+        layers,
+        loss=loss,
+        loss_parameter=loss_parameter,
+        dtype=dtype,
+        input_dropout=input_dropout,
+    )
+    for l, layer in enumerate(layers, 1):
+        engine.weights(l)[...] = draw(l, layer.n, layer.n_prev) / max(layer.n_prev, 1) ** 0.5
+        bias = engine.bias(l)
+        if bias is not None:
+            bias[...] = draw(100 + l, layer.n) / 2
+    return engine
+
+
+def small(loss: str = "mean_squared_error", dtype: Any = np.float64, **of: Any) -> Engine:
+    """Three layers, of which the activations are differentiated from A, from Z, and as a row."""
+    return make([7, 9, 5, 3], ["tanh", "gelu", "softmax"], loss, dtype=dtype, **of)
+
+
+def data(engine: Engine, m: int, loss: str, seed: int = 7) -> tuple[Array, Array, Targets]:
+    """X (m, n_0), Y (n_L, m) and the same targets as the step takes them."""
+    n = engine.layers[-1].n
+    X = draw(seed, m, engine.layers[0].n_prev, dtype=engine.dtype)
+    rng = np.random.default_rng(seed + 1)
+    if LOSSES[loss].labels:
+        labels = rng.integers(n, size=m)
+        return X, naive.one_hot(labels, n), Targets(np.empty((0, n), engine.dtype), labels)
+    if LOSSES[loss].probabilities:
+        Y = naive.softmax(2 * rng.normal(size=(n, m))) if n > 1 else rng.uniform(size=(n, m))
+    else:
+        Y = 2 * rng.normal(size=(n, m))
+    y = np.ascontiguousarray(Y.T, engine.dtype)
+    return X, y.T.astype(np.float64), Targets(y)
+
+
+def parameters(engine: Engine) -> list[naive.Pair]:
+    """W and b of every layer, in float64; b = 0 where the layer has none."""
+    pairs = []
+    for l, layer in enumerate(engine.layers, 1):
+        bias = engine.bias(l)
+        b = np.zeros(layer.n) if bias is None else bias
+        pairs.append((engine.weights(l).astype(np.float64), b.astype(np.float64)[:, None]))
+    return pairs
+
+
+def flat(engine: Engine, pairs: Sequence[naive.Pair]) -> Array:
+    """W^T row by row, then b where there is one, layer after layer."""
+    return np.concatenate([x.T.ravel() for x in tensors(engine, pairs)])
+
+
+def forward(engine: Engine, X: Array) -> Array:
+    """A_L (m, n_L) by naive."""
+    activations = [layer.activation for layer in engine.layers]
+    return naive.forward(X.T.astype(np.float64), parameters(engine), activations)[0][-1].T
+
+
+def gradients(
+    engine: Engine,
+    loss: str,
+    X: Array,
+    Y: Array,
+    *,
+    weights: Array | None = None,
+    **settings: float,
+) -> tuple[float, list[naive.Pair]]:
+    """The loss with penalties, and (dW, db) of every layer, by naive."""
+    return naive.loss_and_gradients(
+        X.T.astype(np.float64),
+        Y,
+        parameters(engine),
+        [layer.activation for layer in engine.layers],
+        loss,
+        weights=None if weights is None else weights.astype(np.float64),
+        regularizers=[(layer.l1, layer.l2) for layer in engine.layers],
+        **settings,
+    )
+
+
+def gradients_with_dropout(
+    engine: Engine, loss: str, X: Array, Y: Array, *, rate: float, seed: int, step: int
+) -> tuple[float, list[naive.Pair], Array]:
+    """The same where X (at `rate`) and layers drop out, and A_L (m, n_L)."""
+    m, L = len(X), len(engine.layers)
+    rates = [rate, *(layer.dropout for layer in engine.layers)]
+
+    def drop(A: Array, l: int) -> Array:
+        kept = masks.kept(seed, step, l, A.size, rates[l]).reshape(A.T.shape).T
+        return naive.dropout(A, kept, rates[l])
+
+    pairs = parameters(engine)
+    names = [layer.activation for layer in engine.layers]
+    A, Z = [drop(X.T.astype(np.float64), 0)], []
+    for l in range(1, L + 1):
+        Z.append(naive.linear_forward(A[-1], *pairs[l - 1]))
+        A_l = naive.ACTIVATIONS[names[l - 1]][0](Z[-1])
+        A.append(drop(A_l, l) if l < L else A_l)
+    losses, dZ = naive.loss_and_dZ(Z[-1], Y, names[-1], loss)
+    found: list[naive.Pair] = []
+    for l in range(L, 0, -1):
+        dA_prev, dW, db = naive.linear_backward(dZ, A[l - 1], pairs[l - 1][0])
+        found.insert(0, (dW, db))
+        if l > 1:
+            dZ = naive.ACTIVATIONS[names[l - 2]][1](drop(dA_prev, l - 1), Z[l - 2])
+    return float(losses.sum() / m), found, A[-1].T
+
+
+def error_bound(engine: Engine, X: Array, Y: Array | float = 0.0, scale: float = 1.0) -> float:
+    """How far a result may be from naive's: roundings on the way times how much each may grow.
+
+    A rounding is relative to numbers of at most `size`; a layer makes an error at most |W| times
+    as large (its larger norm of the two passes), an activation `STEEPEST` times. `scale` is
+    dropout's, or the samples' weight.
+    """
+    growth, count = 1.0, len(X) + 2.0 * OPERATIONS
+    for W, b in parameters(engine):
+        norm = max(np.abs(W).sum(axis=0).max(), np.abs(W).sum(axis=1).max())
+        growth *= max(1.0, STEEPEST * float(norm)) + float(np.abs(b).max())
+        count += W.shape[0] + W.shape[1] + 2 * OPERATIONS
+    size = max(1.0, float(np.abs(X).max()), float(np.max(np.abs(Y)))) * scale
+    return float(roundings(count, engine.dtype) * growth**2 * size**2)
+
+
+def rule(name: str, steps: int, *, t: int = 1, **clipping: Any) -> Rule:
+    """`steps` steps of a rule of `RULES`, the first being number t."""
+    code, _, settings = RULES[name]
+    rows = [coefficients(code, t + i, settings) for i in range(steps)]
+    return Rule(code, np.array(rows), **clipping)
+
+
+def tensors(engine: Engine, pairs: Sequence[naive.Pair]) -> list[Array]:
+    """W1, b1, W2, …, without the b that a layer does not have."""
+    return [
+        x
+        for layer, pair in zip(engine.layers, pairs, strict=True)
+        for x in pair[: 1 + layer.use_bias]
+    ]
+
+
+def train(
+    engine: Engine,
+    name: str,
+    batches: Sequence[Array],
+    gradient_of: Callable[[Array], tuple[float, list[naive.Pair]]],
+    **clipping: float,
+) -> list[float]:
+    """Naive's steps on the engine's parameters; `gradient_of` is called with each batch."""
+    _, optimizer, settings = RULES[name]
+    states, losses = None, []
+    for t, batch in enumerate(batches, 1):
+        loss, pairs = gradient_of(batch)
+        losses.append(loss)
+        new, states = naive.step(
+            optimizer,
+            tensors(engine, parameters(engine)),
+            tensors(engine, pairs),
+            states,
+            t,
+            **clipping,
+            **settings,
+        )
+        engine.parameters[:] = np.concatenate([x.T.ravel() for x in new])
+    return losses

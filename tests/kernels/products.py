@@ -1,0 +1,143 @@
+"""Products by the compiled program itself, and a check of them for one dtype.
+
+The check is run here for the host's tile, and in processes of their own for every other row of
+`targets.TARGETS`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product as combinations
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+import fastdnn
+from fastdnn.kernels import dense, gemm, targets
+from fastdnn.kernels._arrays import as_matrix
+from fastdnn.kernels.activations import ACTIVATIONS
+from fastdnn.kernels.targets import Tile
+from tests import naive
+from tests.kernels.common import (
+    Array,
+    activation_bound,
+    assert_within,
+    draw,
+    for_each_count,
+    nan,
+    product_bound,
+    roundings,
+)
+
+Shape = tuple[int, int, int]  # m, n, k
+MARGIN = 64  # elements around C that must stay as they were
+
+
+def row_of(**fields: int) -> Array:
+    """A layer's row of the integer table, by the names of `gemm`'s fields."""
+    row = np.zeros(gemm.FIELDS, np.int64)
+    row[[gemm.B, gemm.CODE]] = -1
+    for name, value in fields.items():
+        row[getattr(gemm, name)] = value
+    return row
+
+
+def product(
+    a: Array,
+    b: Array,
+    *,
+    mode: Any = gemm.PLAIN,
+    row: Array | None = None,
+    p: Array | None = None,
+    scale: float = 1.0,
+) -> Array:
+    """C = scale A B, finished by `mode`, into memory full of NaN; what lies around C stays NaN.
+
+    With FROM_Z in `row` the result is Z above A, (2 m, n). Small products are shared too.
+    """
+    (m, k), n = a.shape, b.shape[1]
+    row = row_of() if row is None else row
+    copies = 2 if row[gemm.FROM_Z] else 1
+    row[[gemm.N, gemm.S, gemm.A]] = n, MARGIN, MARGIN + (copies - 1) * m * n
+    c = nan(copies * m * n + 2 * MARGIN, dtype=a.dtype)
+    with mock.patch.object(dense, "SERIAL_FLOPS", 0):
+        dense._multiply(
+            m, n, k, as_matrix(a), as_matrix(b.T), c, scale=scale, mode=mode, row=row, p=p
+        )
+    assert np.isnan(c[:MARGIN]).all(), "wrote before C"
+    assert np.isnan(c[len(c) - MARGIN :]).all(), "wrote behind C"
+    return c[MARGIN : len(c) - MARGIN].reshape(copies * m, n)
+
+
+def edge_shapes(t: Tile) -> list[Shape]:
+    """Nothing, one, one less and one more than a tile, a prime; and around the unrolling of k."""
+    rows = {0, 1, t.mr - 1, t.mr, t.mr + 1, 37}
+    columns = {0, 1, t.nr - 1, t.nr, t.nr + 1, 2 * t.nr + 3}
+    return list(combinations(sorted(rows), sorted(columns), (0, 1, 3, 4, 5, 8, 37)))
+
+
+def block_shapes(t: Tile) -> list[Shape]:
+    """Several blocks of depth, of columns, of rows (more than 16 tasks of mc rows), and of all."""
+    return [
+        (t.mr + 1, t.nr + 1, t.kc - 1),
+        (t.mr + 1, t.nr + 1, t.kc),
+        (t.mr + 1, t.nr + 1, t.kc + 1),
+        (t.mr + 1, t.nr + 1, 3 * t.kc + 37),
+        (5, t.nc - 1, 3),
+        (5, t.nc + 1, 3),
+        (gemm.TASKS * t.mc - 1, 3, 5),
+        (gemm.TASKS * t.mc + 5, t.nr + 1, 7),
+        (t.mc + 1, t.nc + 1, t.kc + 1),
+    ]
+
+
+def check_plain(shape: Shape, dtype: Any) -> None:
+    """C = A B for normal numbers."""
+    m, n, k = shape
+    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+    wanted = a.astype(np.float64) @ b.astype(np.float64)
+    assert_within(product(a, b), wanted, product_bound(a, b, dtype))
+
+
+def check_forward(shape: Shape, activation: str, dtype: Any) -> None:
+    """Z = A W^T + b and A = g(Z), side by side."""
+    m, n, k = shape
+    a, w = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype) / max(k, 1) ** 0.5
+    w = w.astype(dtype)
+    bias = draw(3, n + 7, dtype=dtype)
+    g = ACTIVATIONS[activation]
+    row = row_of(B=7, CODE=g.code, WHOLE_ROW=g.whole_row, FROM_Z=1)
+    both = product(a, w, mode=gemm.FORWARD, row=row, p=bias)
+    Z = naive.linear_forward(
+        a.T.astype(np.float64), w.T.astype(np.float64), bias[7:, None].astype(np.float64)
+    )
+    bound = product_bound(a, w, dtype, more=1).T + roundings(1, dtype) * np.abs(bias[7:, None])
+    assert_within(both[:m].T, Z, bound)
+    A = naive.ACTIVATIONS[activation][0](Z)
+    assert_within(both[m:].T, A, activation_bound(activation, A, bound, dtype))
+    row[gemm.FROM_Z] = 0  # and without Z, the same
+    alone = product(a, w, mode=gemm.FORWARD, row=row, p=bias)
+    np.testing.assert_array_equal(alone, both[m:])
+
+
+def same_bits_for_all_ranks(shape: Shape, dtype: Any) -> None:
+    """One, two, three and four ranks give the same bits."""
+    m, n, k = shape
+    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+    row = row_of(CODE=ACTIVATIONS["softmax"].code, WHOLE_ROW=1)
+    for mode in (gemm.PLAIN, gemm.FORWARD):
+        run = partial(product, a, b, mode=mode, row=row)
+        assert len(set(for_each_count(run))) == 1, (shape, mode)
+
+
+def check_target(dtype: Any) -> None:
+    """All that a tile's shape can spoil; for a process of its own."""
+    tile = targets.tile(dtype)
+    with fastdnn.num_threads(2):
+        for shape in edge_shapes(tile) + block_shapes(tile):
+            check_plain(shape, dtype)
+        for shape in ((tile.mr + 1, 2 * tile.nr + 3, 37), (3, tile.nc + 1, tile.kc + 1)):
+            for activation in ("relu", "gelu", "softmax"):
+                check_forward(shape, activation, dtype)
+    same_bits_for_all_ranks((3 * tile.mr + 1, tile.nr + 1, tile.kc + 1), dtype)

@@ -1,0 +1,127 @@
+"""Arrays of any layout as a flat vector, an offset and strides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastdnn.kernels._arrays import ALIGNMENT, Matrix, aligned_empty, as_float, as_matrix, rounded
+from tests.kernels.common import LAYOUTS, Array, draw, each_dtype, each_layout
+
+COPIED = {"unaligned", "field of records"}  # compiled code counts in whole elements
+
+
+def read(matrix: Matrix, shape: tuple[int, ...]) -> Array:
+    """The matrix as compiled code reads it: elements of the flat vector, by number."""
+    i, j = np.indices(shape)
+    at = matrix.offset + i * matrix.row_stride + j * matrix.column_stride
+    assert at.size == 0 or (at.min() >= 0 and at.max() < len(matrix.flat))
+    elements: Array = matrix.flat[at]
+    return elements
+
+
+@each_dtype
+@each_layout
+def test_every_layout_is_read_where_it_lies(dtype: Any, layout: str) -> None:
+    x = LAYOUTS[layout](draw(1, 7, 5, dtype=dtype))
+    got = as_matrix(x)
+    assert got.flat.ndim == 1
+    assert got.flat.flags.c_contiguous
+    np.testing.assert_array_equal(read(got, x.shape), x)
+    assert np.shares_memory(got.flat, x) == (layout not in COPIED)
+
+
+@each_dtype
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (7, 0), (1, 1), (1, 5), (7, 1)])
+@each_layout
+def test_empty_and_thin(dtype: Any, shape: tuple[int, int], layout: str) -> None:
+    x = LAYOUTS[layout](draw(1, *shape, dtype=dtype))
+    np.testing.assert_array_equal(read(as_matrix(x), shape), x)
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_broadcast(column: bool) -> None:
+    x = np.broadcast_to(draw(1, 7, 1) if column else draw(1, 1, 5), (7, 5))
+    got = as_matrix(x)
+    np.testing.assert_array_equal(read(got, x.shape), x)
+    assert np.shares_memory(got.flat, x)
+
+
+def test_what_is_read_only_stays_so() -> None:
+    for x in (draw(1, 7, 5), draw(1, 14, 15)[::2, ::3], draw(1, 7, 5)[::-1]):
+        assert as_matrix(x).flat.flags.writeable
+        x.flags.writeable = False
+        assert not as_matrix(x).flat.flags.writeable
+
+
+slices = st.builds(
+    lambda start, step: slice(start, None, step),
+    st.integers(0, 3),
+    st.sampled_from([-3, -2, -1, 1, 2, 3]),
+)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), slices, slices, st.booleans())
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_slice(rows: int, columns: int, i: slice, j: slice, transpose: bool) -> None:
+    x = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns)[i, j]
+    x = x.T if transpose else x
+    np.testing.assert_array_equal(read(as_matrix(x), x.shape), x)
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 1000])
+@each_dtype
+def test_aligned_empty(count: int, dtype: Any) -> None:
+    for _ in range(5):
+        x = aligned_empty(count, dtype)
+        assert x.shape == (count,)
+        assert x.dtype == dtype
+        assert count == 0 or x.ctypes.data % ALIGNMENT == 0
+        assert x.flags.writeable
+
+
+def test_rounded() -> None:
+    assert [rounded(n) for n in (0, 1, 63, 64, 65)] == [0, 64, 64, 64, 128]
+
+
+@pytest.mark.parametrize(
+    ("x", "dtype"),
+    [
+        (np.ones((2, 3), np.float32), np.float32),
+        (np.ones((2, 3)), np.float64),
+        (np.ones((2, 3), np.float16), np.float64),
+        (np.ones((2, 3), np.int8), np.float64),
+        (np.ones((2, 3), bool), np.float64),
+        (np.ones((2, 3), ">f4"), np.float64),
+        ([[1, 2], [3, 4]], np.float64),
+    ],
+)
+def test_as_float_picks_a_type(x: object, dtype: Any) -> None:
+    got = as_float("x", x)
+    assert got.dtype == dtype
+    assert got.dtype.isnative
+    np.testing.assert_array_equal(got, np.asarray(x))
+
+
+def test_as_float_copies_only_to_convert() -> None:
+    x = np.ones((2, 3), np.float32)
+    assert as_float("x", x) is x
+    assert as_float("x", x, np.float32) is x
+    assert as_float("x", x, np.float64).dtype == np.float64
+
+
+@pytest.mark.parametrize("x", [np.ones((2, 2), complex), [["a", "b"]], [[None, 1]], [[{}]]])
+def test_as_float_wants_real_numbers(x: object) -> None:
+    with pytest.raises(TypeError, match="W: want real numbers, got dtype"):
+        as_float("W", x)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 2, 3)])
+def test_as_float_wants_as_many_dimensions(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="W: want 2 dimensions, got shape") as error:
+        as_float("W", np.ones(shape))
+    assert str(shape) in str(error.value)

@@ -1,0 +1,52 @@
+"""A number that picks a compiled function from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numba import int64
+
+from fastdnn.kernels._dispatch import switch
+from fastdnn.kernels._jit import kernel, vector
+from tests.kernels.common import compiled
+
+SIZES = range(1, 8)
+
+
+def _case(value: int) -> Callable[[int, int], int]:
+    def case(x: int, y: int) -> int:
+        return 100 * value + 10 * x + y
+
+    return kernel(case)  # type: ignore[no-any-return]
+
+
+_cases = [_case(value) for value in range(max(SIZES))]
+_1, _2, _3, _4, _5, _6, _7 = (switch(_cases[:n]) for n in SIZES)
+
+
+@compiled(lambda t: (int64, int64, vector(int64)))
+def _run(rank, n_ranks, team, n, code, out):  # type: ignore[no-untyped-def]
+    if n == 1:
+        out[0] = _1(code, 2, 3)
+    elif n == 2:
+        out[0] = _2(code, 2, 3)
+    elif n == 3:
+        out[0] = _3(code, 2, 3)
+    elif n == 4:
+        out[0] = _4(code, 2, 3)
+    elif n == 5:
+        out[0] = _5(code, 2, 3)
+    elif n == 6:
+        out[0] = _6(code, 2, 3)
+    else:
+        out[0] = _7(code, 2, 3)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_each_code_of_a_table_of_any_length(n: int) -> None:
+    out = np.zeros(1, np.int64)
+    for code in range(n):
+        _run(np.dtype(np.float64), 1, n, code, out)
+        assert out[0] == 100 * code + 23

@@ -1,0 +1,221 @@
+"""Vector operations, loops and atomics, as small compiled programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from llvmlite import ir
+from numba import int64, types
+from numba.extending import intrinsic
+
+from fastdnn.kernels._dispatch import switch
+from fastdnn.kernels._jit import kernel, vector
+from fastdnn.kernels._simd import (
+    Vectors,
+    atomic_add,
+    atomic_claim,
+    atomic_load,
+    constant,
+    counted_loop,
+    data_pointer,
+    pause,
+    sched_yield,
+    span,
+)
+from tests.kernels.common import Array, compiled, draw, each_dtype, nan, unit
+
+WIDTHS = (2, 8, 16)  # lanes: in part narrower or wider than this CPU's registers
+each_width = pytest.mark.parametrize("lanes", WIDTHS)
+
+
+def _operations(lanes: int, fma: bool) -> Callable[..., None]:
+    """out[1:] = a[1:] * b[3] + c[2:], then a[1:] + c[2:], each `lanes` wide."""
+
+    def emit(vec: Vectors, a: Any, b: Any, c: Any, out: Any) -> None:
+        left, right = vec.load(a, constant(1)), vec.load(c, constant(2))
+        product = vec.multiply_add(left, vec.broadcast(b, constant(3)), right)
+        vec.store(product, out, constant(1))
+        vec.store(vec.add(left, right), out, constant(1 + lanes))
+
+    return _intrinsic(lanes, fma, emit)
+
+
+def _first(lanes: int, count: int) -> Callable[..., None]:
+    """out[1:] = a[1:], the first `count` lanes of a vector."""
+
+    def emit(vec: Vectors, a: Any, b: Any, c: Any, out: Any) -> None:
+        vec.store_first(vec.load_first(count, a, constant(1)), count, out, constant(1))
+
+    return _intrinsic(lanes, True, emit)
+
+
+def _transpose(lanes: int) -> Callable[..., None]:
+    """Out = the transpose of a, lanes x lanes."""
+
+    def emit(vec: Vectors, a: Any, b: Any, c: Any, out: Any) -> None:
+        rows = [vec.load(a, constant(i * lanes)) for i in range(lanes)]
+        for i, column in enumerate(vec.transpose(rows)):
+            vec.store(column, out, constant(i * lanes))
+
+    return _intrinsic(lanes, True, emit)
+
+
+def _intrinsic(lanes: int, fma: bool, emit_vectors: Callable[..., None]) -> Callable[..., None]:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def run(typing: Any, a: Any, b: Any, c: Any, out: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            element = ir.FloatType() if a.dtype == types.float32 else ir.DoubleType()
+            pointers = [
+                data_pointer(context, builder, of, array)
+                for of, array in zip(signature.args, arguments, strict=True)
+            ]
+            emit_vectors(Vectors(builder, element, lanes, fma), *pointers)
+            return context.get_dummy_value()
+
+        return types.void(a, b, c, out), emit
+
+    return run  # type: ignore[no-any-return]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _fibonacci(typing: Any, count: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def body(pair: Sequence[Any]) -> Sequence[Any]:
+            return [pair[1], builder.add(pair[0], pair[1])]
+
+        return counted_loop(builder, arguments[0], [constant(0), constant(1)], body)[0]
+
+    return types.int64(types.int64), emit
+
+
+def _callable(operation: Callable[..., None]) -> Any:
+    def case(a: Any, b: Any, c: Any, out: Any) -> None:
+        operation(a, b, c, out)
+
+    return kernel(case)
+
+
+FIRST = {2: 1, 8: 5, 16: 12}  # lanes of a vector: how many of them are used
+OPERATIONS = {
+    **{("fused", lanes): _operations(lanes, True) for lanes in WIDTHS},
+    **{("apart", lanes): _operations(lanes, False) for lanes in WIDTHS},
+    **{("first", lanes): _first(lanes, FIRST[lanes]) for lanes in WIDTHS},
+    **{("transpose", lanes): _transpose(lanes) for lanes in WIDTHS},
+}
+_pick = switch([_callable(operation) for operation in OPERATIONS.values()])
+
+
+@compiled(lambda t: (int64, vector(t), vector(t), vector(t), vector(t)))
+def _run(rank, n_ranks, team, case, a, b, c, out):  # type: ignore[no-untyped-def]
+    _pick(case, a, b, c, out)
+
+
+@compiled(lambda t: (vector(t), int64, int64, vector(int64)))
+def _add_one(rank, n_ranks, team, x, start, count, size):  # type: ignore[no-untyped-def]
+    view = span(x, start, count)
+    size[0] = view.size
+    for i in range(count):
+        view[i] += 1
+
+
+@compiled(lambda t: (int64, vector(int64), vector(int64), vector(int64), vector(int64)))
+def _share(rank, n_ranks, team, times, counter, old, won, loops):  # type: ignore[no-untyped-def]
+    won[rank] = atomic_claim(counter, 8, rank + 1)
+    for i in range(times):
+        old[rank * times + i] = atomic_add(counter, 0, 1)
+        pause()
+        if i % 100 == 0:
+            sched_yield()
+    won[n_ranks + rank] = atomic_load(counter, 8)
+    if rank == 0:
+        for i in range(loops.size):
+            loops[i] = _fibonacci(i - 2)
+
+
+def run(name: str, lanes: int, a: Array, b: Array | None = None, c: Array | None = None) -> Array:
+    """What an operation leaves in an output full of NaN."""
+    out, none = nan(300, dtype=a.dtype), np.zeros(40, a.dtype)
+    number = list(OPERATIONS).index((name, lanes))
+    _run(a.dtype, 1, number, a, none if b is None else b, none if c is None else c, out)
+    return out
+
+
+@each_dtype
+@each_width
+@pytest.mark.parametrize("name", ["fused", "apart"])
+def test_multiply_and_add(dtype: Any, lanes: int, name: str) -> None:
+    a, b, c = (draw(seed, 40, dtype=dtype) for seed in (1, 2, 3))
+    out = run(name, lanes, a, b, c)
+    left, right = a[1 : 1 + lanes], c[2 : 2 + lanes]
+    wanted = left.astype(np.longdouble) * b[3] + right
+    # rounded once, or the product before the sum (LLVM may fuse the two where the CPU can)
+    size = np.abs(wanted) + (0 if name == "fused" else np.abs(left * b[3]))
+    assert (np.abs(out[1 : 1 + lanes] - wanted) <= 1.01 * unit(dtype) * size).all()
+    np.testing.assert_array_equal(out[1 + lanes : 1 + 2 * lanes], left + right)
+    assert np.isnan(out[0])
+    assert np.isnan(out[1 + 2 * lanes :]).all()
+
+
+@each_dtype
+@each_width
+def test_a_fused_product_is_rounded_once(dtype: Any, lanes: int) -> None:
+    e = dtype.type(2 * unit(dtype))
+    factors, summands = np.full(40, 1 + e, dtype), np.full(40, -(1 + 2 * e), dtype)
+    out = run("fused", lanes, factors, factors, summands)
+    np.testing.assert_array_equal(out[1 : 1 + lanes], np.full(lanes, e * e))
+
+
+@each_dtype
+@each_width
+def test_the_first_lanes_of_a_vector(dtype: Any, lanes: int) -> None:
+    count = FIRST[lanes]
+    a = draw(1, 1 + count, dtype=dtype)  # nothing lies behind it
+    out = run("first", lanes, a)
+    np.testing.assert_array_equal(out[1 : 1 + count], a[1:])
+    assert np.isnan(out[0])
+    assert np.isnan(out[1 + count :]).all()
+
+
+@each_dtype
+@each_width
+def test_transpose(dtype: Any, lanes: int) -> None:
+    a = draw(1, lanes, lanes, dtype=dtype)
+    out = run("transpose", lanes, a.reshape(-1))
+    np.testing.assert_array_equal(out[: lanes * lanes].reshape(lanes, lanes), a.T)
+    assert np.isnan(out[lanes * lanes :]).all()
+
+
+@each_dtype
+def test_a_span_is_a_view(dtype: Any) -> None:
+    x = draw(1, 40, dtype=dtype)
+    wanted = x.copy()
+    wanted[7:24] += 1
+    got = np.zeros(1, np.int64)
+    _add_one(dtype, 1, x, 7, 17, got)
+    np.testing.assert_array_equal(x, wanted)
+    assert got[0] == 17
+    _add_one(dtype, 1, x, 40, 0, got)
+    np.testing.assert_array_equal(x, wanted)
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 4])
+def test_atomics_lose_nothing(n_ranks: int) -> None:
+    times = 5000
+    counter, loops = np.zeros(16, np.int64), np.full(12, -1)
+    old, won = np.full(n_ranks * times, -1), np.full(2 * n_ranks, -1)
+    _share(np.dtype(np.float64), n_ranks, times, counter, old, won, loops)
+    ranks = counter[0] // times  # 1 where the ranks did not meet
+    assert ranks in (1, n_ranks)
+    # every value was seen once, by one rank in its order
+    seen = old[: ranks * times]
+    np.testing.assert_array_equal(np.sort(seen), np.arange(ranks * times))
+    assert (np.diff(seen.reshape(ranks, times)) > 0).all()
+    # one rank won, and all saw which
+    assert won[:ranks].sum() == 1
+    assert won[counter[8] - 1] == 1
+    assert (won[ranks : 2 * ranks] == counter[8]).all()
+    # a loop of -2, -1, 0, 1, … rounds
+    np.testing.assert_array_equal(loops, [0, 0, 0, 1, 1, 2, 3, 5, 8, 13, 21, 34])

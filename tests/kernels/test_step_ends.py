@@ -1,0 +1,154 @@
+"""A training call with dropout, its outputs, and how it ends when numbers are not finite."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdnn
+from fastdnn.kernels import step
+from fastdnn.kernels.engine import Engine, Outcome, Targets
+from tests.kernels import networks
+from tests.kernels.common import (
+    Array,
+    assert_within,
+    draw,
+    each_dtype,
+    nan,
+)
+from tests.kernels.networks import data, error_bound, make, rule, small
+from tests.kernels.rules import RULES
+
+pytestmark = pytest.mark.usefixtures("share_small_work")
+
+
+# ---------------------------------------------------------------------------------------- dropout
+@each_dtype
+@pytest.mark.parametrize("rates", [(0.3, 0.0, 0.0), (0.0, 0.5, 0.0), (0.2, 0.3, 0.4)], ids=str)
+@pytest.mark.parametrize("names", [("tanh", "gelu"), ("softmax", "elu"), ("silu", "softmax")])
+def test_dropouts_gradient(dtype: Any, rates: tuple[float, ...], names: tuple[str, str]) -> None:
+    loss = "categorical_crossentropy"
+    net = make(
+        [7, 21, 37, 3], [*names, "softmax"], loss, dtype=dtype,
+        input_dropout=rates[0], dropout=[rates[1], rates[2], 0.0],
+    )  # fmt: skip
+    X, Y, given_targets = data(net, 67, loss)
+    for number in (0, 5):
+        value, pairs, outputs = networks.gradients_with_dropout(
+            net, loss, X, Y, rate=rates[0], seed=11, step=number
+        )
+        still = rule("descent", 1)._replace(coefficients=np.zeros((1, 8)))
+        got = nan(67 * 3, dtype=dtype)
+        outcome = net.train(
+            X, given_targets, still, batch=67, seed=11, step_number=number, outputs=got
+        )
+        scale = float(np.prod([1 / (1 - rate) for rate in rates]))
+        bound = error_bound(net, X, Y, scale)
+        assert abs(outcome.losses[0] - value) <= bound
+        assert_within(net.gradient, networks.flat(net, pairs), bound)
+        assert_within(got.reshape(67, 3), outputs, bound)
+
+
+def test_masks_follow_from_seed_and_step() -> None:
+    losses = {}
+    for seed, number in ((1, 0), (1, 1), (2, 0)):
+        net = small(dropout=[0.5, 0.5, 0.0])
+        X, _, given_targets = data(net, 67, "mean_squared_error")
+        run = partial(net.train, X, given_targets, batch=67, seed=seed, step_number=number)
+        still = rule("descent", 1)._replace(coefficients=np.zeros((1, 8)))
+        losses[seed, number] = run(still).losses[0]
+        assert run(still).losses[0] == losses[seed, number]
+    assert len(set(losses.values())) == 3
+
+
+# ------------------------------------------------------------------------------- outputs, the end
+@each_dtype
+@pytest.mark.parametrize("loss", ["mean_squared_error", "categorical_crossentropy"])
+def test_outputs_lie_at_their_samples(dtype: Any, loss: str) -> None:
+    net = small(loss, dtype)
+    X, Y, given_targets = data(net, 67, loss)
+    order = np.random.default_rng(3).permutation(67)
+    still = rule("descent", 3)._replace(coefficients=np.zeros((3, 8)))
+    outputs = nan(67 * 3, dtype=dtype)
+    net.train(X, given_targets, still, batch=16, first=1, order=order, outputs=outputs)
+    seen = np.isin(np.arange(67), order[16:64])
+    rows = outputs.reshape(67, 3)
+    assert np.isnan(rows[~seen]).all()
+    assert_within(rows[seen], networks.forward(net, X[seen]), error_bound(net, X, Y))
+
+
+def diverge(X: Array, net: Engine, steps: int, n: int) -> tuple[Outcome, Array]:
+    """Train on X with targets 0; also the parameters after the steps before the end."""
+    given_targets = Targets(np.zeros((len(X), 3), net.dtype))
+    before = small(dtype=net.dtype)
+    before.parameters[:] = net.parameters
+    with fastdnn.num_threads(n):
+        outcome = net.train(X, given_targets, rule("momentum", steps), batch=16)
+        before.train(X, given_targets, rule("momentum", outcome.done), batch=16)
+    return outcome, before.parameters
+
+
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_ends_it_before_the_step(
+    dtype: Any, n_threads: int, bad: float
+) -> None:
+    X = draw(7, 67, 7, dtype=dtype)
+    X[35, 2] = bad  # in the third batch
+    if bad == np.inf:
+        X[35, 3] = -bad
+    net = small(dtype=dtype)
+    outcome, before = diverge(X, net, 7, n_threads)
+    assert (outcome.done, outcome.reason) == (2, step.LOSS_NOT_FINITE)
+    assert outcome.losses.shape == (3,)
+    assert np.isfinite(outcome.losses[:2]).all()
+    assert not np.isfinite(outcome.losses[2])
+    np.testing.assert_array_equal(net.parameters, before)
+    assert np.isfinite(net.parameters).all()
+
+
+@each_dtype
+def test_a_gradient_that_is_not_finite_ends_it_too(dtype: Any) -> None:
+    big = float(np.finfo(dtype).max) / 2
+    net = make([2, 1], ["identity"], dtype=dtype)
+    net.parameters[:] = 0
+    X, y = np.ones((48, 2), dtype), np.ones((48, 1), dtype)
+    X[20, 0], y[20] = big, 1000  # W = 0, so Z = 0 and the loss is finite
+    outcome = net.train(X, Targets(y), rule("descent", 3), batch=16, first=1)
+    assert (outcome.done, outcome.reason) == (0, step.GRADIENT_NOT_FINITE)
+    assert np.isfinite(outcome.losses).all()
+    assert not net.parameters.any()
+
+
+def test_large_float32_gradients_are_no_divergence() -> None:
+    # their squares are beyond float32
+    net = make([2, 1], ["identity"], dtype=np.float32)
+    net.parameters[:] = 0
+    X, y = np.full((16, 2), 1e20, np.float32), np.ones((16, 1), np.float32)
+    outcome = net.train(X, Targets(y), rule("descent", 1, clip="global", limit=1.0), batch=16)
+    assert (outcome.done, outcome.reason) == (1, step.FINITE)
+    moved = RULES["descent"][2]["learning_rate"]  # a gradient of norm 1
+    np.testing.assert_allclose(np.linalg.norm(net.parameters), moved, rtol=1e-6)
+
+
+def test_an_evaluation_does_not_end_at_a_loss_that_is_not_finite() -> None:
+    net = small()
+    X, _, given_targets = data(net, 67, "mean_squared_error")
+    X[3, 3] = np.nan
+    value, outputs = net.evaluate(X, given_targets, batch=16)
+    assert np.isnan(value)
+    assert np.isfinite(outputs[16:]).all()
+
+
+def test_no_steps_change_nothing() -> None:
+    net = small()
+    X, _, given_targets = data(net, 67, "mean_squared_error")
+    net.train(X, given_targets, rule("adam", 3), batch=16)
+    before = net.parameters.copy()
+    outcome = net.train(X, given_targets, rule("adam", 0), batch=16)
+    assert (outcome.done, outcome.reason, len(outcome.losses)) == (0, step.FINITE, 0)
+    np.testing.assert_array_equal(net.parameters, before)

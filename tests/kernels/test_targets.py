@@ -1,0 +1,121 @@
+"""The table of CPUs: which row is chosen, what its numbers must obey, and products by every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from numba.core import config
+
+from fastdnn.kernels import targets
+from fastdnn.kernels.targets import TARGETS, Target
+from tests.kernels.common import each_dtype, run_python
+
+each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+REGISTERS = {"skx": 32, "haswell": 16, "sandybridge": 16, "neon": 32, "generic": 16}
+CACHES = {"skx": (48, 1024), "neon": (64, 512)}  # KiB of L1 and L2; the others have 32 and 256
+
+
+@pytest.fixture
+def fresh_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Lets a test say what the host is; afterwards it is found out again."""
+    caches = targets.host, targets.cpu_features, targets.tile
+    for one in caches:
+        one.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    for one in caches:
+        one.cache_clear()
+
+
+def tile_of(target: Target, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> targets.Tile:
+    monkeypatch.setenv("FASTDNN_TARGET", target.name)
+    return targets.tile(dtype)
+
+
+@each_target
+@each_dtype
+def test_tiles_and_blocks_fit_each_other(
+    target: Target, dtype: Any, fresh_host: pytest.MonkeyPatch
+) -> None:
+    tile = tile_of(target, dtype, fresh_host)
+    assert tile.lanes * dtype.itemsize * 8 == target.bits
+    assert tile.nr == tile.nv * tile.lanes
+    assert tile.mc % tile.mr == 0
+    assert tile.nc % tile.nr == 0
+    assert tile.mr * tile.nv + tile.nv + 1 <= REGISTERS[target.name]
+    l1, l2 = CACHES.get(target.name, (32, 256))
+    assert tile.kc * tile.nr * dtype.itemsize <= l1 * 1024  # a panel of B
+    assert tile.mc * tile.kc * dtype.itemsize <= l2 * 1024  # a block of A
+
+
+def test_float64_takes_as_many_bytes_as_float32(fresh_host: pytest.MonkeyPatch) -> None:
+    for target in TARGETS:
+        fresh_host.setenv("FASTDNN_TARGET", target.name)
+        targets.host.cache_clear()
+        targets.tile.cache_clear()
+        single, double = targets.tile(np.dtype(np.float32)), targets.tile(np.dtype(np.float64))
+        assert (double.lanes, double.mc) == (single.lanes // 2, single.mc // 2)
+        assert (double.mr, double.nv) == (single.mr, single.nv)
+
+
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        ("+sse2", "generic"),
+        ("+sse2,+avx", "sandybridge"),
+        ("+sse2,+avx,+avx2", "sandybridge"),  # no FMA
+        ("+sse2,+avx,+avx2,+fma", "haswell"),
+        ("+avx,+avx2,+fma,+avx512f", "haswell"),  # an early AVX-512 without vl and dq
+        ("+avx,+avx2,+fma,+avx512f,+avx512vl,+avx512dq", "skx"),
+        ("+avx,-avx2,-fma", "sandybridge"),
+        ("+neon", "neon"),
+        ("", "generic"),
+    ],
+)
+def test_the_first_row_with_all_features_is_chosen(
+    features: str, name: str, fresh_host: pytest.MonkeyPatch
+) -> None:
+    fresh_host.delenv("FASTDNN_TARGET", raising=False)
+    fresh_host.setattr(config, "CPU_FEATURES", features)
+    assert targets.host().name == name
+
+
+def test_without_numbas_setting_the_cpus_own_features_count(
+    fresh_host: pytest.MonkeyPatch,
+) -> None:
+    fresh_host.setattr(config, "CPU_FEATURES", None)
+    fresh_host.setattr(llvm, "get_host_cpu_features", lambda: {"avx": True, "avx2": False})
+    assert targets.cpu_features() == {"avx"}
+
+
+def test_an_unknown_target_is_an_error(fresh_host: pytest.MonkeyPatch) -> None:
+    fresh_host.setenv("FASTDNN_TARGET", "hasswell")
+    with pytest.raises(ValueError, match=r"FASTDNN_TARGET.*did you mean 'haswell'"):
+        targets.host()
+
+
+# Each row is compiled in a process of its own; a row that is wider than this CPU is split by LLVM,
+# and neon's is a mere tile here. The host's own row has its tests in test_gemm.py.
+OTHERS = [target.name for target in TARGETS if target != targets.host()]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> Iterator[dict[str, Any]]:
+    """Products by every other row, two processes at a time."""
+    program = (
+        "import numpy as np; from tests.kernels import products; "
+        "from fastdnn.kernels import targets; "
+        "products.check_target(np.dtype(np.float32)); print(targets.host().name)"
+    )
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(run_python, program, {"FASTDNN_TARGET": name}) for name in OTHERS}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_products_by_every_other_row(name: str, outcomes: dict[str, Any]) -> None:
+    assert outcomes[name].result().strip() == name

@@ -1,0 +1,111 @@
+"""How many threads there are, and who says so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from fastdnn.kernels import linear_forward, threads
+from tests.kernels.common import draw
+
+MOST = int(numba.config.NUMBA_NUM_THREADS)
+
+
+@pytest.fixture
+def quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A file in place of the container's cpu.max, and eight CPUs."""
+    file = tmp_path / "cpu.max"
+    read = Path.read_text
+
+    def read_text(path: Path) -> str:
+        return read(file if str(path) == "/sys/fs/cgroup/cpu.max" else path)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("max 100000", 8),
+        ("200000 100000", 2),
+        ("150000 100000", 2),  # one and a half: the second thread helps
+        ("10000 100000", 1),
+        ("1600000 100000", 8),
+        ("", 8),
+        ("nonsense", 8),
+    ],
+)
+def test_a_containers_quota(quota: Path, text: str, cpus: int) -> None:
+    quota.write_text(text)
+    assert threads.available_cpus() == cpus
+
+
+def test_without_a_quota_the_affinity_counts(quota: Path) -> None:
+    assert not quota.exists()
+    assert threads.available_cpus() == 8
+
+
+@pytest.mark.usefixtures("quota")
+def test_without_an_affinity_all_cpus_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for known, cpus in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda known=known: known)
+        assert threads.available_cpus() == cpus
+
+
+def test_the_default_is_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_threads", None)
+    monkeypatch.setattr(threads, "available_cpus", lambda: 2)
+    assert threads.get_num_threads() == 2
+    monkeypatch.setattr(threads, "available_cpus", lambda: MOST + 3)
+    assert threads.get_num_threads() == MOST
+
+
+def test_set_and_get() -> None:
+    for n in (1, MOST, np.int64(2)):
+        threads.set_num_threads(n)  # type: ignore[arg-type]
+        assert threads.get_num_threads() == n
+        assert type(threads.get_num_threads()) is int
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_there_is_at_least_one(n: int) -> None:
+    with pytest.raises(ValueError, match=f"n: want at least 1 thread, got {n}"):
+        threads.set_num_threads(n)
+
+
+@pytest.mark.parametrize("n", [1.0, "2", None])
+def test_a_number_of_threads_is_whole(n: object) -> None:
+    with pytest.raises(TypeError, match="n: want an integer number of threads, got"):
+        threads.set_num_threads(n)  # type: ignore[arg-type]
+
+
+def test_more_than_numba_has_are_as_many_as_it_has() -> None:
+    arrays = draw(1, 67, 131), draw(2, 45, 67), None
+    threads.set_num_threads(1)
+    wanted = linear_forward(*arrays)
+    threads.set_num_threads(MOST + 7)
+    assert threads.get_num_threads() == MOST + 7
+    np.testing.assert_array_equal(linear_forward(*arrays), wanted)
+
+
+def test_inside_a_block() -> None:
+    threads.set_num_threads(2)
+    with threads.num_threads(3):
+        assert threads.get_num_threads() == 3
+        with threads.num_threads(1):
+            assert threads.get_num_threads() == 1
+        assert threads.get_num_threads() == 3
+    assert threads.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError), threads.num_threads(3):
+        raise ZeroDivisionError
+    assert threads.get_num_threads() == 2
+    with pytest.raises(ValueError, match="at least 1"), threads.num_threads(0):
+        pass
+    assert threads.get_num_threads() == 2

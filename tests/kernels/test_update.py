@@ -1,0 +1,162 @@
+"""Every update rule against naive, on any range; sums of squares; penalties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import float64, int64
+
+from fastdnn.kernels._jit import vector
+from fastdnn.kernels.update import UPDATES, add_penalty_gradient, sum_of_squares, update_range
+from tests import naive
+from tests.kernels.common import (
+    Array,
+    assert_within,
+    compiled,
+    draw,
+    each_dtype,
+    nan,
+    roundings,
+)
+from tests.kernels.rules import RULES, coefficients
+
+N = 101
+SUMS = -1  # in place of a rule's code
+each_rule = pytest.mark.parametrize("name", RULES)
+each_range = pytest.mark.parametrize(
+    ("start", "stop"), [(0, 0), (0, 1), (0, N), (3, 20), (64, 101), (N, N)]
+)
+
+
+@compiled(lambda t: (int64, *[vector(t)] * 3, int64, int64, t, vector(t), vector(float64)))
+def _run(rank, n_ranks, team, code, p, gradient, slots, start, stop, scale, c, sums):  # type: ignore[no-untyped-def]
+    if code == SUMS:
+        sums[0] = sum_of_squares(gradient, start, stop)
+        sums[1] = add_penalty_gradient(p, gradient, start, stop, sums[2], sums[3])
+    else:
+        row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+        update_range(code, p, gradient, slots, start, stop, scale, row)
+
+
+def sums(p: Array, gradient: Array, start: int, stop: int, l1: float, l2: float) -> Array:
+    """The sum of the gradient's squares, and the penalty; its derivative is added to `gradient`."""
+    both, none = np.array([np.nan, np.nan, l1, l2]), np.empty(0, p.dtype)
+    _run(p.dtype, 1, SUMS, p, gradient, none, start, stop, p.dtype.type(1), none, both)
+    return both[:2]
+
+
+def state(rule: str, slots: Array) -> Any:
+    """The slots as naive's optimizer keeps them."""
+    m, v = slots.astype(np.float64).reshape(2, -1)
+    return (None, m, (m, v))[UPDATES[rule].n_slots]
+
+
+def test_every_rule_is_tested() -> None:
+    assert {rule for rule, _, _ in RULES.values()} == set(UPDATES)
+    assert [entry.code for entry in UPDATES.values()] == list(range(len(UPDATES)))
+
+
+@each_dtype
+@each_rule
+@each_range
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_one_step(dtype: Any, name: str, start: int, stop: int, scale: float) -> None:
+    rule, optimizer, settings = RULES[name]
+    t = 7
+    p, gradient = draw(1, N, dtype=dtype), draw(2, N, dtype=dtype)
+    slots = np.concatenate([draw(3, N), draw(4, N) ** 2]).astype(dtype)
+    if rule == "rmsprop":
+        slots **= 2
+    slots[UPDATES[rule].n_slots * N :] = np.nan  # what a rule does not keep it must not read
+    before = p.copy(), gradient.copy(), slots.copy()
+    c = coefficients(rule, t, settings)
+    _run(
+        dtype, 1, UPDATES[rule].code, p, gradient, slots, start, stop, dtype.type(scale),
+        c.astype(dtype), np.empty(0),
+    )  # fmt: skip
+
+    g = scale * gradient.astype(np.float64)
+    wanted, after = naive.OPTIMIZERS[optimizer](
+        before[0].astype(np.float64), g, state(rule, before[2]), t, **settings
+    )
+    kept = np.reshape(after, (-1, N))[: UPDATES[rule].n_slots]
+    # the step's own size: of its terms before they cancel
+    size = np.abs(before[0]) + 3 * np.abs(g)
+    if UPDATES[rule].n_slots:
+        size = size + 3 * np.abs(before[2][:N].astype(np.float64))
+    if "epsilon" in settings:
+        size = size / settings["epsilon"]
+    inside = np.zeros(N, bool)
+    inside[start:stop] = True
+    bound = np.where(inside, roundings(16, dtype) * size, 0)
+    assert_within(p, np.where(inside, wanted, before[0]), bound)
+    np.testing.assert_array_equal(gradient, before[1])
+    got = slots.reshape(2, N)
+    for new, old, value in zip(got, before[2].reshape(2, N), kept, strict=False):
+        allowed = roundings(8, dtype) * (np.abs(old) + np.abs(g) + g**2)
+        assert_within(new, np.where(inside, value, old), np.where(inside, allowed, 0))
+    np.testing.assert_array_equal(got[len(kept) :], before[2].reshape(2, N)[len(kept) :])
+
+
+@each_dtype
+@each_rule
+def test_nan_stays_in_its_place(dtype: Any, name: str) -> None:
+    rule, _, settings = RULES[name]
+    p, gradient, slots = draw(1, N, dtype=dtype), draw(2, N, dtype=dtype), np.zeros(2 * N, dtype)
+    gradient[17] = np.nan
+    c = coefficients(rule, 1, settings).astype(dtype)
+    code, one = UPDATES[rule].code, dtype.type(1)
+    _run(dtype, 1, code, p, gradient, slots, 0, N, one, c, np.empty(0))
+    np.testing.assert_array_equal(np.isnan(p), np.arange(N) == 17)
+
+
+@each_dtype
+@each_range
+def test_sum_of_squares(dtype: Any, start: int, stop: int) -> None:
+    gradient = draw(2, N, dtype=dtype)
+    squares = gradient[start:stop].astype(np.float64) ** 2
+    got = sums(np.zeros(N, dtype), gradient, start, stop, 0.0, 0.0)[0]
+    # in float64 for both dtypes
+    assert abs(got - squares.sum()) <= roundings(N, np.float64) * squares.sum()
+
+
+def test_large_float32_gradients_do_not_look_infinite() -> None:
+    big = np.full(N, 1e30, np.float32)
+    got = sums(np.zeros(N, np.float32), big, 0, N, 0.0, 0.0)[0]
+    np.testing.assert_allclose(got, N * 1e60, rtol=1e-6)
+
+
+@each_dtype
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_shows(dtype: Any, bad: float) -> None:
+    gradient = draw(2, N, dtype=dtype)
+    gradient[50] = bad
+    assert not np.isfinite(sums(np.zeros(N, dtype), gradient, 0, N, 0.0, 0.0)[0])
+
+
+@each_dtype
+@each_range
+@pytest.mark.parametrize(("l1", "l2"), [(0.3, 0.0), (0.0, 0.2), (0.3, 0.2)])
+def test_penalties(dtype: Any, start: int, stop: int, l1: float, l2: float) -> None:
+    p, gradient = draw(1, N, dtype=dtype), draw(2, N, dtype=dtype)
+    p[10] = 0
+    before = gradient.copy()
+    got = sums(p, gradient, start, stop, l1, l2)[1]
+    inside = p[start:stop].astype(np.float64)
+    value, derivative = naive.penalty(inside, l1, l2)
+    assert abs(got - value) <= roundings(stop - start + 4, dtype) * value
+    wanted = before.astype(np.float64)
+    wanted[start:stop] += derivative
+    bound = np.zeros(N)
+    bound[start:stop] = roundings(4, dtype) * (np.abs(before[start:stop]) + np.abs(derivative))
+    assert_within(gradient, wanted, bound)
+
+
+def test_outputs_are_written_nowhere_else() -> None:
+    p = nan(N, dtype=np.float64)
+    gradient = nan(N, dtype=np.float64)
+    p[3:20], gradient[3:20] = 1, 1
+    sums(p, gradient, 3, 20, 0.1, 0.1)
+    np.testing.assert_array_equal(np.isnan(gradient), np.isnan(p))
