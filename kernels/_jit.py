@@ -21,6 +21,7 @@ import pickle
 import platform
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -139,9 +140,16 @@ class _Cache:
             return
         payload = numba.core.serialize.dumps(CompileResultCacheImpl.reduce(None, result))
         target = folder / self._file(signature, result.codegen)
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            file.write(hashlib.sha256(payload).digest() + payload)
-        os.replace(file.name, target)
+        temporary = target.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        try:
+            temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+            os.replace(temporary, target)
+        except OSError as error:  # a full disk: what was compiled runs all the same
+            warnings.warn(
+                f"fastdnn cannot keep compiled code: {error}", RuntimeWarning, stacklevel=2
+            )
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def compile_cached(function: Callable[..., Any], types: tuple[Any, ...], *, parallel: bool) -> Any:

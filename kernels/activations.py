@@ -113,8 +113,8 @@ def _silu(z):
 
 @inline_kernel
 def _silu_prime(z):
-    s = sigmoid(z)
-    return s + z * s * (1.0 - s)
+    # sigmoid(-z) is 1 - sigmoid(z) without the cancellation
+    return sigmoid(z) * (1.0 + z * sigmoid(-z))
 
 
 @inline_kernel
@@ -130,6 +130,8 @@ def _softplus_prime(z):
 @kernel
 def softmax_row(z, z0, a, a0, n):
     """a_j = exp(z_j - max z) / sum_k exp(z_k - max z)."""
+    if n == 0:
+        return
     top = z[z0]
     for j in range(1, n):
         top = max(top, z[z0 + j])

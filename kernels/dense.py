@@ -97,7 +97,7 @@ def _multiply(
 
 
 def _ranks(flops: int) -> int:
-    return 1 if flops < SERIAL_FLOPS else threads.get_num_threads()
+    return 1 if flops < SERIAL_FLOPS else threads.workers()
 
 
 # ----------------------------------------------------------------------------------------- checks
@@ -126,6 +126,17 @@ def _check_same(name: str, x: ArrayLike, shape: tuple[int, ...], dtype: Any) -> 
             f"{name}: Z[l], A[l] and dA[l] are (n[l], m), here {shape}; got {array.shape}"
         )
     return array
+
+
+def _check_result(name: str, array: Array | None, shape: tuple[int, int]) -> None:
+    if array is None:
+        return
+    if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name}: want a float32 or float64 array, got {array!r}")
+    if array.shape != shape:
+        raise ValueError(f"{name}: want shape {shape}, got {array.shape}")
+    if not array.flags.writeable:
+        raise ValueError(f"{name}: want an array that can be written, got a read-only one")
 
 
 def _saved(
@@ -177,9 +188,8 @@ def linear_forward(
     A_prev, W = _check_layer(A_prev, W)
     (n, k), m, dtype = W.shape, A_prev.shape[1], W.dtype
     bias = None if b is None else _check_bias(b, n, dtype)
-    for name, array in (("out", out), ("Z", Z)):
-        if array is not None and array.shape != (n, m):
-            raise ValueError(f"{name}: want shape ({n}, {m}), got {array.shape}")
+    _check_result("out", out, (n, m))
+    _check_result("Z", Z, (n, m))
     # where Z is wanted it is kept beside A
     ws = aligned_empty(m * n * (1 if Z is None else 2), dtype)
     row = np.zeros(FIELDS, np.int64)

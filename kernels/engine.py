@@ -362,7 +362,7 @@ class Engine:
 
     def _ranks(self, batch: int) -> int:
         flops = 2 * batch * sum(layer.n * layer.n_prev for layer in self.layers)
-        n_ranks = 1 if flops < SERIAL_FLOPS else threads.get_num_threads()
+        n_ranks = 1 if flops < SERIAL_FLOPS else threads.workers()
         size = n_ranks * scratch_elements(self._tile)
         if self._scratches.size < size:
             self._scratches = aligned_empty(size, self.dtype)

@@ -46,6 +46,11 @@ def get_num_threads() -> int:
     return min(available_cpus(), int(numba.config.NUMBA_NUM_THREADS))
 
 
+def workers() -> int:
+    """How many ranks to start: `get_num_threads`, as far as numba has threads."""
+    return min(get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
+
+
 def set_num_threads(n: int) -> None:
     """Use `n` threads from now on, in all of the process; any `n` gives the same bits.
 
