@@ -1,4 +1,4 @@
-"""The best plain network for Fashion-MNIST found so far: 0.902 of the test images are right.
+"""The best plain network for Fashion-MNIST found so far: 0.903 of the test images are right.
 
     python examples/fashion_mnist.py /usr/share/datasets/fashion-mnist
 

@@ -44,7 +44,6 @@ from .reduce import column_sums
 from .step import rank_rows
 
 Array = NDArray[Any]
-SERIAL_FLOPS = 200_000  # fewer are not worth waking a second thread for
 
 
 # --------------------------------------------------------------------------------------- compiled
@@ -86,7 +85,7 @@ def _multiply(
 ) -> None:  # fmt: skip
     dtype = c.dtype
     tile = targets.tile(dtype)
-    n_ranks = _ranks(2 * m * n * k)
+    n_ranks = threads.workers(2 * m * n * k)
     _product(
         dtype, n_ranks, m, n, k, a, b, c, scale, mode,
         np.zeros((1, FIELDS), np.int64) if row is None else row.reshape(1, FIELDS),
@@ -94,10 +93,6 @@ def _multiply(
         aligned_empty(shared_elements(n, k, tile), dtype),
         aligned_empty(n_ranks * scratch_elements(tile), dtype),
     )  # fmt: skip
-
-
-def _ranks(flops: int) -> int:
-    return 1 if flops < SERIAL_FLOPS else threads.workers()
 
 
 # ----------------------------------------------------------------------------------------- checks
@@ -223,7 +218,15 @@ def activation_forward(Z: ArrayLike, activation: str) -> Array:
     Z = as_float("Z", Z)
     n, m = Z.shape
     rows = np.array(Z.T, order="C")
-    _rows(rows.dtype, _ranks(10 * m * n), m, n, g.code, np.empty(0, rows.dtype), rows.reshape(-1))
+    _rows(
+        rows.dtype,
+        threads.workers(10 * m * n),
+        m,
+        n,
+        g.code,
+        np.empty(0, rows.dtype),
+        rows.reshape(-1),
+    )
     return rows.T
 
 
@@ -250,7 +253,7 @@ def activation_backward(
     n, m = dA.shape
     d = np.array(dA.T, order="C")
     saved = np.ascontiguousarray(s.T).reshape(-1)
-    _rows(d.dtype, _ranks(10 * m * n), m, n, g.code, d.reshape(-1), saved)
+    _rows(d.dtype, threads.workers(10 * m * n), m, n, g.code, d.reshape(-1), saved)
     return d.T
 
 
@@ -269,7 +272,7 @@ def bias_gradient(dZ: ArrayLike) -> Array:
     n, m = dZ.shape
     out = np.empty(n, dZ.dtype)
     rows = np.ascontiguousarray(dZ.T).reshape(-1)
-    _column_sums(dZ.dtype, _ranks(m * n), m, n, rows, 1.0 / m if m else 0.0, out)
+    _column_sums(dZ.dtype, threads.workers(m * n), m, n, rows, 1.0 / m if m else 0.0, out)
     return out.reshape(n, 1)
 
 

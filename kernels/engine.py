@@ -31,7 +31,6 @@ from .losses import LOSSES
 from .update import COEFFICIENTS, UPDATES
 
 CHUNK = 8192  # parameters that a rank updates at a time
-SERIAL_FLOPS = 200_000  # a step with fewer is not worth waking a second thread for
 CLIPPING = {None: 0, "tensor": 1, "global": 2}
 _NO_LABELS = np.empty(0, np.int64)
 _NONE = {np.dtype(t): np.empty(0, t) for t in (np.float32, np.float64)}
@@ -361,8 +360,7 @@ class Engine:
         return plan
 
     def _ranks(self, batch: int) -> int:
-        flops = 2 * batch * sum(layer.n * layer.n_prev for layer in self.layers)
-        n_ranks = 1 if flops < SERIAL_FLOPS else threads.workers()
+        n_ranks = threads.workers(2 * batch * sum(layer.n * layer.n_prev for layer in self.layers))
         size = n_ranks * scratch_elements(self._tile)
         if self._scratches.size < size:
             self._scratches = aligned_empty(size, self.dtype)

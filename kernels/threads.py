@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numba
 
+SERIAL_FLOPS = 200_000  # less work is not worth waking a second thread for
 _threads: int | None = None
 
 
@@ -46,8 +47,10 @@ def get_num_threads() -> int:
     return min(available_cpus(), int(numba.config.NUMBA_NUM_THREADS))
 
 
-def workers() -> int:
-    """How many ranks to start: `get_num_threads`, as far as numba has threads."""
+def workers(flops: int) -> int:
+    """How many ranks to start for so much work: `get_num_threads`, as far as numba has them."""
+    if flops < SERIAL_FLOPS:
+        return 1
     return min(get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
 
 

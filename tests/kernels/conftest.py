@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fastdnn.kernels import dense, engine
+from fastdnn.kernels import threads
 
 
 @pytest.fixture
 def share_small_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all threads take part in products and steps that are too small to be worth it."""
-    monkeypatch.setattr(dense, "SERIAL_FLOPS", 0)
-    monkeypatch.setattr(engine, "SERIAL_FLOPS", 0)
+    monkeypatch.setattr(threads, "SERIAL_FLOPS", 0)

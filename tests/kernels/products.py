@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 
 import fastdnn
-from fastdnn.kernels import dense, gemm, targets
+from fastdnn.kernels import dense, gemm, targets, threads
 from fastdnn.kernels._arrays import as_matrix
 from fastdnn.kernels.activations import ACTIVATIONS
 from fastdnn.kernels.targets import Tile
@@ -61,7 +61,7 @@ def product(
     copies = 2 if row[gemm.FROM_Z] else 1
     row[[gemm.N, gemm.S, gemm.A]] = n, MARGIN, MARGIN + (copies - 1) * m * n
     c = nan(copies * m * n + 2 * MARGIN, dtype=a.dtype)
-    with mock.patch.object(dense, "SERIAL_FLOPS", 0):
+    with mock.patch.object(threads, "SERIAL_FLOPS", 0):
         dense._multiply(
             m, n, k, as_matrix(a), as_matrix(b.T), c, scale=scale, mode=mode, row=row, p=p
         )
