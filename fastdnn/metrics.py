@@ -71,6 +71,19 @@ ACCURACIES = ("accuracy", "acc")
 HIGHER_IS_BETTER = frozenset({*ACCURACIES, "r2"})
 
 
+# A few samples are enough for these, so they can be shown while an epoch lasts.
+OF_ANY_SAMPLES: frozenset[Metric] = frozenset(
+    {
+        sparse_accuracy,
+        categorical_accuracy,
+        binary_accuracy,
+        mean_squared_error,
+        mean_absolute_error,
+        root_mean_squared_error,
+    }
+)
+
+
 def resolve(metric: str | Metric, loss_name: str, n_outputs: int) -> tuple[str, Metric]:
     """Return a metric's name in the logs and its function.
 

@@ -69,7 +69,8 @@ class Callback:
         n_steps : int
             How many steps the epoch has.
         logs : dict
-            The mean "loss" of the epoch so far.
+            The mean "loss" of the epoch so far, and fastdnn's own metrics of the samples since the
+            last call.
         """
 
 

@@ -15,7 +15,7 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.step import FINITE, LOSS_NOT_FINITE
 
 from ._inputs import Data
-from .metrics import Metric, resolve
+from .metrics import OF_ANY_SAMPLES, Metric, resolve
 from .optimizers import Optimizer
 from .progress import Callback, Model
 
@@ -107,10 +107,12 @@ class Trainer:
             size = self.state.steps_of_a_slice(batch, self.engine.parameters.size)
             count = min(size, steps - done)
             total += self._slice(done, count, batch, order, outputs, epoch)
+            begin, seen = done * batch, min((done + count) * batch, m)
             done += count
-            seen = min(done * batch, m)
+            rows = order[begin:seen] if self.shuffle else slice(begin, seen)
+            logs = {"loss": total / seen, **self._running(rows, outputs)}
             for callback in self.callbacks:
-                callback.on_batches_end(done, steps, {"loss": total / seen})
+                callback.on_batches_end(done, steps, logs)
         self.state.epochs += 1
         logs = {"loss": total / m}
         if outputs is not None:
@@ -124,6 +126,13 @@ class Trainer:
     def _outputs(self, m: int) -> Array | None:
         n = self.engine.layers[-1].n
         return np.empty(m * n, self.engine.dtype) if self.metrics else None
+
+    def _running(self, rows: Array | slice, outputs: Array | None) -> dict[str, float]:
+        """The metrics of the samples just trained on, where a callback may show them."""
+        if outputs is None or not self.callbacks:
+            return {}
+        metrics = {name: f for name, f in self.metrics.items() if f in OF_ANY_SAMPLES}
+        return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.X), -1)[rows])
 
     def _slice(
         self, first: int, count: int, batch: int, order: Array, outputs: Array | None, epoch: int

@@ -30,9 +30,33 @@ def test_callbacks_follow_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     steps_by_hand, losses = classifier(dtype="float64"), []
     for start in range(0, 50, 16):
         part = slice(start, start + 16)
-        losses += [steps_by_hand.train_on_batch(X[part], y[part])["loss"]] * len(X[part])
-        assert batches[start // 16][2] == {"loss": pytest.approx(np.mean(losses))}
+        logs = steps_by_hand.train_on_batch(X[part], y[part])
+        losses += [logs["loss"]] * len(X[part])
+        # the loss of the epoch so far, and the metrics of what came since the last call
+        expected = {"loss": pytest.approx(np.mean(losses)), "accuracy": logs["accuracy"]}
+        assert batches[start // 16][2] == expected
     assert history["loss"] == pytest.approx([np.mean(losses)])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_running_metrics_are_of_the_samples_just_trained_on(
+    monkeypatch: pytest.MonkeyPatch, shuffle: bool
+) -> None:
+    monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
+
+    def samples_seen(y_true: Any, y_pred: Any) -> float:
+        return float(len(y_true))
+
+    spy, model = Spy(), classifier(dtype="float64")
+    model.compile(model.optimizer, model.loss, ["accuracy", samples_seen])
+    history = model.fit(X, y, shuffle=shuffle, callbacks=[spy], **FIT).history
+    logs = [call[3] for call in spy.calls if call[0] == "batches_end"]
+    # a function of the user's own may need all samples, so it waits for the epoch's end
+    assert all(set(one) == {"loss", "accuracy"} for one in logs)
+    assert history["samples_seen"] == [len(X)]
+    sizes = [16, 16, 16, 2]
+    mean = np.average([one["accuracy"] for one in logs], weights=sizes)
+    assert history["accuracy"] == pytest.approx([mean])
 
 
 def test_callbacks_see_the_metrics_and_the_validation() -> None:
