@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.engine import Engine, Layer, Rule, Targets
-from fastdnn.kernels.step import FINITE
+from fastdnn.kernels.engine import Engine, Rule, Targets
+from fastdnn.kernels.layout import FINITE
+from fastdnn.kernels.placement import Layer
 from fastdnn.kernels.update import COEFFICIENTS
 
 from .schedules import check_number

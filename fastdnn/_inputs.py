@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +36,8 @@ class Data(NamedTuple):
 
 def check_count(name: str, value: Any, least: int) -> int:
     """`value` as an integer of at least `least`."""
+    if type(value) is int and value >= least:
+        return value
     check_number(name, value, f"[{least}, inf)", whole=True)
     return int(value)
 
@@ -59,7 +62,12 @@ def check_finite(name: str, array: Array, dtype: np.dtype[Any]) -> None:
     """Refuse NaN, infinity and what is infinite in `dtype`, saying where the first one is."""
     with np.errstate(over="ignore", invalid="ignore"):
         # they survive a sum: one quick pass, and only a suspicious result has a second look
-        if np.isfinite(array.sum(dtype=dtype)):
+        if array.flags.c_contiguous and array.dtype == dtype:
+            flat = array.reshape(-1)
+            total = np.dot(flat, flat)  # by BLAS, at the speed of memory
+        else:
+            total = array.sum(dtype=dtype)
+        if math.isfinite(total):
             return
         where = np.argwhere(~np.isfinite(array.astype(dtype, copy=False)))
     if len(where):

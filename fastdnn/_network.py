@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fastdnn.kernels._arrays import as_float
 from fastdnn.kernels._lookup import lookup
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.engine import Layer as Row
+from fastdnn.kernels.placement import Layer as Row
 
 from . import initializers, regularizers
 from ._inputs import check_count, check_X

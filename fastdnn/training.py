@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.step import FINITE, LOSS_NOT_FINITE
+from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
 from ._inputs import Data
 from .metrics import OF_ANY_SAMPLES, Metric, resolve

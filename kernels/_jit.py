@@ -1,9 +1,12 @@
 """The only place of numba's options and of the disk cache.
 
-Two kinds of compiled function:
+Three kinds of compiled function:
 
 ``kernel``
     An inner function. It is compiled into whatever calls it and has no cache of its own.
+``leaf``
+    A large inner function, compiled once per dtype and kept on disk. Whatever calls it calls it by
+    its symbol; a `kernel` would be optimised anew inside each of its callers, and their callers.
 ``compile_cached``
     What Python calls (see ``entry.py``): compiled once per dtype with a stated signature, and kept
     on disk.
@@ -16,6 +19,7 @@ hash of all that its content depends on, and needs no index.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import pickle
 import platform
@@ -33,12 +37,15 @@ from typing import Any
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "100")
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.core import config
+from numba.core import cgutils, config
 from numba.core.caching import CompileResultCacheImpl
+from numba.extending import intrinsic
 
 from . import targets
+from ._inner import InnerCompiler
 
 FLOATS: dict[np.dtype[Any], Any] = {
     np.dtype(np.float32): numba.float32,
@@ -51,11 +58,18 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": {"nsz", "contract"},
 }
 
-kernel = numba.njit(**_OPTIONS)
+_INNER: dict[str, Any] = {
+    "pipeline_class": InnerCompiler,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+kernel = numba.njit(**_OPTIONS, **_INNER)
 # Put into its callers before these are typed: no code of its own to compile.
 inline_kernel = numba.njit(**_OPTIONS, inline="always")
 # For sums within one fixed range only: LLVM may then use one accumulator per lane.
-sum_kernel = numba.njit(**{**_OPTIONS, "fastmath": {"nsz", "contract", "reassoc"}})
+sum_kernel = numba.njit(
+    **{**_OPTIONS, **_INNER, "fastmath": {"nsz", "contract", "reassoc"}},
+)
 
 
 # ------------------------------------------------------------------------------------------ cache
@@ -164,6 +178,99 @@ def compile_cached(function: Callable[..., Any], types: tuple[Any, ...], *, para
     dispatcher.compile(types)
     (result,) = dispatcher.overloads.values()
     return result
+
+
+# ----------------------------------------------------------------------------------------- leaves
+class Leaf:
+    """A function's code for each dtype, registered under a symbol."""
+
+    def __init__(self, function: Callable[..., None], signature: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self.signature = signature
+        self._results: dict[Any, Any] = {}  # own the code
+
+    def symbol(self, kind: Any) -> str:
+        """The name of the code for one of numba's float types."""
+        return f"fastdnn.{self.name}.{kind}"
+
+    def load(self, kind: Any) -> None:
+        """Compile for a float type, or read from the cache, and register the symbol."""
+        if kind not in self._results:
+            result = compile_cached(self.function, self.signature(kind), parallel=False)
+            self._results[kind] = result
+            address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+            llvm.add_symbol(self.symbol(kind), address)
+
+
+LEAVES: list[Leaf] = []
+
+
+def load_leaves(kind: Any) -> None:
+    """Have every leaf at hand for a float type: cached code names them by symbol alone."""
+    for one in LEAVES:
+        one.load(kind)
+
+
+def leaf(
+    signature: Callable[[Any], tuple[Any, ...]],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a function as a `Leaf`; what comes out is called like any kernel.
+
+    `signature` maps a float type to the types of the parameters, of which the first that is a
+    pointer or an array of floats says which code is called.
+    """
+    return lambda function: _leaf(Leaf(function, signature))
+
+
+def _leaf(one: Leaf) -> Callable[..., None]:
+    def call(*given: Any) -> Any:
+        kind = next(g.dtype for g in given if getattr(g, "dtype", None) in FLOATS.values())
+        one.load(kind)
+        parameters = one.signature(kind)
+        # an array may stand for the address of its first element
+        taken = [
+            g
+            if isinstance(g, numba.types.Array) and isinstance(wanted, numba.types.CPointer)
+            else wanted
+            for g, wanted in zip(given, parameters, strict=True)
+        ]
+
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            arguments = [
+                value if of == wanted else context.make_array(of)(context, builder, value).data
+                for value, of, wanted in zip(arguments, taken, parameters, strict=True)
+            ]
+            function = cgutils.get_or_insert_function(
+                builder.module,
+                context.call_conv.get_function_type(numba.types.none, parameters),
+                one.symbol(kind),
+            )
+            context.call_conv.call_function(
+                builder, function, numba.types.none, parameters, arguments
+            )
+            return context.get_dummy_value()
+
+        return numba.types.void(*taken), emit
+
+    # numba reads an intrinsic's parameters off the function itself
+    names = ", ".join(inspect.signature(one.function).parameters)
+    scope: dict[str, Any] = {"call": call}
+    exec(f"def {one.function.__name__}(typing, {names}): return call({names})", scope)
+    named = scope[one.function.__name__]
+    named.__doc__ = one.function.__doc__
+    LEAVES.append(one)
+    return intrinsic(named)  # type: ignore[no-any-return]
+
+
+def other(of: Any) -> Any:
+    """The float type that `of` is not."""
+    return numba.float64 if of == numba.float32 else numba.float32
+
+
+def pointer(of: Any) -> Any:
+    """The numba type of an address (see `_simd.address`)."""
+    return numba.types.CPointer(of)
 
 
 def vector(of: Any, *, writable: bool = True) -> Any:

@@ -27,24 +27,33 @@ def constant(value: int) -> ir.Constant:
     return ir.Constant(I64, value)
 
 
-def data_pointer(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any) -> Any:
-    """The address of an array's first element."""
-    return context.make_array(array_type)(context, builder, array).data
+def data_pointer(context: Any, builder: ir.IRBuilder, kind: Any, array: Any) -> Any:
+    """The address of an array's first element; an address is its own."""
+    if isinstance(kind, types.CPointer):
+        return array
+    return context.make_array(kind)(context, builder, array).data
+
+
+def element_of(kind: Any) -> ir.Type:
+    """LLVM's type of numba's float32 or float64."""
+    return ir.FloatType() if kind == types.float32 else ir.DoubleType()
 
 
 class Vectors:
     """Emits operations on vectors of `lanes` elements of one type."""
 
-    def __init__(self, builder: ir.IRBuilder, element: ir.Type, lanes: int, fma: bool) -> None:
+    def __init__(
+        self, builder: ir.IRBuilder, element: ir.Type, lanes: int, fma: bool, masks: bool = False
+    ) -> None:
         self.builder = builder
         self.element = element
         self.type = ir.VectorType(element, lanes)
         self.lanes = lanes
-        self._fma = fma
+        self._fma, self._masks = fma, masks
         self.zero = ir.Constant(self.type, [ir.Constant(element, 0.0)] * lanes)
-        self._index = ir.VectorType(I32, lanes)
         self._undefined = ir.Constant(self.type, ir.Undefined)
         self._splat = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+        self._alignment = ir.Constant(I32, self.element_bytes)
 
     def _at(self, pointer: Any, offset: Any) -> Any:
         return self.builder.bitcast(self.builder.gep(pointer, [offset]), self.type.as_pointer())
@@ -53,15 +62,85 @@ class Vectors:
         """The vector at ``pointer[offset]``; any alignment."""
         return self.builder.load(self._at(pointer, offset), align=self.element_bytes)
 
-    def load_first(self, count: int, pointer: Any, offset: Any) -> Any:
-        """The `count` elements at ``pointer[offset]`` as a vector's first lanes."""
-        if count == self.lanes:
-            return self.load(pointer, offset)
-        part = ir.VectorType(self.element, count)
-        at = self.builder.bitcast(self.builder.gep(pointer, [offset]), part.as_pointer())
-        lanes = ir.Constant(self._index, [min(lane, count) for lane in range(self.lanes)])
-        value = self.builder.load(at, align=self.element_bytes)
-        return self.builder.shuffle_vector(value, ir.Constant(part, ir.Undefined), lanes)
+    def mask(self, count: Any) -> Any:
+        """True in the first `count` lanes."""
+        index = ir.VectorType(I32, self.lanes)
+        undefined = ir.Constant(index, ir.Undefined)
+        one = self.builder.insert_element(
+            undefined, self.builder.trunc(count, I32), ir.Constant(I32, 0)
+        )
+        counts = self.builder.shuffle_vector(one, undefined, self._splat)
+        return self.builder.icmp_signed("<", ir.Constant(index, list(range(self.lanes))), counts)
+
+    def load_masked(self, mask: Any, pointer: Any, offset: Any) -> Any:
+        """The vector at ``pointer[offset]``; lanes outside the mask are 0, and are not read."""
+        arguments = [self._at(pointer, offset), self._alignment, mask, self.zero]
+        return self._call("masked.load", self.type, arguments, ".p0")
+
+    def store_first(self, count: Any, values: Sequence[Any], pointers: Sequence[Any]) -> None:
+        """Write the first `count` lanes of each vector at its pointer; less than all of them.
+
+        Where the CPU has no masks for vectors, or slow ones (AVX2), it is done by halves: the bits
+        of `count` say which.
+        """
+        if self._masks:
+            mask = self.mask(count)
+            for value, pointer in zip(values, pointers, strict=True):
+                arguments = [value, self._at(pointer, constant(0)), self._alignment, mask]
+                self._call("masked.store", ir.VoidType(), arguments, ".p0")
+            return
+        size = self.lanes // 2
+        while size:
+            values, pointers = self._store_half(size, count, values, pointers)
+            size //= 2
+
+    def _store_half(
+        self, size: int, count: Any, values: Sequence[Any], pointers: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """If `count` has the bit `size`, write as many lanes; returns what is left to write."""
+        builder, before = self.builder, self.builder.block
+        lanes = ir.Constant(ir.VectorType(I32, size), list(range(size)))
+        following = [min(size + lane, self.lanes - 1) for lane in range(self.lanes)]
+        rest = ir.Constant(ir.VectorType(I32, self.lanes), following)
+        new = []
+        with builder.if_then(builder.trunc(builder.udiv(count, constant(size)), ir.IntType(1))):
+            for value, pointer in zip(values, pointers, strict=True):
+                part = builder.shuffle_vector(value, self._undefined, lanes)
+                at = builder.bitcast(pointer, part.type.as_pointer())
+                builder.store(part, at, align=self.element_bytes)
+                left = builder.shuffle_vector(value, self._undefined, rest)
+                new.append((left, builder.gep(pointer, [constant(size)])))
+            inside = builder.block
+        joined = []
+        for old, taken in zip(zip(values, pointers, strict=True), new, strict=True):
+            pair = []
+            for one, other in zip(old, taken, strict=True):
+                phi = builder.phi(one.type)
+                phi.add_incoming(one, before)
+                phi.add_incoming(other, inside)
+                pair.append(phi)
+            joined.append(pair)
+        return [value for value, _ in joined], [pointer for _, pointer in joined]
+
+    def _call(self, name: str, result: Any, arguments: Sequence[Any], more: str = "") -> Any:
+        letter = {4: "f32", 8: "f64"}[self.element_bytes]
+        function = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(result, [argument.type for argument in arguments]),
+            f"llvm.{name}.v{self.lanes}{letter}{more}",
+        )
+        return self.builder.call(function, arguments)
+
+    def prefetch(self, pointer: Any) -> None:
+        """Have the cache line at a pointer fetched, to be written soon."""
+        flags = [ir.Constant(I32, flag) for flag in (1, 3, 1)]  # to write, into L1, data
+        arguments = [self.builder.bitcast(pointer, ir.IntType(8).as_pointer()), *flags]
+        function = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments]),
+            "llvm.prefetch.p0",
+        )
+        self.builder.call(function, arguments)
 
     def store(self, value: Any, pointer: Any, offset: Any) -> None:
         """Write a vector at ``pointer[offset]``; any alignment."""
@@ -79,16 +158,6 @@ class Vectors:
             rows = [self.builder.shuffle_vector(a, b, m) for a, b in pairs for m in (low, high)]
         return list(rows)
 
-    def store_first(self, value: Any, count: int, pointer: Any, offset: Any) -> None:
-        """Write the first `count` lanes of a vector at ``pointer[offset]``; any alignment."""
-        if count == self.lanes:
-            self.store(value, pointer, offset)
-            return
-        lanes = ir.Constant(ir.VectorType(I32, count), list(range(count)))
-        part = self.builder.shuffle_vector(value, self._undefined, lanes)
-        at = self.builder.bitcast(self.builder.gep(pointer, [offset]), part.type.as_pointer())
-        self.builder.store(part, at, align=self.element_bytes)
-
     def broadcast(self, pointer: Any, offset: Any) -> Any:
         """The element at ``pointer[offset]`` in every lane."""
         element = self.builder.load(self.builder.gep(pointer, [offset]))
@@ -99,17 +168,7 @@ class Vectors:
         """a b + c, rounded once where the CPU can."""
         if not self._fma:
             return self.builder.fadd(self.builder.fmul(a, b), c)
-        letter = {4: "f32", 8: "f64"}[self.element_bytes]
-        function = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(self.type, [self.type] * 3),
-            f"llvm.fma.v{self.lanes}{letter}",
-        )
-        return self.builder.call(function, [a, b, c])
-
-    def add(self, a: Any, b: Any) -> Any:
-        """a + b."""
-        return self.builder.fadd(a, b)
+        return self._call("fma", self.type, [a, b, c])
 
     @property
     def element_bytes(self) -> int:
@@ -149,30 +208,67 @@ def counted_loop(
     return results
 
 
-# ------------------------------------------------------------------------------------------ views
+# -------------------------------------------------------------------------- views and addresses
 @intrinsic
-def span(typing: Any, array: Any, start: Any, count: Any) -> Any:
-    """``array[start:start + count]`` without bounds, negative indices or counting of references.
+def address(typing: Any, of: Any, offset: Any) -> Any:
+    """The address of ``of[offset]``, where `of` is an array or an address itself."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        start = data_pointer(context, builder, signature.args[0], arguments[0])
+        return builder.gep(start, [arguments[1]])
+
+    return types.CPointer(of.dtype)(of, types.int64), emit
+
+
+@intrinsic
+def address_at(typing: Any, numbers: Any, i: Any, like: Any) -> Any:
+    """The address that is the number ``numbers[i]``, of elements like those of an array."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        start = data_pointer(context, builder, signature.args[0], arguments[0])
+        number = builder.load(builder.gep(start, [arguments[1]]))
+        return builder.inttoptr(number, context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(numbers, types.int64, like), emit
+
+
+@intrinsic
+def exists(typing: Any, address: Any) -> Any:
+    """Whether an address is not 0."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        none = ir.Constant(arguments[0].type, None)
+        return builder.icmp_unsigned("!=", arguments[0], none)
+
+    return types.boolean(address), emit
+
+
+@intrinsic
+def span(typing: Any, of: Any, start: Any, count: Any) -> Any:
+    """``of[start:start + count]`` without bounds, negative indices or counting of references.
+
+    `of` is an array or an address.
 
     A loop over ``range(count)`` that indexes it by the loop's variable becomes vector code, which
     one that indexes ``array[start + i]`` does not: numba would ask each time whether it is < 0.
     """
+    kind = types.Array(of.dtype, 1, "C")
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0]
-        source = context.make_array(kind)(context, builder, arguments[0])
+        start = data_pointer(context, builder, signature.args[0], arguments[0])
+        item = constant(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
         view = context.make_array(kind)(context, builder)
         context.populate_array(
             view,
-            data=builder.gep(source.data, [arguments[1]]),
+            data=builder.gep(start, [arguments[1]]),
             shape=[arguments[2]],
-            strides=[source.itemsize],
-            itemsize=source.itemsize,
+            strides=[item],
+            itemsize=item,
             meminfo=None,
         )
         return view._getvalue()
 
-    return array(array, types.int64, types.int64), emit
+    return kind(of, types.int64, types.int64), emit
 
 
 # ---------------------------------------------------------------------------------------- atomics

@@ -1,9 +1,13 @@
 """Every activation: A = g(Z) and its backward step dZ = dA * g'(Z), one entry in one table.
 
-An elementwise entry states two scalar functions, ``g(z)`` and ``g_prime(s)``, where s is what the
-layer saves for the backward pass: A where the derivative follows from A (then Z is never stored),
-else Z. An entry whose outputs depend on the whole row of a sample (softmax) states two row
-functions instead.
+An elementwise entry states two formulas (see `_scalar`), ``g(z)`` and ``g_prime(s)``, where s is
+what the layer saves for the backward pass: A where the derivative follows from A (then Z is never
+stored), else Z. An entry whose outputs depend on the whole row of a sample (softmax) states two
+functions of a strip instead.
+
+A strip is `rows` samples of n elements each, one after the other. Source and target may be the same
+place; otherwise they do not overlap. What an element becomes does not depend on where in a strip it
+or its row stands.
 
 To add one, write its functions and its line in `ACTIVATIONS`; kernels, tests and benches loop over
 the table.
@@ -11,184 +15,211 @@ the table.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ._dispatch import switch
-from ._jit import inline_kernel, kernel
-from ._simd import span
+import numpy as np
+from numba import int64
 
-_SQRT_HALF = math.sqrt(0.5)
-_INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+from ._dispatch import switch
+from ._jit import kernel, leaf, pointer, sum_kernel
+from ._scalar import Value, at_least, at_most, copy_strip, strip, where
+from ._simd import span
+from .vmath import exp, expm1, normal, sigmoid, softplus, tanh
 
 
 class Activation(NamedTuple):
     """A table entry."""
 
     code: int  # its place in the table: what the compiled step knows it by
-    forward: Callable[..., None]  # (z, z0, a, a0, n): a[a0 + j] = g(z[z0 + j])
-    backward: Callable[..., None]  # (d, d0, s, s0, n): d[d0 + j] *= g'(s[s0 + j])
+    forward: Callable[..., None]  # (z, z0, a, a0, rows, n): a[a0 + e] = g(z[z0 + e])
+    backward: Callable[..., None]  # (d, d0, s, s0, rows, n): d[d0 + e] *= g'(s[s0 + e])
     from_z: bool  # the backward step needs Z, not A
     whole_row: bool  # an output depends on all of its sample's Z
+    rectifies: bool = False  # g is max(z, 0), which a product can do by itself
 
 
-@inline_kernel
-def _identity(z):
+def _identity(z: Value) -> Value:
     return z
 
 
-@inline_kernel
-def _identity_prime(a):
-    return 1.0
+def _identity_prime(a: Value) -> Value:
+    return a.of(1.0)
 
 
-@inline_kernel
-def sigmoid(z):
-    """1 / (1 + exp(-z))."""
-    # exp of a negative number only: nothing overflows
-    e = math.exp(-abs(z))
-    return (1.0 if z >= 0.0 else e) / (1.0 + e)
-
-
-@inline_kernel
-def _sigmoid_prime(a):
+def _sigmoid_prime(a: Value) -> Value:
     return a * (1.0 - a)
 
 
-@inline_kernel
-def _relu(z):
-    return 0.0 if z < 0.0 else z  # NaN stays NaN
+def _relu(z: Value) -> Value:
+    # NaN stays NaN. Without a sum behind it, LLVM would make of a selection that is stored where z
+    # stood a masked store, which some CPUs take ten times as long for.
+    return at_least(z, 0.0) + 0.0
 
 
-@inline_kernel
-def _relu_prime(a):
-    return 1.0 if a > 0.0 else 0.0
+def _relu_prime(a: Value) -> Value:
+    return where(a > 0.0, a.of(1.0), 0.0)
 
 
-@inline_kernel
-def _tanh(z):
-    return math.tanh(z)
-
-
-@inline_kernel
-def _tanh_prime(a):
+def _tanh_prime(a: Value) -> Value:
     return 1.0 - a * a
 
 
-@inline_kernel
-def _leaky_relu(z):
-    return 0.01 * z if z < 0.0 else z
+def _leaky_relu(z: Value) -> Value:
+    return at_least(z, 0.0) + 0.01 * at_most(z, 0.0)
 
 
-@inline_kernel
-def _leaky_relu_prime(a):
-    return 1.0 if a > 0.0 else 0.01
+def _leaky_relu_prime(a: Value) -> Value:
+    return where(a > 0.0, a.of(1.0), 0.01)
 
 
-@inline_kernel
-def _elu(z):
-    return math.expm1(z) if z < 0.0 else z
+def _elu(z: Value) -> Value:
+    return at_least(z, 0.0) + expm1(at_most(z, 0.0))
 
 
-@inline_kernel
-def _elu_prime(a):
-    return 1.0 if a > 0.0 else a + 1.0
+def _elu_prime(a: Value) -> Value:
+    return where(a > 0.0, 1.0, a + 1.0)
 
 
-@inline_kernel
-def _gelu(z):
-    return 0.5 * z * math.erfc(-_SQRT_HALF * z)
+def _gelu(z: Value) -> Value:
+    return z * normal(z)[0]
 
 
-@inline_kernel
-def _gelu_prime(z):
-    return 0.5 * math.erfc(-_SQRT_HALF * z) + z * _INV_SQRT_2PI * math.exp(-0.5 * z * z)
+def _gelu_prime(z: Value) -> Value:
+    below, density = normal(z)
+    return below + z * density
 
 
-@inline_kernel
-def _silu(z):
+def _silu(z: Value) -> Value:
     return z * sigmoid(z)
 
 
-@inline_kernel
-def _silu_prime(z):
+def _silu_prime(z: Value) -> Value:
     # sigmoid(-z) is 1 - sigmoid(z) without the cancellation
     return sigmoid(z) * (1.0 + z * sigmoid(-z))
 
 
-@inline_kernel
-def _softplus(z):
-    return math.log1p(math.exp(-abs(z))) + (z if z > 0.0 else 0.0)
-
-
-@inline_kernel
-def _softplus_prime(z):
+def _softplus_prime(z: Value) -> Value:
     return sigmoid(z)
 
 
+exp_strip = strip(exp, 1)
+
+
 @kernel
-def softmax_row(z, z0, a, a0, n):
-    """a_j = exp(z_j - max z) / sum_k exp(z_k - max z)."""
+def less_top(a, a0, rows, n):
+    """a_j -= max a in each row, so that exp does not overflow."""
+    for i in range(rows):
+        row = span(a, a0 + i * n, n)
+        top = row[0]
+        for j in range(1, n):
+            # a NaN that is not seen here makes its own element NaN, and so the row's sum
+            top = row[j] if row[j] > top else top
+        for j in range(n):
+            row[j] -= top
+
+
+@sum_kernel
+def row_sum(a, a0, n):
+    """sum_j a_j in float64."""
+    row, total = span(a, a0, n), 0.0
+    for j in range(n):
+        total += np.float64(row[j])
+    return total
+
+
+@kernel
+def divide_row(a, a0, n, total):
+    """a_j /= total."""
+    row, scale = span(a, a0, n), a.dtype.type(1.0 / total)
+    for j in range(n):
+        row[j] *= scale
+
+
+@kernel
+def _softmax(z, z0, a, a0, rows, n):
+    # a_j = exp(z_j - max z) / sum_k exp(z_k - max z)
     if n == 0:
         return
-    top = z[z0]
-    for j in range(1, n):
-        top = max(top, z[z0 + j])
-    total = 0.0
+    copy_strip(rows * n, a, a0, z, z0)
+    less_top(a, a0, rows, n)
+    exp_strip(rows * n, a, a0, a, a0)
+    for i in range(rows):
+        divide_row(a, a0 + i * n, n, row_sum(a, a0 + i * n, n))
+
+
+@sum_kernel
+def inner_product(d, d0, a, a0, n):
+    """sum_j d_j a_j in float64."""
+    d, a, total = span(d, d0, n), span(a, a0, n), 0.0
     for j in range(n):
-        e = math.exp(z[z0 + j] - top)
-        a[a0 + j] = e
-        total += e
-    for j in range(n):
-        a[a0 + j] /= total
+        total += np.float64(d[j]) * np.float64(a[j])
+    return total
 
 
 @kernel
-def _softmax_row_backward(d, d0, a, a0, n):
+def _softmax_backward(d, d0, a, a0, rows, n):
     # dz_j = a_j (da_j - sum_k da_k a_k): the product with the softmax's Jacobian
-    inner = 0.0
-    for j in range(n):
-        inner += d[d0 + j] * a[a0 + j]
-    for j in range(n):
-        d[d0 + j] = a[a0 + j] * (d[d0 + j] - inner)
+    for i in range(rows):
+        inner = d.dtype.type(inner_product(d, d0 + i * n, a, a0 + i * n, n))
+        row, target = span(a, a0 + i * n, n), span(d, d0 + i * n, n)
+        for j in range(n):
+            target[j] = row[j] * (target[j] - inner)
 
 
 def _elementwise(
-    g: Callable[..., Any], g_prime: Callable[..., Any], *, from_z: bool = False
+    g: Callable[[Value], Value], g_prime: Callable[[Value], Value], *, from_z: bool = False
 ) -> tuple[Callable[..., None], Callable[..., None], bool, bool]:
-    @kernel
-    def forward(z, z0, a, a0, n):
-        source, target = span(z, z0, n), span(a, a0, n)
-        for j in range(n):
-            target[j] = g(source[j])
+    g_strip, g_prime_strip = strip(g, 1), strip(lambda d, s: d * g_prime(s), 2)
 
     @kernel
-    def backward(d, d0, s, s0, n):
-        saved, target = span(s, s0, n), span(d, d0, n)
-        for j in range(n):
-            target[j] *= g_prime(saved[j])
+    def forward(z, z0, a, a0, rows, n):
+        # One loop in place: where source and target may be one, LLVM would not use vectors
+        copy_strip(rows * n, a, a0, z, z0)
+        g_strip(rows * n, a, a0, a, a0)
+
+    @kernel
+    def backward(d, d0, s, s0, rows, n):
+        g_prime_strip(rows * n, d, d0, d, d0, s, s0)
 
     return forward, backward, from_z, False
 
 
-_ROWS = {
+_STRIPS = {
     "identity": _elementwise(_identity, _identity_prime),
     "sigmoid": _elementwise(sigmoid, _sigmoid_prime),
     "relu": _elementwise(_relu, _relu_prime),
-    "tanh": _elementwise(_tanh, _tanh_prime),
+    "tanh": _elementwise(tanh, _tanh_prime),
     "leaky_relu": _elementwise(_leaky_relu, _leaky_relu_prime),
     "elu": _elementwise(_elu, _elu_prime),
     "gelu": _elementwise(_gelu, _gelu_prime, from_z=True),
     "silu": _elementwise(_silu, _silu_prime, from_z=True),
-    "softplus": _elementwise(_softplus, _softplus_prime, from_z=True),
-    "softmax": (softmax_row, _softmax_row_backward, False, True),
+    "softplus": _elementwise(softplus, _softplus_prime, from_z=True),
+    "softmax": (_softmax, _softmax_backward, False, True),
 }
 ACTIVATIONS = {
-    name: Activation(code, *functions) for code, (name, functions) in enumerate(_ROWS.items())
+    name: Activation(code, *functions, rectifies=name == "relu")
+    for code, (name, functions) in enumerate(_STRIPS.items())
 }
 IDENTITY = ACTIVATIONS["identity"].code
 
-# (code, z, z0, a, a0, n) and (code, d, d0, s, s0, n)
-activate = switch([entry.forward for entry in ACTIVATIONS.values()])
-differentiate = switch([entry.backward for entry in ACTIVATIONS.values()])
+_forward = switch([entry.forward for entry in ACTIVATIONS.values()])
+_backward = switch([entry.backward for entry in ACTIVATIONS.values()])
+
+
+def _strip(t: Any) -> tuple[Any, ...]:
+    return int64, pointer(t), int64, pointer(t), int64, int64, int64
+
+
+@leaf(_strip)
+def activate(code, z, z0, a, a0, rows, n):
+    """a[a0 + e] = g(z[z0 + e]) on a strip."""
+    size = rows * n
+    _forward(code, span(z, z0, size), 0, span(a, a0, size), 0, rows, n)
+
+
+@leaf(_strip)
+def differentiate(code, d, d0, s, s0, rows, n):
+    """d[d0 + e] *= g'(s[s0 + e]) on a strip."""
+    size = rows * n
+    _backward(code, span(d, d0, size), 0, span(s, s0, size), 0, rows, n)

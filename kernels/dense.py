@@ -10,6 +10,7 @@ Every element of a product of depth k differs from the exact one by at most ``k 
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -17,82 +18,84 @@ from numba import float64, int64, types
 from numpy.typing import ArrayLike, NDArray
 
 from . import targets, threads
-from ._arrays import Matrix, aligned_empty, as_float, as_matrix
+from ._arrays import Matrix, aligned_empty, as_float, as_matrix, rounded
 from ._jit import matrix, named, vector
 from ._lookup import lookup
 from ._simd import span
 from .activations import ACTIVATIONS, Activation, activate, differentiate
 from .entry import entry
-from .gemm import (
-    CODE,
-    FIELDS,
-    FORWARD,
-    FROM_Z,
-    PLAIN,
-    WHOLE_ROW,
-    A,
-    B,
-    N,
-    Rank,
-    S,
-    gemm,
-    scratch_elements,
-    scratch_size,
-    shared_elements,
-)
-from .reduce import column_sums
-from .step import rank_rows
+from .gemm import FORWARD, PLAIN, Start, packed_elements, part, product, share
+from .layout import CODE, FIELDS, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, ZEROS, A, B, N, Rank, S
+from .reduce import COLUMNS, column_sums
 
 Array = NDArray[Any]
+_NO_BYTES = np.empty(0, np.uint8)
 
 
 # --------------------------------------------------------------------------------------- compiled
 def _product_signature(t: types.Float) -> tuple[types.Type, ...]:
     v = vector(t)
     operand = named(Matrix, v, int64, int64, int64)
-    return (
-        int64, int64, int64, operand, operand, v, float64, int64, matrix(int64), v, v, v,
-    )  # fmt: skip
+    return int64, int64, int64, operand, operand, v, float64, int64, matrix(int64), v, v
 
 
 @entry(_product_signature)
-def _product(number, n_ranks, team, m, n, k, a, b, c, scale, mode, table, p, shared, scratches):
-    each = scratch_size(c)
-    rank = Rank(number, n_ranks, span(scratches, number * each, each), team)
+def _product(number, n_ranks, team, m, n, k, a, b, c, scale, mode, table, p, packed):
+    each = packed.size // n_ranks
+    rank = Rank(number, n_ranks, span(packed, number * each, each), team)
     l, key = np.int64(0), np.uint64(0)
-    gemm(m, n, k, a, b, c, table[l, S], scale, mode, table, l, p, c, key, shared, rank)
+    region = share(m, n, rank, False, mode != PLAIN and table[l, WHOLE_ROW] == 1, c)
+    # without a bias, p is zeros
+    start = Start(max(table[l, B], ZERO), ZERO, ONE if table[l, B] >= 0 else ZERO)
+    product(
+        region, n, k, a, b, p, start, c, table[l, S], False, mode, table, l, c, scale, key,
+        rank.packed,
+    )  # fmt: skip
 
 
 @entry(lambda t: (int64, int64, int64, vector(t), vector(t)))
 def _rows(rank, n_ranks, team, m, n, code, d, s):
     """s = g(s) for each row where d is empty, else d = d * g'(s)."""
-    begin, end = rank_rows(m, rank, n_ranks)
-    for i in range(begin, end):
-        if d.size == 0:
-            activate(code, s, i * n, s, i * n, n)
-        else:
-            differentiate(code, d, i * n, s, i * n, n)
+    begin, end = part(m, ONE, rank, n_ranks)
+    if d.size == 0:
+        activate(code, s, begin * n, s, begin * n, end - begin, n)
+    else:
+        differentiate(code, d, begin * n, s, begin * n, end - begin, n)
 
 
 @entry(lambda t: (int64, int64, vector(t), float64, vector(t)))
 def _column_sums(rank, n_ranks, team, m, n, z, scale, out):
-    column_sums(m, n, z, 0, n, scale, out, 0, rank, n_ranks)
+    begin, end = part(n, COLUMNS, rank, n_ranks)
+    column_sums(m, end - begin, z, begin, n, scale, False, out, begin)
 
 
 def _multiply(
     m: int, n: int, k: int, a: Matrix, b: Matrix, c: Array, *, scale: float = 1.0,
     mode: int = PLAIN, row: Array | None = None, p: Array | None = None,
 ) -> None:  # fmt: skip
+    """C = C0 + A B, A m x k and B k x n."""
     dtype = c.dtype
-    tile = targets.tile(dtype)
     n_ranks = threads.workers(2 * m * n * k)
+    if row is None:
+        row = np.zeros(FIELDS, np.int64)
+        row[[N, B]] = n, -1
     _product(
-        dtype, n_ranks, m, n, k, a, b, c, scale, mode,
-        np.zeros((1, FIELDS), np.int64) if row is None else row.reshape(1, FIELDS),
-        np.empty(0, dtype) if p is None else p,
-        aligned_empty(shared_elements(n, k, tile), dtype),
-        aligned_empty(n_ranks * scratch_elements(tile), dtype),
+        dtype, n_ranks, m, n, k, a, b, c, scale, mode, row.reshape(1, FIELDS),
+        np.zeros(ZEROS, dtype) if p is None else p,
+        _packed(n_ranks * rounded(packed_elements(targets.tile(dtype), n)), dtype),
     )  # fmt: skip
+
+
+_memory = threading.local()  # one thread's call must not disturb another's
+
+
+def _packed(count: int, dtype: Any) -> Array:
+    """Memory for packed blocks, kept from call to call: the first touch of new pages is slow."""
+    size = count * dtype.itemsize
+    if getattr(_memory, "packed", _NO_BYTES).size < size:
+        _memory.packed = aligned_empty(size, np.uint8)
+    packed: Array = _memory.packed[:size].view(dtype)
+    return packed
 
 
 # ----------------------------------------------------------------------------------------- checks
@@ -185,20 +188,33 @@ def linear_forward(
     bias = None if b is None else _check_bias(b, n, dtype)
     _check_result("out", out, (n, m))
     _check_result("Z", Z, (n, m))
+    direct = out is not None and Z is None and _can_take(out, dtype, (A_prev, W, bias))
     # where Z is wanted it is kept beside A
-    ws = aligned_empty(m * n * (1 if Z is None else 2), dtype)
+    ws = (
+        out.T.reshape(-1)
+        if out is not None and direct
+        else aligned_empty(m * n * (1 if Z is None else 2), dtype)
+    )
     row = np.zeros(FIELDS, np.int64)
     row[[N, B, CODE]] = n, -1 if bias is None else 0, g.code
     row[[FROM_Z, WHOLE_ROW, A]] = Z is not None, g.whole_row, 0 if Z is None else m * n
-    a, w = as_matrix(A_prev.T), as_matrix(W)
+    row[RECTIFY] = g.rectifies and Z is None
+    a, w = as_matrix(A_prev.T), as_matrix(W.T)
     _multiply(m, n, k, a, w, ws, mode=FORWARD, row=row, p=bias)
     if Z is not None:
         Z[...] = ws[: m * n].reshape(m, n).T
     result: Array = ws[row[A] :][: m * n].reshape(m, n).T
     if out is None:
         return result
-    out[...] = result
+    if not direct:
+        out[...] = result
     return out
+
+
+def _can_take(out: Array, dtype: Any, operands: tuple[Array | None, ...]) -> bool:
+    """Whether the result can be written where it shall lie, and no operand lies there."""
+    fits = out.dtype == dtype and out.flags.f_contiguous and out.flags.aligned
+    return fits and not any(x is not None and np.may_share_memory(out, x) for x in operands)
 
 
 def activation_forward(Z: ArrayLike, activation: str) -> Array:
@@ -313,10 +329,10 @@ def linear_backward(
     if activation != "identity":
         dZ = activation_backward(dZ, activation, A=A, Z=Z)
     dW = aligned_empty(n_prev * n, W.dtype)
-    _multiply(n_prev, n, m, as_matrix(A_prev), as_matrix(dZ), dW, scale=1.0 / m if m else 0.0)
+    _multiply(n_prev, n, m, as_matrix(A_prev), as_matrix(dZ.T), dW, scale=1.0 / m if m else 0.0)
     dA_prev = None
     if need_dA_prev:
-        product = aligned_empty(m * n_prev, W.dtype)
-        _multiply(m, n_prev, n, as_matrix(dZ.T), as_matrix(W.T), product)
-        dA_prev = product.reshape(m, n_prev).T
+        values = aligned_empty(m * n_prev, W.dtype)
+        _multiply(m, n_prev, n, as_matrix(dZ.T), as_matrix(W), values)
+        dA_prev = values.reshape(m, n_prev).T
     return dA_prev, dW.reshape(n_prev, n).T, bias_gradient(dZ)

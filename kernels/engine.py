@@ -8,44 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import step, targets, threads
-from ._arrays import aligned_empty, as_matrix, rounded
+from . import layout, step, targets, threads
+from ._arrays import aligned_empty, as_matrix
+from ._jit import FLOATS
 from .activations import ACTIVATIONS
-from .dropout import LEVELS
-from .gemm import (
-    CODE,
-    DROP,
-    FIELDS,
-    FROM_Z,
-    N_PREV,
-    WHOLE_ROW,
-    A,
-    B,
-    N,
-    S,
-    W,
-    scratch_elements,
-    shared_elements,
-)
+from .blocked import LOSS_ROWS
+from .layout import BLOCKED, FINITE, N_PREV, TINY, ZEROS, B, N, W
 from .losses import LOSSES
+from .placement import Layer, Place, place_batch, place_parameters
 from .update import COEFFICIENTS, UPDATES
 
-CHUNK = 8192  # parameters that a rank updates at a time
 CLIPPING = {None: 0, "tensor": 1, "global": 2}
+SERIAL_CALL = 5_000_000  # flops: less is done before a second thread is awake
 _NO_LABELS = np.empty(0, np.int64)
-_NONE = {np.dtype(t): np.empty(0, t) for t in (np.float32, np.float64)}
-
-
-class Layer(NamedTuple):
-    """A = dropout(g(W A_prev + b)), W of shape (n, n_prev)."""
-
-    n_prev: int
-    n: int
-    activation: str = "identity"
-    use_bias: bool = True
-    dropout: float = 0.0
-    l1: float = 0.0
-    l2: float = 0.0
+_NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
+_NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOATS}
+_OTHER = dict(zip(FLOATS, reversed(FLOATS), strict=True))
 
 
 class Targets(NamedTuple):
@@ -74,6 +52,16 @@ class Outcome(NamedTuple):
     losses: NDArray[np.float64]
     done: int
     reason: int
+
+
+class _Again(NamedTuple):
+    """A forward call that can be made again with other samples of the same shape."""
+
+    key: tuple[Any, ...]
+    plan: NDArray[np.int64]
+    addresses: NDArray[np.int64]
+    losses: NDArray[np.float64]
+    used: tuple[Any, ...]  # what lies at the addresses
 
 
 class Engine:
@@ -111,79 +99,23 @@ class Engine:
         self.dtype = np.dtype(dtype)
         self._input_dropout = input_dropout
         self._tile = targets.tile(self.dtype)
-        self._table = np.zeros((len(layers) + 1, FIELDS), np.int64)
-        self._table[0, [N, W, B, CODE]] = layers[0].n_prev, -1, -1, -1
-        self._place_parameters()
-        self.parameters = aligned_empty(self._size, self.dtype)
-        self.parameters[:] = 0
-        self.gradient = _NONE[self.dtype]
-        self.slots = _NONE[self.dtype]
-        self._batch = 0
-        self._scratches = _NONE[self.dtype]
+        self._places: dict[int, Place] = {}
+        self._layout = place_parameters(self.layers, self._tile)
+        self.parameters = _zeros(self._layout.size, self.dtype)
+        self.gradient = self.slots = _NONE[self.dtype]
+        self._ws = self._packed = self._gradients = _NONE[self.dtype]
+        self._doubles = np.empty(0)
+        self._labels = np.empty(0, np.int64)
         self._results = np.zeros(2, np.int64)
+        self._again: _Again | None = None
         self.set_loss(loss, loss_parameter)
 
-    # ------------------------------------------------------------------------------------ layout
-    def _place_parameters(self) -> None:
-        at = 0
-        chunks: list[tuple[int, int, int]] = []
-        penalties: list[tuple[float, float]] = []
-        for l, layer in enumerate(self.layers, 1):
-            activation = ACTIVATIONS[layer.activation]
-            last = l == len(self.layers)
-            self._table[l, [N_PREV, N, W]] = layer.n_prev, layer.n, at
-            self._table[l, CODE] = -1 if last else activation.code
-            self._table[l, FROM_Z] = activation.from_z
-            self._table[l, WHOLE_ROW] = activation.whole_row and not last
-            tensors = [(layer.n_prev * layer.n, layer.l1, layer.l2)]
-            self._table[l, B] = -1
-            if layer.use_bias:
-                self._table[l, B] = at + tensors[0][0]
-                tensors.append((layer.n, 0.0, 0.0))
-            for size, l1, l2 in tensors:
-                starts = range(at, at + size, CHUNK)
-                chunks += [(i, min(i + CHUNK, at + size), len(penalties)) for i in starts]
-                penalties.append((l1, l2))
-                at += size
-        self._size = at
-        self._chunks = np.array(chunks, np.int64).reshape(-1, 3)
-        self._penalties = np.array(penalties, np.float64)
-
-    def _place_batch(self, batch: int) -> None:
-        """Make the workspace for batches of up to `batch` samples."""
-        if batch <= self._batch:
-            return
-        dropouts = [self._input_dropout, *(layer.dropout for layer in self.layers)]
-        output, at = len(self.layers), 0
-        for l, (row, dropout) in enumerate(zip(self._table, dropouts, strict=True)):
-            row[DROP] = round(dropout * LEVELS)
-            row[S] = row[A] = at
-            at += rounded(batch * row[N])
-            # X is dropped where it lies; the loss reads Z and writes A
-            if l == output or (l > 0 and (row[FROM_Z] or dropout)):
-                row[A] = at
-                at += rounded(batch * row[N])
-        widest = rounded(batch * int(self._table[1:, N].max()))
-        self._deltas = at, at + widest
-        self._ws = aligned_empty(at + 2 * widest, self.dtype)
-        self._shared = aligned_empty(self._shared_size(batch), self.dtype)
-        # without dropout, A lies at S wherever g' does not need Z
-        self._plain_table = self._table.copy()
-        self._plain_table[:, DROP] = 0
-        same = (self._table[:, FROM_Z] == 0) & (self._table[:, CODE] >= 0)
-        self._plain_table[same, A] = self._plain_table[same, S]
-        partial = max(len(self._chunks), -(-batch // step.LOSS_ROWS))
-        self._partial = np.empty(partial)
-        self._norms = np.empty(len(self._chunks))
-        self._batch = batch
-
-    def _shared_size(self, batch: int) -> int:
-        products = [
-            shape
-            for layer in self.layers
-            for shape in ((layer.n, layer.n_prev), (layer.n, batch), (layer.n_prev, layer.n))
-        ]
-        return max(shared_elements(n, k, self._tile) for n, k in products)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # a copy or a pickle of the parameters has lost what lies behind them
+        self.__dict__.update(state, _again=None)
+        values = self.parameters
+        self.parameters = _zeros(values.size, self.dtype)
+        self.parameters[:] = values
 
     def set_loss(self, loss: str, parameter: float) -> None:
         """Choose the loss of the following calls."""
@@ -198,18 +130,18 @@ class Engine:
 
     def weights(self, l: int) -> NDArray[Any]:
         """W of layer l = 1, 2, …, shape (n, n_prev): a view into `parameters`."""
-        n_prev, n, at = (int(v) for v in self._table[l, [N_PREV, N, W]])
+        n_prev, n, at = (int(v) for v in self._layout.table[l, [N_PREV, N, W]])
         return self.parameters[at : at + n_prev * n].reshape(n_prev, n).T
 
     def bias(self, l: int) -> NDArray[Any] | None:
         """b of layer l, shape (n,): a view into `parameters`; None where the layer has none."""
-        n, at = (int(v) for v in self._table[l, [N, B]])
+        n, at = (int(v) for v in self._layout.table[l, [N, B]])
         return None if at < 0 else self.parameters[at : at + n]
 
     def gradients(self) -> list[tuple[NDArray[Any], NDArray[Any] | None]]:
         """(dW, db) of every layer, of the last call with a gradient: views into `gradient`."""
         pairs = []
-        for n_prev, n, w, b in self._table[1:, [N_PREV, N, W, B]].tolist():
+        for n_prev, n, w, b in self._layout.table[1:, [N_PREV, N, W, B]].tolist():
             dW = self.gradient[w : w + n_prev * n].reshape(n_prev, n).T
             pairs.append((dW, None if b < 0 else self.gradient[b : b + n]))
         return pairs
@@ -217,10 +149,17 @@ class Engine:
     # ------------------------------------------------------------------------------------- calls
     def forward(self, X: NDArray[Any], *, batch: int) -> NDArray[Any]:
         """A_L for every row of X (m, n_0)."""
-        outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
-        if len(X):
-            self._call(X, None, batch, outputs=outputs.reshape(-1))
-        return outputs
+        m, n = len(X), self.layers[-1].n
+        outputs = np.empty(m * n, self.dtype)
+        if not m:
+            return outputs.reshape(m, n)
+        again = self._again
+        if again is not None and again.key == (X.shape, X.dtype, batch) and X.flags.c_contiguous:
+            # all is as it was in the call before but X and what takes the outputs
+            self._run(1, again.plan, again.addresses, np.inf, X.reshape(-1), outputs, again.losses)
+        else:
+            self._call(X, None, batch, outputs=outputs)
+        return outputs.reshape(m, n)
 
     def evaluate(
         self,
@@ -232,7 +171,7 @@ class Engine:
     ) -> tuple[float, NDArray[Any]]:
         """The loss over all rows of X without penalties, and A_L."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
-        losses = self._call(X, targets, batch, weights=weights, outputs=outputs.reshape(-1)).losses
+        losses = self._call(X, targets, batch, weights=weights, outputs=outputs).losses
         sizes = np.minimum(batch, len(X) - batch * np.arange(len(losses)))
         return float(np.dot(losses, sizes) / len(X)), outputs
 
@@ -300,74 +239,138 @@ class Engine:
         step_number: int = 0,
         dropout: bool = False,
     ) -> Outcome:
-        none = _NONE[self.dtype]
-        samples = len(X)
+        samples, asked = len(X), batch
         batch = min(batch, samples)
-        self._place_batch(batch)
+        place = self._place(batch)
         steps = -(-samples // batch) if rule is None else len(rule.coefficients)
-        n_ranks = self._ranks(batch)
         if gradient and not self.gradient.size:
-            self.gradient = aligned_empty(self._size, self.dtype)
-        coefficients = np.empty((0, COEFFICIENTS), self.dtype)
-        plan = self._plan(X, batch, targets is not None)
-        plan[[step.FIRST, step.STEPS, step.STEP]] = first, steps, step_number
-        plan[[step.SEED, step.GRADIENT]] = seed, gradient
+            self.gradient = _zeros(self._layout.size, self.dtype)
+        plan = self._plan(X, batch, place, targets is not None)
+        plan[[layout.FIRST, layout.STEPS, layout.STEP]] = first, steps, step_number
+        plan[[layout.SEED, layout.GRADIENT]] = seed, gradient
+        coefficients = _NO_COEFFICIENTS[self.dtype]
         if rule is not None:
             update = UPDATES[rule.name]
-            plan[[step.UPDATE, step.CLIP]] = update.code, CLIPPING[rule.clip]
+            plan[[layout.UPDATE, layout.CLIP]] = update.code, CLIPPING[rule.clip]
             coefficients = np.ascontiguousarray(rule.coefficients, self.dtype)
             self._make_slots(update.n_slots)
-        matrix = as_matrix(X)
-        plan[[step.X_OFFSET, step.X_ROW, step.X_COLUMN]] = matrix[1:]
-        single = X.dtype == np.float32
+        # a copy is made where the strides are no whole elements, or X is dropped
+        x = as_matrix(X)
+        plan[[layout.X_OFFSET, layout.X_ROW, layout.X_COLUMN]] = x[1:]
+        drops = dropout and self._input_dropout > 0
+        same = X.dtype == self.dtype
+        plan[layout.X_DIRECT] = same and not len(order) and not drops and place.regime != TINY
         losses = np.empty(steps)
-        self._results[:] = 0, step.FINITE
-        step.run(
-            self.dtype,
-            n_ranks,
-            plan,
-            step.Net(
-                self._table if dropout else self._plain_table, self.parameters, self.gradient,
-                self.slots, self._chunks, self._penalties,
-            ),
-            step.Samples(
-                matrix.flat if single else _NONE[np.dtype(np.float32)],
-                _NONE[np.dtype(np.float64)] if single else matrix.flat,
-                none if targets is None else targets.y.reshape(-1),
-                _NO_LABELS if targets is None else targets.labels,
-                none if weights is None else weights, order,
-                none if outputs is None else outputs,
-            ),
-            step.Rule(coefficients, np.inf if rule is None else rule.limit),
-            self._loss_parameter,
-            step.Memory(
-                self._ws, self._shared, self._scratches, self._partial, self._norms, losses,
-                self._results,
-            ),
+        n_ranks = self._ranks(batch, place, steps * batch)
+        table = place.table if dropout else place.plain_table
+        chunks = self._layout.chunks
+        if plan[layout.PENALTIES] or plan[layout.CLIP] == CLIPPING["tensor"]:
+            chunks = self._layout.tensor_chunks
+        plan[[layout.CHUNKS, layout.OUTPUTS]] = len(chunks), outputs is not None
+        given = (
+            None if targets is None else targets.y, None if targets is None else targets.labels,
+            weights, order,
         )  # fmt: skip
+        used = (
+            table, self.parameters, self.gradient, self.slots,
+            *(None if one is None else np.ascontiguousarray(one) for one in given),
+            coefficients, chunks, self._layout.penalties,
+            *self._memory(place, batch, n_ranks), self._results,
+        )  # fmt: skip
+        addresses = np.array([_address(one) for one in used])
+        limit = np.inf if rule is None else rule.limit
+        taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
+        self._run(n_ranks, plan, addresses, limit, x.flat, taken, losses)
+        if targets is None and n_ranks == 1 and _address(x.flat) == _address(X):
+            self._again = _Again((X.shape, X.dtype, asked), plan, addresses, losses, used)
         done, reason = self._results.tolist()
-        return Outcome(losses[: done + (reason != step.FINITE)], done, reason)
+        return Outcome(losses[: done + (reason != FINITE)], done, reason)
 
-    def _plan(self, X: NDArray[Any], batch: int, with_loss: bool) -> NDArray[np.int64]:
+    def _run(
+        self,
+        n_ranks: int,
+        plan: NDArray[np.int64],
+        addresses: NDArray[np.int64],
+        limit: float,
+        x: NDArray[Any],
+        outputs: NDArray[Any],
+        losses: NDArray[np.float64],
+    ) -> None:
+        dtype, other = self.dtype, _OTHER[self.dtype]
+        self._results[:] = 0
+        xs = (x, _NONE[other]) if x.dtype == dtype else (_NONE[dtype], x)
+        step.run(dtype, n_ranks, plan, addresses, self._loss_parameter, limit, *xs, outputs, losses)
+
+    def _place(self, batch: int) -> Place:
+        if batch not in self._places:
+            self._places[batch] = place_batch(
+                self.layers, self._input_dropout, self._layout, self._tile, batch
+            )
+        return self._places[batch]
+
+    def _plan(
+        self, X: NDArray[Any], batch: int, place: Place, with_loss: bool
+    ) -> NDArray[np.int64]:
         activation = ACTIVATIONS[self.layers[-1].activation]
-        plan = np.zeros(step.PLAN, np.int64)
-        plan[[step.BATCH, step.SAMPLES, step.UPDATE]] = batch, len(X), -1
-        plan[step.LOSS] = self._loss if with_loss else -1
-        plan[step.FUSED] = self._fused and with_loss
-        plan[[step.OUT_CODE, step.OUT_FROM_Z]] = activation.code, activation.from_z
-        plan[[step.GRADIENT_A, step.GRADIENT_B]] = self._deltas
-        plan[step.X64] = X.dtype == np.float64
+        plan = np.zeros(layout.PLAN, np.int64)
+        plan[[layout.BATCH, layout.SAMPLES, layout.UPDATE]] = batch, len(X), -1
+        plan[layout.LOSS] = self._loss if with_loss else -1
+        plan[layout.FUSED] = self._fused and with_loss
+        plan[[layout.OUT_CODE, layout.OUT_FROM_Z]] = activation.code, activation.from_z
+        plan[[layout.GRADIENT_A, layout.GRADIENT_B]] = place.deltas
+        plan[layout.PENALTIES] = self._layout.penalties.any()
+        plan[layout.X_OTHER] = X.dtype != self.dtype
+        plan[[layout.REGIME, layout.SEGMENT, layout.CHUNK]] = place[2:5]
+        plan[[layout.TARGETS, layout.WORKSPACE]] = place.targets, place.workspace
+        plan[[layout.PACKED_SIZE, layout.DELTA_PANELS]] = place.packed, place.panels
+        plan[layout.PARAMETERS] = self._layout.size
+        plan[layout.LAYERS] = len(place.table)
         return plan
 
-    def _ranks(self, batch: int) -> int:
-        n_ranks = threads.workers(2 * batch * sum(layer.n * layer.n_prev for layer in self.layers))
-        size = n_ranks * scratch_elements(self._tile)
-        if self._scratches.size < size:
-            self._scratches = aligned_empty(size, self.dtype)
-        return n_ranks
+    def _memory(self, place: Place, batch: int, n_ranks: int) -> tuple[NDArray[Any], ...]:
+        """What the steps work in; it grows to what the largest call needs."""
+        spaces = 1 if place.regime == BLOCKED else n_ranks
+        self._again = None
+        self._ws = _at_least(self._ws, spaces * place.workspace)
+        self._packed = _at_least(self._packed, n_ranks * place.packed)
+        segments = -(-batch // place.segment)
+        if segments > 1:
+            self._gradients = _at_least(self._gradients, segments * self._layout.size)
+        chunks = len(self._layout.tensor_chunks)
+        parts = max(chunks, -(-batch // LOSS_ROWS), segments)
+        sizes = parts, chunks, max(n_ranks, segments), batch
+        self._doubles = _at_least(self._doubles, sum(sizes))
+        self._labels = _at_least(self._labels, batch)
+        ends = np.cumsum(sizes).tolist()
+        doubles = [self._doubles[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        return self._ws, self._packed, self._gradients, *doubles, self._labels
+
+    def _ranks(self, batch: int, place: Place, samples: int) -> int:
+        """How many ranks a call is worth, of steps of `batch` and of so many samples in all."""
+        flops = 2 * self._layout.size
+        if (place.segment >= batch and place.regime != BLOCKED) or flops * samples < SERIAL_CALL:
+            return 1
+        n_ranks = threads.workers(flops * batch)
+        return n_ranks if place.regime == BLOCKED else min(n_ranks, -(-batch // place.segment))
 
     def _make_slots(self, n_slots: int) -> None:
-        if self.slots.size < n_slots * self._size:
-            slots = np.zeros(n_slots * self._size, self.dtype)
+        if self.slots.size < n_slots * self._layout.size:
+            slots = np.zeros(n_slots * self._layout.size, self.dtype)
             slots[: self.slots.size] = self.slots
             self.slots = slots
+
+
+def _zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros with more of them behind, that a tile may read past the last row."""
+    memory = aligned_empty(count + ZEROS, dtype)
+    memory[:] = 0
+    return memory[:count]
+
+
+def _address(of: NDArray[Any] | None) -> int:
+    """Where an array begins; 0 for none."""
+    return 0 if of is None or not of.size else int(of.__array_interface__["data"][0])
+
+
+def _at_least(memory: NDArray[Any], count: int) -> NDArray[Any]:
+    return memory if memory.size >= count else aligned_empty(count, memory.dtype)

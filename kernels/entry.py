@@ -21,7 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from ._jit import FLOATS, compile_cached, kernel, vector
+from ._jit import FLOATS, compile_cached, kernel, load_leaves, vector
 from .team import TEAM, join
 
 _RANK = (types.int64, types.int64, vector(types.int64))  # rank, n_ranks, team
@@ -69,6 +69,7 @@ class Entry:
         return self._compiled[key]
 
     def _compile(self, dtype: np.dtype[Any]) -> _Compiled:
+        load_leaves(FLOATS[dtype])
         arguments = types.Tuple(self._signature(FLOATS[dtype]))
         work = compile_cached(self.function, (*_RANK, *arguments), parallel=False)
         start = compile_cached(_starter(arguments), (*_STARTED, arguments), parallel=True)
@@ -83,10 +84,10 @@ class Entry:
         calls wait for each other until another layer is known to be in use.
         """
         global _layer_is_safe
-        compiled = self.compile(dtype)
+        compiled = self._compiled.get(dtype) or self.compile(dtype)
         n_ranks = min(n_ranks, int(numba.config.NUMBA_NUM_THREADS))
         team = np.zeros(TEAM, np.int64)
-        if os.getpid() != _import_pid:
+        if n_ranks == 1 or os.getpid() != _import_pid:
             compiled.alone(0, 1, team, *arguments)
             return
         before = numba.get_num_threads()

@@ -1,174 +1,62 @@
-"""C = A B^T by tiles, shared among a team's ranks; what follows the product is done on each tile.
+"""C = C0 + A B on a region of C that one rank owns; what follows the product is done by blocks.
 
-A is m x k, B is n x k, both of any strides; C is row-major. Five loops around the micro-kernel:
-columns of C by nc, depth by kc (all ranks pack a block of B, then wait for each other), rows of C
-by at most mc (each block is one task of one rank, which packs its A), then panels of B and of A.
+Five loops around the micro-kernel: columns of C by nc, depth by kc (a block of B is packed), rows
+of C by mc (a block of A is packed, or read where it lies), then panels of B and tiles. A rank packs
+what it needs into memory of its own, so a product has no barriers inside.
 
-Which rank computes a tile changes nothing in it: sizes of blocks and the order of all sums follow
-from the shape alone, so C has the same bits for any number of ranks.
+How a region is cut changes no bit: each element of C is one sum in the order of k, cut into the
+same blocks of depth. So regions may follow the number of ranks (`share`).
 
-When a tile's last k is added, it is finished while it is in L1: by the forward pass's bias,
-activation and dropout, or the backward pass's dropout and g'. What a layer lacks is skipped, so
-fusions combine and none is enumerated. An activation that needs whole rows waits for the last tile
-of its rows.
+When a block's last k is added, it is finished while it is in L2: by the forward pass's activation
+and dropout, or the backward pass's dropout and g'. What a layer lacks is skipped, so fusions
+combine and none is enumerated.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._arrays import rounded as _rounded
 from ._jit import kernel
-from ._simd import span
+from ._simd import address, span
 from .activations import activate, differentiate
 from .dropout import drop_range
-from .microkernel import edge_tile, full_tile, kc_of, mc_of, mr_of, nc_of, nr_of
-from .pack import pack_A_panel, pack_B_panel
+from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
+from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, nr_of
+from .pack import SPARE, pack_A_block, pack_B_block
 from .targets import Tile
-from .team import barrier
 
 
-class Rank(NamedTuple):
-    """A rank's place in its team, and the memory that is its own."""
+class Region(NamedTuple):
+    """A block of C: rows [top, bottom), columns [left, right)."""
 
-    number: int | np.int64
-    of: int  # how many ranks there are
-    scratch: NDArray[Any]
-    team: NDArray[np.int64]
+    top: int
+    bottom: int
+    left: int
+    right: int
 
 
-# A layer's row in the integer table. Offsets count elements; A and S lie in the workspace, W and b
-# among the parameters. S is what the backward pass reads: Z, or A before dropout, or (the same
-# place as) A.
-N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DROP = range(10)
-FIELDS = 10
-# B < 0: no bias. CODE < 0: g is not applied here (the output layer's belongs to the loss).
-# DROP: the dropout probability times dropout.LEVELS.
+class Start(NamedTuple):
+    """C0: a matrix whose rows or columns may lie 0 apart."""
 
-rounded = kernel(_rounded)
+    offset: int
+    row_stride: int
+    column_stride: int
 
-# What finishes a tile. NumPy integers: numba compiles a function anew for each literal argument.
+
+# What finishes a block. NumPy integers: numba compiles a function anew for each literal argument.
 PLAIN, FORWARD, BACKWARD = cast(list[int], list(np.arange(3)))
-ZERO, ONE = cast(list[int], list(np.arange(2)))
-TASKS = 16  # row blocks that a product is cut into, where mc does not ask for more
+DIRECT_ROWS = 12  # of C: fewer do not repay packing B
+PACKED_COLUMNS = 128  # of C: as many repay packing A
 
 
 @kernel
 def block_rows(m, c):
-    """Rows of C in one task: a multiple of mr, at most mc, few enough for many ranks to share."""
-    mr = mr_of(c)
-    share = (m + TASKS - 1) // TASKS
-    return min(mc_of(c), max((share + mr - 1) // mr, 1) * mr)
-
-
-@kernel
-def scratch_size(c):
-    """Elements that a rank needs for itself: a block of A, and a tile."""
-    return rounded(mc_of(c) * kc_of(c) + mr_of(c) * nr_of(c))
-
-
-def scratch_elements(tile: Tile) -> int:
-    """`scratch_size`, for Python."""
-    return _rounded(tile.mc * tile.kc + tile.mr * tile.nr)
-
-
-def shared_elements(n: int, k: int, tile: Tile) -> int:
-    """Elements of the block of B that all ranks share; C has n columns and depth k."""
-    panels = -(-min(n, tile.nc) // tile.nr)
-    return min(k, tile.kc) * panels * tile.nr
-
-
-@kernel
-def finish_forward(table, l, p, ws, i0, rows, j0, columns, key):
-    """Z = C + b, A = g(Z), dropout; C lies at S."""
-    n, code, drop = table[l, N], table[l, CODE], table[l, DROP]
-    bias = table[l, B] + j0
-    for i in range(i0, i0 + rows):
-        s = table[l, S] + i * n + j0
-        a = table[l, A] + i * n + j0
-        if table[l, B] >= 0:
-            z, b = span(ws, s, columns), span(p, bias, columns)
-            for j in range(columns):
-                z[j] += b[j]
-        if code >= 0:
-            g = a if table[l, FROM_Z] else s
-            activate(code, ws, s, ws, g, columns)
-            if drop > 0:
-                drop_range(ws, g, ws, a, columns, i * n + j0, drop, key)
-
-
-@kernel
-def finish_backward(table, l, ws, c, c0, i0, rows, j0, columns, key):
-    """C holds dA: dropped as A was, then dZ = dA * g'(S)."""
-    n, code, drop = table[l, N], table[l, CODE], table[l, DROP]
-    for i in range(i0, i0 + rows):
-        d = c0 + i * n + j0
-        if drop > 0:
-            drop_range(c, d, c, d, columns, i * n + j0, drop, key)
-        if code >= 0:
-            differentiate(code, c, d, ws, table[l, S] + i * n + j0, columns)
-
-
-@kernel
-def finish(mode, table, l, p, ws, c, c0, i0, rows, j0, columns, key):
-    """Do what follows the product on rows x columns of C."""
-    if mode == FORWARD:
-        finish_forward(table, l, p, ws, i0, rows, j0, columns, key)
-    elif mode == BACKWARD:
-        finish_backward(table, l, ws, c, c0, i0, rows, j0, columns, key)
-
-
-@kernel
-def multiply_block(
-    a, b, mode, table, l, p, ws, c, c0, ldc, i0, rows, j0, columns, kc, first, last, key
-):
-    """C[i0:, j0:] += A B of a packed block of each; `first` and `last` of the blocks along k."""
-    mr, nr = mr_of(c), nr_of(c)
-    spare = mc_of(c) * kc_of(c)
-    add = 0 if first else 1
-    for j in range(0, columns, nr):
-        w = min(nr, columns - j)
-        for i in range(0, rows, mr):
-            h = min(mr, rows - i)
-            at = c0 + (i0 + i) * ldc + j0 + j
-            if h == mr and w == nr:
-                full_tile(a, i * kc, b, j * kc, kc, c, at, ldc, add)
-            else:
-                edge_tile(a, i * kc, b, j * kc, kc, c, at, ldc, add, h, w, a, spare)
-            if last:
-                finish(mode, table, l, p, ws, c, c0, i0 + i, h, j0 + j, w, key)
-
-
-@kernel
-def scale_rows(c, c0, ldc, i0, rows, n, scale):
-    """C[i0:i0 + rows] *= scale."""
-    for i in range(i0, i0 + rows):
-        row = span(c, c0 + i * ldc, n)
-        for j in range(n):
-            row[j] *= scale
-
-
-@kernel
-def pack_A(x, first, rows, pc, kc, panels):
-    """Pack `rows` rows of A into panels of mr."""
-    mr = mr_of(panels)
-    for q in range(0, rows, mr):
-        start = x.offset + (first + q) * x.row_stride + pc * x.column_stride
-        lines = min(mr, rows - q)
-        pack_A_panel(x.flat, start, x.row_stride, x.column_stride, lines, kc, panels, q * kc)
-
-
-@kernel
-def pack_B(x, first, columns, pc, kc, panels, rank):
-    """Pack this rank's share of B's rows, which are C's columns, into panels of nr."""
-    nr = nr_of(panels)
-    for q in range(rank.number * nr, columns, rank.of * nr):
-        start = x.offset + (first + q) * x.row_stride + pc * x.column_stride
-        lines = min(nr, columns - q)
-        pack_B_panel(x.flat, start, x.row_stride, x.column_stride, lines, kc, panels, q * kc)
+    """Rows in a block: m cut into equal parts of at most mc, each of whole tiles."""
+    blocks = max((m + mc_of(c) - 1) // mc_of(c), 1)
+    return max((m + blocks * mr_of(c) - 1) // (blocks * mr_of(c)) * mr_of(c), 1)
 
 
 @kernel
@@ -178,32 +66,156 @@ def block_depth(k, c):
     return (k + blocks - 1) // blocks + 3 & ~3 if blocks else 1
 
 
-@kernel
-def gemm(m, n, k, a, b, c, c0, scale, mode, table, l, p, ws, key, shared, rank):
-    """C = scale * A B^T, finished by `mode`; all ranks call it.
+def packed_elements(tile: Tile, columns: int) -> int:
+    """Elements of one packed block of A and one of B, where C has so many columns."""
+    panels = -(-min(columns, tile.nc) // tile.nr)
+    return _rounded(tile.mc * tile.kc + SPARE) + panels * tile.nr * tile.kc
 
-    A (m x k) and B (n x k) are `Matrix`; C lies at ``c[c0:]``, its rows n apart. It begins with a
-    barrier and ends without. `scale` is for the PLAIN mode.
+
+@kernel
+def packed_B(c):
+    """Where the block of B begins, behind that of A."""
+    return (mc_of(c) * kc_of(c) + 2 * SPARE - 1) // SPARE * SPARE
+
+
+# ------------------------------------------------------------------------------------------ sharing
+@kernel
+def part(count, unit, number, of):
+    """The range that is rank `number`'s of `count`, in whole units."""
+    units = (count + unit - 1) // unit
+    begin, end = units * number // of * unit, units * (number + 1) // of * unit
+    return min(begin, count), min(end, count)
+
+
+@kernel
+def share(m, n, rank, by_rows, whole_rows, c):
+    """The rank's region of C, cut along its columns, its rows or both.
+
+    The cut is the one whose largest part is smallest; among equals, the one with the fewest parts
+    along the columns if `by_rows`, else along the rows.
     """
-    step, depth = block_rows(m, c), block_depth(k, c)
-    whole = mode != PLAIN and table[l, WHOLE_ROW] == 1
-    for jc in range(0, n, nc_of(c)):
-        columns = min(nc_of(c), n - jc)
+    mr, nr, of = mr_of(c), nr_of(c), rank.of
+    smallest, across = -1, 1
+    for i in range(1, of + 1):
+        parts = i if by_rows else of + 1 - i
+        if of % parts == 0 and (parts == 1 or not whole_rows):
+            rows = ((m + mr - 1) // mr * parts + of - 1) // of * mr
+            columns = ((n + nr - 1) // nr + parts - 1) // parts * nr
+            if smallest < 0 or rows * columns < smallest:
+                smallest, across = rows * columns, parts
+    top, bottom = part(m, mr, rank.number // across, of // across)
+    left, right = part(n, nr, rank.number % across, across)
+    return Region(top, bottom, left, right)
+
+
+# --------------------------------------------------------------------------------------- finishing
+@kernel
+def finish_forward(table, l, ws, i0, number, rows, j0, columns, key):
+    """A = g(Z), dropout; Z lies at S, or g(Z) where the product has rectified.
+
+    Row i0 of the workspace is row `number` of the batch.
+    """
+    n, code, drop = table[l, N], table[l, CODE], table[l, DROP]
+    s, a = table[l, S] + i0 * n + j0, table[l, A] + i0 * n + j0
+    if code < 0:
+        return
+    g = a if table[l, FROM_Z] else s
+    if table[l, RECTIFY] == 1:
+        pass
+    elif columns == n:
+        activate(code, ws, s, ws, g, rows, n)
+    else:
+        for i in range(rows):
+            activate(code, ws, s + i * n, ws, g + i * n, ONE, columns)
+    if drop > 0:
+        for i in range(rows):
+            at, first = i * n, (number + i) * n + j0
+            drop_range(ws, g + at, ws, a + at, columns, first, drop, key)
+
+
+@kernel
+def finish_backward(table, l, ws, d0, i0, number, rows, j0, columns, key):
+    """dA lies at ws[d0:]: dropped as A was, then dZ = dA * g'(S)."""
+    n, code, drop = table[l, N], table[l, CODE], table[l, DROP]
+    d, s = d0 + i0 * n + j0, table[l, S] + i0 * n + j0
+    if drop > 0:
+        for i in range(rows):
+            at, first = d + i * n, (number + i) * n + j0
+            drop_range(ws, at, ws, at, columns, first, drop, key)
+    if code < 0:
+        return
+    if columns == n:
+        differentiate(code, ws, d, ws, s, rows, n)
+    else:
+        for i in range(rows):
+            differentiate(code, ws, d + i * n, ws, s + i * n, ONE, columns)
+
+
+@kernel
+def scale_block(c, c0, ldc, rows, n, scale):
+    """C *= scale."""
+    for i in range(rows):
+        row = span(c, c0 + i * ldc, n)
+        for j in range(n):
+            row[j] *= scale
+
+
+@kernel
+def finish(mode, table, l, ws, c, c0, n, i0, rows, j0, columns, scale, key):
+    """Do what follows the product on a block of C, which is `ws` but in the plain mode."""
+    if mode == FORWARD:
+        finish_forward(table, l, ws, i0, i0, rows, j0, columns, key)
+    elif mode == BACKWARD:
+        finish_backward(table, l, ws, c0, i0, i0, rows, j0, columns, key)
+    elif scale != 1.0:
+        scale_block(c, c0 + i0 * n + j0, n, rows, columns, scale)
+
+
+# -------------------------------------------------------------------------------------- the product
+@kernel
+def product(
+    region, n, k, a, b, first, start, c, c0, direct, mode, table, l, ws, scale, key, packed
+):
+    """C = (C0 + A B) * scale on a region, finished by `mode`.
+
+    A (rows of C x k) and B (k x columns of C) are `Matrix`; C lies at ``c[c0:]``, its rows n apart;
+    C0 is `start` in the flat array `first`. `direct`: B's rows may be read past their ends.
+    """
+    rows = region.bottom - region.top
+    block, depth = block_rows(rows, c), block_depth(k, c)
+    direct = direct and b.column_stride == 1 and rows < DIRECT_ROWS
+    rectify = mode == FORWARD and table[l, RECTIFY] == 1
+    b_at, whole = packed_B(c), mode != PLAIN and table[l, WHOLE_ROW] == 1
+    for jc in range(region.left, region.right, nc_of(c)):
+        columns = min(nc_of(c), region.right - jc)
+        pack_rows = columns >= PACKED_COLUMNS
         for pc in range(0, max(k, 1), depth):
             kc = min(depth, k - pc)
-            first, last = pc == 0, pc + kc == k
-            barrier(rank.team, rank.of)
-            pack_B(b, jc, columns, pc, kc, shared, rank)
-            barrier(rank.team, rank.of)
-            for i0 in range(rank.number * step, m, rank.of * step):
-                rows = min(step, m - i0)
-                pack_A(a, i0, rows, pc, kc, rank.scratch)
-                multiply_block(
-                    rank.scratch, shared, PLAIN if whole else mode, table, l, p, ws,
-                    c, c0, n, i0, rows, jc, columns, kc, first, last, key,
+            at = b.offset + pc * b.row_stride + jc * b.column_stride
+            blocks, ldb, panel = address(b.flat, at), b.row_stride, nr_of(c)
+            if not direct:
+                to = address(packed, b_at)
+                pack_B_block(blocks, b.row_stride, b.column_stride, kc, columns, to)
+                blocks, ldb, panel = to, nr_of(c), kc * nr_of(c)
+            for i0 in range(region.top, region.bottom, block):
+                height = min(block, region.bottom - i0)
+                left = address(a.flat, a.offset + i0 * a.row_stride + pc * a.column_stride)
+                if pack_rows:
+                    pack_A_block(
+                        left, a.row_stride, a.column_stride, height, kc, address(packed, 0)
+                    )
+                    left = address(packed, 0)
+                to_c = address(c, c0 + i0 * n + jc)
+                from_c, ld0, step0 = to_c, n, 1
+                if pc == 0:
+                    at = start.offset + i0 * start.row_stride + jc * start.column_stride
+                    from_c, ld0 = address(first, at), start.row_stride
+                    step0 = start.column_stride
+                multiply(
+                    left, a.row_stride, a.column_stride, pack_rows, blocks, ldb, panel, kc,
+                    from_c, ld0, step0, to_c, n, height, columns, rectify and pc + kc == k,
                 )  # fmt: skip
-                if last and jc + columns == n:
-                    if scale != 1.0:
-                        scale_rows(c, c0, n, i0, rows, n, scale)
-                    if whole:
-                        finish(mode, table, l, p, ws, c, c0, i0, rows, ZERO, n, key)
+                if pc + kc == k and not whole:
+                    finish(mode, table, l, ws, c, c0, n, i0, height, jc, columns, scale, key)
+    if whole and rows > 0:
+        finish(mode, table, l, ws, c, c0, n, region.top, rows, ZERO, n, scale, key)

@@ -1,44 +1,61 @@
-"""The micro-kernel: one mr x nr tile of C = A B in registers, for any (mr, nv, lanes) and dtype.
+"""The micro-kernel: one tile of C = C0 + A B in registers, made for any (mr, nv, lanes) and dtype.
 
 ::
 
-    C[i, j] = C0[i, j] + sum_k a[k * mr + i] * b[k * nr + j]        i < mr, j < nr = nv * lanes
+    C[i, j] = C0[i, j] + sum_k A[i, k] B[k, j]        i < h <= mr, j < w <= nr = nv * lanes
 
-`a` is a packed panel of A (mr rows, column by column), `b` one of B (nr columns, row by row). C0 is
-what `c` holds, or 0. All k are added in order, so a tile has the same bits whoever computes it.
+A is read where it lies, by strides, an element at a time into all lanes; so the same code reads
+rows of samples, their transpose, and packed panels. B's rows of nr elements lie `ldb` apart: a
+packed panel (ldb = nr), or a matrix that is contiguous along j and may be read up to nr elements
+past a row's beginning. C0 is C itself, zeros or a bias: rows `ld0` apart, where 0 repeats one row.
+
+There is a body for every height h and every number of vectors v; the last vector's loads of C0 and
+stores of C are masked where w is no multiple of the lanes. An element's sum runs over k in order,
+one fused multiply-add each, so its bits do not depend on the tile that it lies in.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import kernel
-from ._simd import Vectors, constant, counted_loop, data_pointer
+from ._jit import kernel, leaf, pointer
+from ._simd import Vectors, address, constant, counted_loop, element_of
 from .targets import Tile, tile
 
 UNROLL = 4
+FLAT = {1: 8, 2: 4}  # rows of a flat tile: vectors beside each other, where B is no panels
 
 
-def _tile_of(array_type: Any) -> Tile:
-    return tile(np.dtype(str(array_type.dtype)))
+def tile_of(of: Any) -> Tile:
+    """The tile for an array's or a pointer's elements."""
+    return tile(np.dtype(str(of.dtype)))
+
+
+def widest(t: Tile, h: int) -> int:
+    """The most vectors beside each other in a tile of h rows.
+
+    One row of nv vectors would wait for its sums: a flat tile keeps the multipliers busy.
+    """
+    return max(t.nv, FLAT.get(h, t.nv))
 
 
 def _tile_constant(field: str) -> Any:
-    """An intrinsic that is the constant `field` of an array's tile."""
+    """An intrinsic that is the constant `field` of the tile for an array or a pointer."""
 
     @intrinsic
-    def get(typing: Any, array: Any) -> Any:
-        value = getattr(_tile_of(array), field)
+    def get(typing: Any, of: Any) -> Any:
+        value = getattr(tile_of(of), field)
 
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return constant(value)
 
-        return types.int64(array), emit
+        return types.int64(of), emit
 
     return get
 
@@ -49,75 +66,224 @@ nr_of = _tile_constant("nr")
 mc_of = _tile_constant("mc")
 kc_of = _tile_constant("kc")
 nc_of = _tile_constant("nc")
+near_of = _tile_constant("near")
+
+
+@intrinsic
+def flat_columns(typing: Any, m: Any, of: Any) -> Any:
+    """Columns of the tiles that m rows are cut into, where B is no panels."""
+    t = tile_of(of)
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        columns = constant(t.nr)
+        for h in FLAT:
+            few = builder.icmp_signed("==", arguments[0], constant(h))
+            columns = builder.select(few, constant(widest(t, h) * t.lanes), columns)
+        return columns
+
+    return types.int64(types.int64, of), emit
+
+
+class _Operands(NamedTuple):
+    """LLVM values: where a tile's matrices lie."""
+
+    a: Any
+    row_stride: Any  # of A
+    k_stride: Any
+    b: Any
+    ldb: Any
+    depth: Any
+    c0: Any
+    ld0: Any
+    c: Any
+    ldc: Any
+    columns: Any
+    rectify: Any
+
+
+class _Body:
+    """Emits the tile of h rows and v vectors."""
+
+    def __init__(self, vec: Vectors, h: int, v: int, operands: _Operands) -> None:
+        self.vec, self.builder, self.h, self.v, self.at = vec, vec.builder, h, v, operands
+        self.is_full = self.builder.icmp_signed("==", operands.columns, constant(v * vec.lanes))
+
+    def emit(self) -> None:
+        for row in self._rows(self.at.c, self.at.ldc):
+            self.vec.prefetch(row)  # C is far away where A and B are near: it comes meanwhile
+        rows = self._rows(self.at.a, self.at.row_stride)
+        state = [constant(0), self.at.b, *[self.vec.zero] * (self.h * self.v)]
+        for count, unroll in (
+            (self.builder.udiv(self.at.depth, constant(UNROLL)), UNROLL),
+            (self.builder.urem(self.at.depth, constant(UNROLL)), 1),
+        ):
+            state = counted_loop(self.builder, count, state, partial(self._rank_1, rows, unroll))
+        start = self._either(self._read)
+        acc = [self.builder.fadd(c0, x) for c0, x in zip(start, state[2:], strict=True)]
+        acc = self._rectified(acc)
+        self._either(lambda mask: self._write(acc, mask))
+
+    def _rank_1(self, rows: list[Any], count: int, state: Any) -> list[Any]:
+        """C += A[:, k] B[k, :], for `count` steps of k."""
+        offset, b, *acc = state
+        vec, lanes = self.vec, self.vec.lanes
+        for _ in range(count):
+            row = [vec.load(b, constant(j * lanes)) for j in range(self.v)]
+            for i in range(self.h):
+                left = vec.broadcast(rows[i], offset)
+                for j in range(self.v):
+                    q = i * self.v + j
+                    acc[q] = vec.multiply_add(left, row[j], acc[q])
+            offset = self.builder.add(offset, self.at.k_stride)
+            b = self.builder.gep(b, [self.at.ldb])
+        return [offset, b, *acc]
+
+    def _rectified(self, acc: list[Any]) -> list[Any]:
+        """max(acc, 0) where it is wanted: relu, while C is in registers. A NaN stays."""
+        builder, before = self.builder, self.builder.block
+        with builder.if_then(self.at.rectify):
+            zero = self.vec.zero
+            new = [builder.select(builder.fcmp_ordered("<", x, zero), zero, x) for x in acc]
+            inside = builder.block
+        values = []
+        for old, rectified in zip(acc, new, strict=True):
+            phi = builder.phi(self.vec.type)
+            phi.add_incoming(old, before)
+            phi.add_incoming(rectified, inside)
+            values.append(phi)
+        return values
+
+    def _either(self, emit: Callable[[Any], list[Any]]) -> list[Any]:
+        """``emit(None)`` for a tile whose last vector is whole, else ``emit`` of its columns."""
+        builder, found = self.builder, []
+        with builder.if_else(self.is_full) as (whole, part):
+            for branch in (whole, part):
+                with branch:
+                    rest = None
+                    if branch is part:
+                        before = constant((self.v - 1) * self.vec.lanes)
+                        rest = builder.sub(self.at.columns, before)
+                    found.append((emit(rest), builder.block))
+        values = []
+        for q in range(len(found[0][0])):
+            phi = builder.phi(self.vec.type)
+            for results, block in found:
+                phi.add_incoming(results[q], block)
+            values.append(phi)
+        return values
+
+    def _rows(self, start: Any, stride: Any) -> list[Any]:
+        """Where each row begins; sums of strides are cheaper than their products."""
+        rows = [start]
+        for _ in range(self.h - 1):
+            rows.append(self.builder.gep(rows[-1], [stride]))
+        return rows
+
+    def _read(self, rest: Any) -> list[Any]:
+        vec, values = self.vec, []
+        mask = None if rest is None else vec.mask(rest)
+        for row in self._rows(self.at.c0, self.at.ld0):
+            for j in range(self.v):
+                at = constant(j * vec.lanes)
+                if rest is None or j < self.v - 1:
+                    values.append(vec.load(row, at))
+                else:
+                    values.append(vec.load_masked(mask, row, at))
+        return values
+
+    def _write(self, acc: list[Any], rest: Any) -> list[Any]:
+        rows, last = self._rows(self.at.c, self.at.ldc), self.v - 1
+        for i, row in enumerate(rows):
+            for j in range(last if rest is not None else self.v):
+                self.vec.store(acc[i * self.v + j], row, constant(j * self.vec.lanes))
+        if rest is not None:
+            ends = [self.builder.gep(row, [constant(last * self.vec.lanes)]) for row in rows]
+            self.vec.store_first(rest, acc[last :: self.v], ends)
+        return []
 
 
 @intrinsic
 def _tile(
-    typing: Any, a: Any, a0: Any, b: Any, b0: Any, kc: Any, c: Any, c0: Any, ldc: Any, add: Any
-) -> Any:
-    t = _tile_of(c)
+    typing: Any, h: Any, a: Any, row_stride: Any, k_stride: Any, b: Any, ldb: Any, depth: Any,
+    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, rectify: Any,
+) -> Any:  # fmt: skip
+    t = tile_of(a)
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        element = ir.FloatType() if signature.args[5].dtype == types.float32 else ir.DoubleType()
-        vec = Vectors(builder, element, t.lanes, t.fma)
-
-        def pointer(array: int, offset: int) -> Any:
-            start = data_pointer(context, builder, signature.args[array], arguments[array])
-            return builder.gep(start, [arguments[offset]])
-
-        def rank_1(state: Any, unroll: int) -> Any:
-            pa, pb, *acc = state
-            for u in range(unroll):
-                row = [vec.load(pb, constant(u * t.nr + j * t.lanes)) for j in range(t.nv)]
-                for i in range(t.mr):
-                    left = vec.broadcast(pa, constant(u * t.mr + i))
-                    for j in range(t.nv):
-                        q = i * t.nv + j
-                        acc[q] = vec.multiply_add(left, row[j], acc[q])
-            return [
-                builder.gep(pa, [constant(unroll * t.mr)]),
-                builder.gep(pb, [constant(unroll * t.nr)]),
-                *acc,
-            ]
-
-        depth, pc, stride = arguments[4], pointer(5, 6), arguments[7]
-        state = [pointer(0, 1), pointer(2, 3), *[vec.zero] * (t.mr * t.nv)]
-        rounds, rest = builder.sdiv(depth, constant(UNROLL)), builder.srem(depth, constant(UNROLL))
-        state = counted_loop(builder, rounds, state, lambda s: rank_1(s, UNROLL))
-        state = counted_loop(builder, rest, state, lambda s: rank_1(s, 1))
-        accumulators = state[2:]
-
-        def write(keep: bool) -> None:
-            for i in range(t.mr):
-                row = builder.gep(pc, [builder.mul(stride, constant(i))])
-                for j in range(t.nv):
-                    value, at = accumulators[i * t.nv + j], constant(j * t.lanes)
-                    vec.store(vec.add(vec.load(row, at), value) if keep else value, row, at)
-
-        with builder.if_else(builder.icmp_signed("!=", arguments[8], constant(0))) as (yes, no):
-            with yes:
-                write(keep=True)
-            with no:
-                write(keep=False)
+        height, operands = arguments[0], _Operands(*arguments[1:])
+        vec = Vectors(builder, element_of(a.dtype), t.lanes, t.fma, t.masks)
+        vectors = builder.sdiv(
+            builder.add(operands.columns, constant(t.lanes - 1)), constant(t.lanes)
+        )
+        after, none = builder.append_basic_block("after"), builder.append_basic_block("none")
+        number = builder.add(builder.mul(vectors, constant(t.mr + 1)), height)
+        choice = builder.switch(number, none)
+        for h in range(1, t.mr + 1):
+            for v in range(1, widest(t, h) + 1):
+                block = builder.append_basic_block(f"tile_{h}x{v}")
+                choice.add_case(constant(v * (t.mr + 1) + h), block)
+                builder.position_at_end(block)
+                _Body(vec, h, v, operands).emit()
+                builder.branch(after)
+        builder.position_at_end(none)
+        builder.unreachable()
+        builder.position_at_end(after)
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(a, i, b, i, i, c, i, i, i), emit
+    return types.void(i, a, i, i, b, i, i, c0, i, c, i, i, types.boolean), emit
 
 
 @kernel
-def full_tile(a, a0, b, b0, kc, c, c0, ldc, add):
-    """One whole tile straight into C, whose rows are `ldc` apart; `add` keeps what C holds."""
-    _tile(a, a0, b, b0, kc, c, c0, ldc, add)
+def tiles_of(m, of):
+    """How many tiles m rows are cut into."""
+    return (m + mr_of(of) - 1) // mr_of(of)
 
 
 @kernel
-def edge_tile(a, a0, b, b0, kc, c, c0, ldc, add, rows, columns, spare, spare0):
-    """The first `rows` x `columns` of a tile: computed whole in `spare`, so C's neighbours stay."""
-    nr = nr_of(c)
-    _tile(a, a0, b, b0, kc, spare, spare0, nr, 0)
-    for i in range(rows):
-        for j in range(columns):
-            value = spare[spare0 + i * nr + j]
-            at = c0 + i * ldc + j
-            c[at] = c[at] + value if add else value
+def tile_rows(height, more, q):
+    """Where tile q begins and its height; the first `more` tiles are higher than `height` by 1."""
+    return q * height + min(q, more), height + (1 if q < more else 0)
+
+
+@leaf(
+    lambda t: (
+        *(pointer(t), types.int64, types.int64, types.boolean),
+        *(pointer(t), types.int64, types.int64, types.int64),
+        *(pointer(t), types.int64, types.int64, pointer(t), types.int64, types.int64, types.int64),
+        types.boolean,
+    )
+)
+def multiply(
+    a, row_stride, k_stride, packed, b, ldb, panel, kc, c0, ld0, step0, c, ldc, m, n, rectify
+):
+    """C = C0 + A B by tiles, or max(C0 + A B, 0): a block of C (m x n), all kc deep.
+
+    Rows are cut into as few tiles as mr allows, of heights that differ by one at most: even the
+    last has enough independent sums to keep the multipliers busy. A packed block of A holds a panel
+    per tile, ``panel[k * h + i]``, one behind the other (see `pack.pack_A_block`); the strides are
+    not used then. B's panels of nr columns lie `panel` elements apart. C0's columns lie `step0`
+    apart, where 0 repeats one.
+
+    A block of B that leaves room for a tile's rows in L1 is gone through for each of them; else
+    each panel of it stays in L1 while all rows pass.
+    """
+    # columns that follow each other in memory may be cut into wider tiles than panels are
+    nr = flat_columns(m, c) if panel == nr_of(c) else nr_of(c)
+    tiles, panels = tiles_of(m, c), (n + nr - 1) // nr
+    if tiles == 0:
+        return
+    height, more = m // tiles, m % tiles
+    rows_outside = kc * n <= near_of(c)
+    outer, inner = (tiles, panels) if rows_outside else (panels, tiles)
+    for x in range(outer):
+        for y in range(inner):
+            q, j = (x, y) if rows_outside else (y, x)
+            i, h = tile_rows(height, more, q)
+            rows, rs, ks = address(a, i * row_stride), row_stride, k_stride
+            if packed:
+                rows, rs, ks = address(a, i * kc), 1, h
+            at = j * nr
+            start, to = address(c0, i * ld0 + at * step0), address(c, i * ldc + at)
+            columns, w = address(b, at // nr_of(c) * panel), min(nr, n - at)
+            _tile(h, rows, rs, ks, columns, ldb, kc, start, ld0, to, ldc, w, rectify)

@@ -2,11 +2,14 @@
 
 ::
 
-    A block (rows x kc)  ->  panels of mr rows:     panel[k * mr + i] = A[i, k]
-    B block (kc x cols)  ->  panels of nr columns:  panel[k * nr + j] = B[k, j]
+    A block (m x kc)  ->  a panel per tile, of its height h:  panel[k * h + i] = A[i, k]
+    B block (kc x n)  ->  panels of nr columns:               panel[k * nr + j] = B[k, j]
 
-Both are one function: a panel's `width` elements are `across` apart, its kc steps `along` apart. A
-last panel that is not full is filled up with zeros, so the micro-kernel needs no edges of its own.
+Both are one function: a panel's `count` lines are `across` apart, its kc steps `along` apart, and
+in the panel its steps lie `ld` apart. Lines are read as vectors where they lie side by side, and
+transposed in registers where each runs along k. A step's vectors are stored whole: what sticks out
+past its end is overwritten by the next step, so a panel is written front to back and some elements
+past its end (`SPARE`) are spoilt.
 """
 
 from __future__ import annotations
@@ -14,51 +17,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import kernel
-from ._simd import Vectors, constant, counted_loop, data_pointer, span
-from .microkernel import lanes_of, mr_of, nr_of
-from .targets import tile
+from ._jit import kernel, leaf, other, pointer
+from ._simd import Vectors, address, constant, counted_loop, element_of, exists, span
+from .microkernel import lanes_of, nr_of, tile_of, tile_rows, tiles_of
+
+SPARE = 64  # elements past a packed block that packing may spoil: more than a tile has rows
 
 
-def _packing(width: str, emit_step: Callable[..., None], lanes_along: bool) -> Callable[..., Any]:
-    """An intrinsic ``(source, start, stride, steps, panel, p0)`` that packs a panel's full lines.
+def _packing(width: str, emit_step: Callable[..., Any], lanes_along: bool) -> Callable[..., Any]:
+    """An intrinsic ``(source, stride, count, steps, panel, ld)`` that packs `count` lines.
 
     `emit_step` writes one step of the loop along k: one k, or `lanes` of them (`lanes_along`).
+    `width` names the tile's field that bounds the lines.
     """
 
     @intrinsic
     def pack(
-        typing: Any, source: Any, start: Any, stride: Any, steps: Any, panel: Any, p0: Any
+        typing: Any, source: Any, stride: Any, count: Any, steps: Any, panel: Any, ld: Any
     ) -> Any:
-        t = tile(np.dtype(str(panel.dtype)))
+        t = tile_of(panel)
         lines: int = getattr(t, width)
 
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            element = ir.FloatType() if panel.dtype == types.float32 else ir.DoubleType()
-            vec = Vectors(builder, element, t.lanes, t.fma)
-            sources = data_pointer(context, builder, signature.args[0], arguments[0])
-            panels = data_pointer(context, builder, signature.args[4], arguments[4])
-            state = [
-                builder.gep(sources, [arguments[1]]),
-                builder.gep(panels, [arguments[5]]),
-            ]
+            source_at, stride, count, steps, panel_at, ld = arguments
+            vec = Vectors(builder, element_of(panel.dtype), t.lanes, t.fma)
+            write_step = emit_step(vec, stride, count, ld, lines)
+            source_step = constant(t.lanes) if lanes_along else stride
+            panel_step = builder.mul(ld, constant(t.lanes)) if lanes_along else ld
 
             def step(state: Any) -> Any:
                 at, to = state
-                emit_step(vec, at, arguments[2], to, lines)
-                if lanes_along:
-                    return [
-                        builder.gep(at, [constant(t.lanes)]),
-                        builder.gep(to, [constant(t.lanes * lines)]),
-                    ]
-                return [builder.gep(at, [arguments[2]]), builder.gep(to, [constant(lines)])]
+                write_step(at, to)
+                return [builder.gep(at, [source_step]), builder.gep(to, [panel_step])]
 
-            counted_loop(builder, arguments[3], state, step)
+            counted_loop(builder, steps, [source_at, panel_at], step)
             return context.get_dummy_value()
 
         i = types.int64
@@ -67,63 +62,122 @@ def _packing(width: str, emit_step: Callable[..., None], lanes_along: bool) -> C
     return pack  # type: ignore[no-any-return]
 
 
-def _copy_line(vec: Vectors, at: Any, stride: Any, to: Any, width: int) -> None:
-    """One k of lines that lie side by side."""
-    for i in range(0, width, vec.lanes):
-        count = min(vec.lanes, width - i)
-        vec.store_first(vec.load_first(count, at, constant(i)), count, to, constant(i))
+def _copy_lines(vec: Vectors, stride: Any, count: Any, ld: Any, lines: int) -> Callable[..., None]:
+    """One k of lines that lie side by side; those that are not there are not read."""
+    groups = range(0, lines, vec.lanes)
+    masks = [vec.mask(vec.builder.sub(count, constant(i))) for i in groups]
+
+    def write(at: Any, to: Any) -> None:
+        for i, mask in zip(groups, masks, strict=True):
+            vec.store(vec.load_masked(mask, at, constant(i)), to, constant(i))
+
+    return write
 
 
-def _transpose_block(vec: Vectors, at: Any, stride: Any, to: Any, width: int) -> None:
-    """`lanes` k of lines that are `stride` apart and run along k."""
-    for i in range(0, width, vec.lanes):
-        count = min(vec.lanes, width - i)
-        rows = [
-            vec.load(at, vec.builder.mul(stride, constant(i + r))) if r < count else vec.zero
-            for r in range(vec.lanes)
+def _transpose_lines(
+    vec: Vectors, stride: Any, count: Any, ld: Any, lines: int
+) -> Callable[..., None]:
+    """`lanes` k of lines that run along k; in place of one that is not there stands the last."""
+    builder, last = vec.builder, vec.builder.sub(count, constant(1))
+
+    def place(i: int) -> Any:
+        there = builder.icmp_signed("<", constant(i), count)
+        return builder.mul(stride, builder.select(there, constant(i), last))
+
+    places = [place(i) for i in range(-(-lines // vec.lanes) * vec.lanes)]
+
+    def write(at: Any, to: Any) -> None:
+        groups = range(0, len(places), vec.lanes)
+        blocks = [
+            vec.transpose([vec.load(at, p) for p in places[i : i + vec.lanes]]) for i in groups
         ]
-        for k, column in enumerate(vec.transpose(rows)):
-            vec.store_first(column, count, to, constant(k * width + i))
+        for k in range(vec.lanes):
+            for i, block in zip(groups, blocks, strict=True):
+                vec.store(block[k], builder.gep(to, [builder.mul(ld, constant(k))]), constant(i))
+
+    return write
 
 
-def _packer(width: str, width_of: Any) -> Callable[..., None]:
-    copy = _packing(width, _copy_line, lanes_along=False)
-    transpose = _packing(width, _transpose_block, lanes_along=True)
+def _packer(width: str) -> Callable[..., None]:
+    copy = _packing(width, _copy_lines, lanes_along=False)
+    transpose = _packing(width, _transpose_lines, lanes_along=True)
+    transpose_few = _packing("lanes", _transpose_lines, lanes_along=True)
 
     @kernel
-    def pack_panel(source, start, across, along, count, kc, panel, p0):
-        width, lanes, done = width_of(panel), lanes_of(panel), 0
-        if count == width and across == 1:
-            copy(source, start, along, kc, panel, p0)
+    def pack_panel(source, across, along, count, kc, panel, ld):
+        done = 0
+        if across == 1:
+            copy(source, along, count, kc, panel, ld)
             return
-        if count == width and along == 1:
-            transpose(source, start, across, kc // lanes, panel, p0)
+        if along == 1:
+            lanes = lanes_of(panel)
             done = kc // lanes * lanes
+            if count <= lanes:
+                transpose_few(source, across, count, kc // lanes, panel, ld)
+            else:
+                transpose(source, across, count, kc // lanes, panel, ld)
         for k in range(done, kc):
-            line = span(panel, p0 + k * width, width)
-            at = start + k * along
             for i in range(count):
-                line[i] = source[at + i * across]
-            for i in range(count, width):
-                line[i] = 0
+                panel[k * ld + i] = source[k * along + i * across]
 
     return pack_panel  # type: ignore[no-any-return]
 
 
-pack_A_panel, pack_B_panel = _packer("mr", mr_of), _packer("nr", nr_of)
+_pack_A_panel, _pack_B_panel = _packer("mr"), _packer("nr")
+_BLOCK = (types.int64,) * 4  # strides and sizes
+
+
+@leaf(lambda t: (pointer(t), *_BLOCK, pointer(t)))
+def pack_A_block(source, row_stride, k_stride, m, kc, panels):
+    """Pack m rows of A, kc deep, as `microkernel.multiply` cuts them into tiles."""
+    tiles = tiles_of(m, panels)
+    for q in range(tiles):
+        i, h = tile_rows(m // tiles, m % tiles, q)
+        rows = address(source, i * row_stride)
+        _pack_A_panel(rows, row_stride, k_stride, h, kc, address(panels, i * kc), h)
+
+
+@leaf(lambda t: (pointer(t), *_BLOCK, pointer(t)))
+def pack_B_block(source, k_stride, column_stride, kc, n, panels):
+    """Pack n columns of B, kc deep."""
+    nr = nr_of(panels)
+    for j in range(0, n, nr):
+        columns = address(source, j * column_stride)
+        panel = address(panels, j * kc)
+        _pack_B_panel(columns, column_stride, k_stride, min(nr, n - j), kc, panel, nr)
 
 
 @kernel
-def gather_rows(x, x0, row_stride, column_stride, n, order, first, begin, end, a, a0):
-    """A_0[i, :] = X[order[first + i], :], begin <= i < end; an empty `order` is the identity."""
+def _gather(a, a0, to_row, to_column, x, x0, row, column, n, order, first, begin, end):
+    if to_row == 1 and not exists(order):
+        for j in range(n):
+            target = span(a, a0 + j * to_column + begin, end - begin)
+            source = address(x, x0 + first * row + j * column)
+            for i in range(end - begin):
+                target[i] = source[(begin + i) * row]
+        return
     for i in range(begin, end):
-        sample = order[first + i] if order.size else first + i
-        at = x0 + sample * row_stride
-        to = a0 + i * n
-        if column_stride == 1:
-            row, source = span(a, to, n), span(x, at, n)
+        at = x0 + (order[first + i] if exists(order) else first + i) * row
+        if column == 1 and to_column == 1:
+            target, source = span(a, a0 + i * to_row, n), span(x, at, n)
             for j in range(n):
-                row[j] = source[j]
+                target[j] = source[j]
         else:
             for j in range(n):
-                a[to + j] = x[at + j * column_stride]
+                a[a0 + i * to_row + j * to_column] = x[at + j * column]
+
+
+_int = types.int64
+_TO, _FROM, _ROWS = (_int,) * 3, (_int,) * 4, (pointer(_int), *(_int,) * 3)
+
+
+@leaf(lambda t: (pointer(t), *_TO, pointer(t), *_FROM, *_ROWS))
+def gather_rows(a, a0, to_row, to_column, x, x0, row, column, n, order, first, begin, end):
+    """A_0[i, :] = X[order[first + i], :], begin <= i < end; without an `order`, X's own."""
+    _gather(a, a0, to_row, to_column, x, x0, row, column, n, order, first, begin, end)
+
+
+@leaf(lambda t: (pointer(t), *_TO, pointer(other(t)), *_FROM, *_ROWS))
+def gather_other_rows(a, a0, to_row, to_column, x, x0, row, column, n, order, first, begin, end):
+    """The same where X has the other float type."""
+    _gather(a, a0, to_row, to_column, x, x0, row, column, n, order, first, begin, end)

@@ -1,25 +1,50 @@
-"""db = sum_i dZ[i, :]: each column by one rank, in the order of the samples."""
+"""Sums and checks over rows: db = sum_i dZ[i, :], in the order of the samples."""
 
 from __future__ import annotations
 
-from ._jit import kernel
+import numpy as np
+from numba import boolean, float64, int64
+
+from ._jit import leaf, pointer, sum_kernel
+from ._scalar import Each, Value, formula, where
 from ._simd import span
 
-COLUMNS = 64  # that a rank sums at a time: a few cache lines of each row
+_LARGEST = Each(*(float(np.finfo(t).max) for t in (np.float32, np.float64)))
+COLUMNS = 64  # that are summed at a time: a few cache lines of each row
 
 
-@kernel
-def column_sums(m, n, z, z0, ldz, scale, out, out0, rank, n_ranks):
-    """out[j] = scale * sum_i z[i, j] for the columns of this rank."""
-    for block in range(rank, (n + COLUMNS - 1) // COLUMNS, n_ranks):
-        begin = block * COLUMNS
+@leaf(lambda t: (int64, int64, pointer(t), int64, int64, float64, boolean, pointer(t), int64))
+def column_sums(m, n, z, z0, ldz, scale, add, out, out0):
+    """out[j] = scale * sum_i z[i, j], rows of z `ldz` apart; `add` begins with what `out` holds."""
+    for begin in range(0, n, COLUMNS):
         width = min(COLUMNS, n - begin)
         sums = span(out, out0 + begin, width)
-        for j in range(width):
-            sums[j] = 0
+        if not add:
+            for j in range(width):
+                sums[j] = 0
         for i in range(m):
             row = span(z, z0 + begin + i * ldz, width)
             for j in range(width):
                 sums[j] += row[j]
         for j in range(width):
             sums[j] *= scale
+
+
+@formula
+def _is_not_finite(x: Value) -> Value:
+    # not x - x: LLVM knows that to be 0 for every number
+    return where(abs(x) <= _LARGEST, x.of(0.0), 1.0)
+
+
+@sum_kernel
+def _count(x, start, count):
+    values, found = span(x, start, count), x.dtype.type(0)
+    for i in range(count):
+        found += _is_not_finite(values[i])
+    return found
+
+
+@leaf(lambda t: (pointer(t), int64, int64, pointer(float64)))
+def add_not_finite(x, start, count, found):
+    """found[0] += how many of x[start:start + count] are infinite or NaN."""
+    found[0] += np.float64(_count(span(x, start, count), 0, count))

@@ -29,6 +29,7 @@ class Target(NamedTuple):
     needs: tuple[str, ...]  # LLVM's names of the features without which the row is not chosen
     bits: int  # of a vector register
     fma: bool  # without it, llvm.fma would call the C library for every element
+    masks: bool  # stores some lanes of a vector as fast as all
     mr: int
     nv: int
     mc: int
@@ -46,15 +47,19 @@ class Tile(NamedTuple):
     mc: int
     kc: int
     nc: int
+    near: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
     fma: bool
+    masks: bool
 
+
+NEAR_BYTES = 24 * 1024  # three quarters of the smallest L1
 
 TARGETS = (
-    Target("skx", ("avx512f", "avx512vl", "avx512dq"), 512, True, 12, 2, 144, 384, 4096),
-    Target("haswell", ("avx2", "fma"), 256, True, 6, 2, 144, 256, 4080),
-    Target("sandybridge", ("avx",), 256, False, 6, 2, 144, 256, 4080),
-    Target("neon", ("neon",), 128, True, 8, 3, 192, 384, 4080),
-    Target("generic", (), 128, False, 4, 2, 96, 256, 4080),
+    Target("skx", ("avx512f", "avx512vl", "avx512dq"), 512, True, True, 12, 2, 144, 384, 4096),
+    Target("haswell", ("avx2", "fma"), 256, True, False, 6, 2, 144, 320, 4080),
+    Target("sandybridge", ("avx",), 256, False, False, 6, 2, 144, 256, 4080),
+    Target("neon", ("neon",), 128, True, False, 8, 3, 192, 384, 4080),
+    Target("generic", (), 128, False, False, 4, 2, 96, 256, 4080),
 )
 
 
@@ -85,4 +90,15 @@ def tile(dtype: DTypeLike) -> Tile:
     size = np.dtype(dtype).itemsize
     lanes = t.bits // (8 * size)
     kc = t.kc if size == 4 else t.kc * 3 // 4
-    return Tile(lanes, t.mr, t.nv, t.nv * lanes, t.mc * 4 // size, kc, t.nc, t.fma)
+    return Tile(
+        lanes=lanes,
+        mr=t.mr,
+        nv=t.nv,
+        nr=t.nv * lanes,
+        mc=t.mc * 4 // size,
+        kc=kc,
+        nc=t.nc,
+        near=NEAR_BYTES // size,
+        fma=t.fma,
+        masks=t.masks,
+    )

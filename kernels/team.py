@@ -15,7 +15,7 @@ LINE = 8  # int64 in a cache line of 64 bytes
 ARRIVED, DECISION, WAITING, GENERATION = 0, LINE, 2 * LINE, 3 * LINE
 TEAM = 4 * LINE
 TOGETHER, ALONE = 1, 2  # values of DECISION
-SPINS = 2000  # before a waiting rank gives its core away: about 50 us
+SPINS = 100  # before a waiting rank gives its core away: some microseconds
 PATIENCE = 20_000  # further rounds before a rank starts alone: 10 ms and more
 
 

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import float64, int64
 
 from ._dispatch import switch
-from ._jit import inline_kernel, kernel, sum_kernel
+from ._jit import inline_kernel, kernel, leaf, pointer, sum_kernel
 from ._simd import span
 
 COEFFICIENTS = 8  # the width of a row of coefficients
@@ -26,7 +27,7 @@ class Update(NamedTuple):
     """A table entry."""
 
     code: int
-    apply: Callable[..., None]
+    apply: Callable[..., None]  # (p, g, m, v, scale, c), spans of the same length
     n_slots: int
 
 
@@ -67,31 +68,21 @@ def _adam(p, g, m, v, c):
 
 
 def _with_slots(step: Callable[..., Any], n_slots: int) -> tuple[Callable[..., None], int]:
-    """Apply `step` to parameters [start, stop), with the gradient times `scale`.
-
-    `slots` holds m in its first half and v in its second, each as long as the parameters.
-    """
+    """Apply `step` to parameters, with the gradient times `scale`."""
 
     @kernel
-    def without(p, gradient, slots, start, stop, scale, c):
-        n = stop - start
-        p, g = span(p, start, n), span(gradient, start, n)
-        for i in range(n):
+    def without(p, g, m, v, scale, c):
+        for i in range(p.size):
             p[i] = step(p[i], scale * g[i], scale, scale, c)[0]
 
     @kernel
-    def one(p, gradient, slots, start, stop, scale, c):
-        n = stop - start
-        p, g, m = span(p, start, n), span(gradient, start, n), span(slots, start, n)
-        for i in range(n):
+    def one(p, g, m, v, scale, c):
+        for i in range(p.size):
             p[i], m[i], _ = step(p[i], scale * g[i], m[i], scale, c)
 
     @kernel
-    def two(p, gradient, slots, start, stop, scale, c):
-        n = stop - start
-        m, v = span(slots, start, n), span(slots, p.size + start, n)
-        p, g = span(p, start, n), span(gradient, start, n)
-        for i in range(n):
+    def two(p, g, m, v, scale, c):
+        for i in range(p.size):
             p[i], m[i], v[i] = step(p[i], scale * g[i], m[i], v[i], c)
 
     return (without, one, two)[n_slots], n_slots
@@ -106,8 +97,34 @@ _RULES = {
 }
 UPDATES = {name: Update(code, *rule) for code, (name, rule) in enumerate(_RULES.items())}
 
-# (code, p, gradient, slots, start, stop, scale, c)
-update_range = switch([entry.apply for entry in UPDATES.values()])
+_apply = switch([entry.apply for entry in UPDATES.values()])
+
+
+@leaf(lambda t: (int64, *(pointer(t),) * 3, *(int64,) * 3, float64, pointer(t)))
+def update_range(code, p, gradient, slots, size, start, stop, factor, coefficients):
+    """One step of a rule on parameters [start, stop) of `size`, with the gradient times `factor`.
+
+    `slots` holds m in its first half and v in its second, each as long as the parameters.
+    """
+    n, row = stop - start, span(coefficients, 0, COEFFICIENTS)
+    m, v = span(slots, start, n), span(slots, size + start, n)
+    p, g = span(p, start, n), span(gradient, start, n)
+    c = (row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7])
+    _apply(code, p, g, m, v, row.dtype.type(factor), c)
+
+
+@leaf(lambda t: (pointer(t), pointer(t), *(int64,) * 4))
+def sum_ranges(out, parts, start, n, stride, count):
+    """out[start:start + n] = the sum of the same range of `count` vectors, in their order."""
+    total = span(out, start, n)
+    for part in range(count):
+        values = span(parts, part * stride + start, n)
+        if part == 0:
+            for i in range(n):
+                total[i] = values[i]
+        else:
+            for i in range(n):
+                total[i] += values[i]
 
 
 @sum_kernel

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import mmap
 import os
 import subprocess
 import sys
@@ -76,6 +78,20 @@ def nan(*shape: int, dtype: Any) -> Array:
 def draw(seed: int, *shape: int, dtype: Any = np.float64) -> Array:
     """Normal numbers."""
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def at_the_end_of_memory(x: Array) -> Array:
+    """A copy of `x` with a page behind it that nobody may read; for a process of its own."""
+    size = -(-max(x.nbytes, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+    pages = mmap.mmap(-1, size + mmap.PAGESIZE)
+    begin = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    closed = ctypes.CDLL(None, use_errno=True).mprotect(
+        ctypes.c_void_p(begin + size), ctypes.c_size_t(mmap.PAGESIZE), 0
+    )
+    assert closed == 0, os.strerror(ctypes.get_errno())
+    copy = np.frombuffer(pages, x.dtype, x.size, size - x.nbytes).reshape(x.shape)
+    copy[...] = x
+    return copy
 
 
 # ----------------------------------------------------------------------------------- error bounds

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.engine import Engine, Layer, Rule, Targets
+from fastdnn.kernels.engine import Engine, Rule, Targets
 from fastdnn.kernels.losses import LOSSES
+from fastdnn.kernels.placement import Layer
 from tests import naive
 from tests.kernels import masks
 from tests.kernels.common import OPERATIONS, STEEPEST, Array, draw, roundings

@@ -14,12 +14,13 @@ from unittest import mock
 import numpy as np
 
 import fastdnn
-from fastdnn.kernels import dense, gemm, targets, threads
+from fastdnn.kernels import dense, gemm, layout, targets, threads
 from fastdnn.kernels._arrays import as_matrix
 from fastdnn.kernels.activations import ACTIVATIONS
 from fastdnn.kernels.targets import Tile
 from tests import naive
 from tests.kernels.common import (
+    LAYOUTS,
     Array,
     activation_bound,
     assert_within,
@@ -35,11 +36,11 @@ MARGIN = 64  # elements around C that must stay as they were
 
 
 def row_of(**fields: int) -> Array:
-    """A layer's row of the integer table, by the names of `gemm`'s fields."""
-    row = np.zeros(gemm.FIELDS, np.int64)
-    row[[gemm.B, gemm.CODE]] = -1
+    """A layer's row of the integer table, by the names of `layout`'s fields."""
+    row = np.zeros(layout.FIELDS, np.int64)
+    row[[layout.B, layout.CODE]] = -1
     for name, value in fields.items():
-        row[getattr(gemm, name)] = value
+        row[getattr(layout, name)] = value
     return row
 
 
@@ -58,12 +59,12 @@ def product(
     """
     (m, k), n = a.shape, b.shape[1]
     row = row_of() if row is None else row
-    copies = 2 if row[gemm.FROM_Z] else 1
-    row[[gemm.N, gemm.S, gemm.A]] = n, MARGIN, MARGIN + (copies - 1) * m * n
+    copies = 2 if row[layout.FROM_Z] else 1
+    row[[layout.N, layout.S, layout.A]] = n, MARGIN, MARGIN + (copies - 1) * m * n
     c = nan(copies * m * n + 2 * MARGIN, dtype=a.dtype)
     with mock.patch.object(threads, "SERIAL_FLOPS", 0):
         dense._multiply(
-            m, n, k, as_matrix(a), as_matrix(b.T), c, scale=scale, mode=mode, row=row, p=p
+            m, n, k, as_matrix(a), as_matrix(b), c, scale=scale, mode=mode, row=row, p=p
         )
     assert np.isnan(c[:MARGIN]).all(), "wrote before C"
     assert np.isnan(c[len(c) - MARGIN :]).all(), "wrote behind C"
@@ -78,7 +79,7 @@ def edge_shapes(t: Tile) -> list[Shape]:
 
 
 def block_shapes(t: Tile) -> list[Shape]:
-    """Several blocks of depth, of columns, of rows (more than 16 tasks of mc rows), and of all."""
+    """Several blocks of depth, of columns, of rows, of all; and where packing A begins to pay."""
     return [
         (t.mr + 1, t.nr + 1, t.kc - 1),
         (t.mr + 1, t.nr + 1, t.kc),
@@ -86,8 +87,11 @@ def block_shapes(t: Tile) -> list[Shape]:
         (t.mr + 1, t.nr + 1, 3 * t.kc + 37),
         (5, t.nc - 1, 3),
         (5, t.nc + 1, 3),
-        (gemm.TASKS * t.mc - 1, 3, 5),
-        (gemm.TASKS * t.mc + 5, t.nr + 1, 7),
+        (16 * t.mc - 1, 3, 5),
+        (16 * t.mc + 5, t.nr + 1, 7),
+        (t.mc + 1, gemm.PACKED_COLUMNS - 1, t.kc + 1),
+        (t.mc + 1, gemm.PACKED_COLUMNS, t.kc + 1),
+        (t.mr + 1, gemm.PACKED_COLUMNS + 1, 3 * t.kc + 37),
         (t.mc + 1, t.nc + 1, t.kc + 1),
     ]
 
@@ -116,9 +120,28 @@ def check_forward(shape: Shape, activation: str, dtype: Any) -> None:
     assert_within(both[:m].T, Z, bound)
     A = naive.ACTIVATIONS[activation][0](Z)
     assert_within(both[m:].T, A, activation_bound(activation, A, bound, dtype))
-    row[gemm.FROM_Z] = 0  # and without Z, the same
+    row[layout.FROM_Z] = 0  # and without Z, the same
     alone = product(a, w, mode=gemm.FORWARD, row=row, p=bias)
     np.testing.assert_array_equal(alone, both[m:])
+
+
+def check_layouts(shape: Shape, dtype: Any) -> None:
+    """Operands whose rows, columns or neither lie side by side give the same bits."""
+    m, n, k = shape
+    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+    wanted = product(a, b)
+    for one, other in combinations(LAYOUTS, LAYOUTS):
+        np.testing.assert_array_equal(product(LAYOUTS[one](a), LAYOUTS[other](b)), wanted)
+
+
+def check_rectified(shape: Shape, dtype: Any) -> None:
+    """max(A B, 0), and NaN where A B is."""
+    m, n, k = shape
+    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+    a[m // 2, k // 2] = np.nan
+    row = row_of(CODE=ACTIVATIONS["relu"].code, RECTIFY=1)
+    got = product(a, b, mode=gemm.FORWARD, row=row)
+    np.testing.assert_array_equal(got, np.maximum(product(a, b), 0))
 
 
 def same_bits_for_all_ranks(shape: Shape, dtype: Any) -> None:
@@ -140,4 +163,7 @@ def check_target(dtype: Any) -> None:
         for shape in ((tile.mr + 1, 2 * tile.nr + 3, 37), (3, tile.nc + 1, tile.kc + 1)):
             for activation in ("relu", "gelu", "softmax"):
                 check_forward(shape, activation, dtype)
+            check_rectified(shape, dtype)
+        check_layouts((tile.mr + 1, 2 * tile.nr + 3, 37), dtype)
+        check_layouts((2 * tile.mr + 1, gemm.PACKED_COLUMNS + 1, 37), dtype)
     same_bits_for_all_ranks((3 * tile.mr + 1, tile.nr + 1, tile.kc + 1), dtype)

@@ -6,18 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import int64
 
 from fastdnn.kernels import ACTIVATIONS, activation_backward, activation_forward
+from fastdnn.kernels._jit import vector
+from fastdnn.kernels.activations import activate
 from tests import naive
 from tests.kernels.common import (
     LAYOUTS,
     Array,
     activation_bound,
     assert_within,
+    compiled,
     derivative_bound,
     draw,
     each_dtype,
     each_layout,
+    nan,
     unit,
 )
 
@@ -172,3 +177,40 @@ def test_activation_alone_in_any_layout(layout: str) -> None:
         activation_backward(change(dA), "tanh", A=change(A)),
         activation_backward(dA, "tanh", A=A),
     )
+
+
+@each_dtype
+@each_activation
+@pytest.mark.parametrize("n", [1, 3, 10, 37])
+def test_the_bits_do_not_depend_on_the_samples_beside(dtype: Any, activation: str, n: int) -> None:
+    m = 29
+    Z, dA = 3 * draw(6, n, m, dtype=dtype), draw(7, n, m, dtype=dtype)
+    A = activation_forward(Z, activation)
+    dZ = activation_backward(dA, activation, A=A, Z=Z)
+    for begin, end in ((0, 1), (3, 4), (1, 20), (5, m)):
+        part = np.s_[:, begin:end]
+        got = activation_forward(Z[part], activation)
+        np.testing.assert_array_equal(got, A[part])
+        got = activation_backward(dA[part], activation, A=A[part], Z=Z[part])
+        np.testing.assert_array_equal(got, dZ[part])
+
+
+@compiled(lambda t: (int64, vector(t), int64, vector(t), int64, int64, int64))
+def _activate(rank, n_ranks, team, code, z, z0, a, a0, rows, n):  # type: ignore[no-untyped-def]
+    activate(code, z, z0, a, a0, rows, n)
+
+
+@each_dtype
+@each_activation
+def test_from_one_place_to_another(dtype: Any, activation: str) -> None:
+    code, (rows, n) = ACTIVATIONS[activation].code, (7, 11)
+    z = draw(8, 3 + rows * n + 2, dtype=dtype)
+    wanted = activation_forward(z[3:-2].reshape(rows, n).T, activation).T.reshape(-1)
+    apart, before = nan(rows * n + 9, dtype=dtype), z.copy()
+    _activate(dtype, 1, code, z, 3, apart, 4, rows, n)
+    np.testing.assert_array_equal(z, before)
+    np.testing.assert_array_equal(apart[4:-5], wanted)
+    assert np.isnan(np.delete(apart, np.arange(4, 4 + rows * n))).all()
+    _activate(dtype, 1, code, z, 3, z, 3, rows, n)
+    before[3:-2] = wanted
+    np.testing.assert_array_equal(z, before)

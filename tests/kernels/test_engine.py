@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastdnn
-from fastdnn.kernels import ACTIVATIONS, LOSSES, targets
-from fastdnn.kernels.engine import CHUNK, Engine, Layer
-from tests import naive
+from fastdnn.kernels import ACTIVATIONS, LOSSES, layout, targets
+from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.placement import SMALLEST_CHUNK, Layer
 from tests.kernels import networks
 from tests.kernels.common import (
     DTYPES,
@@ -23,11 +26,11 @@ from tests.kernels.common import (
     each_dtype,
     each_layout,
     for_each_count,
-    roundings,
 )
-from tests.kernels.networks import data, error_bound, flat, gradients, make
+from tests.kernels.networks import data, error_bound, gradients, make, rule
+from tests.kernels.steps import check_passes, check_training, fill_memory
 
-pytestmark = pytest.mark.usefixtures("share_small_work")
+pytestmark = pytest.mark.usefixtures("share_small_work", "in_every_regime")
 
 DOUBLE = np.dtype(np.float64)
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
@@ -43,27 +46,6 @@ LOSS_OUTPUTS = [
     ("sparse_categorical_crossentropy", "softmax"),
     ("sparse_categorical_crossentropy", "softplus"),
 ]
-
-
-def check(net: Engine, loss: str, m: int, *, weights: Array | None = None, **of: float) -> None:
-    """The outputs, the loss and the gradient against naive."""
-    X, Y, given_targets = data(net, m, loss)
-    bound = error_bound(net, X, Y, 1.0 if weights is None else max(1.0, float(weights.max())))
-    outputs = networks.forward(net, X)
-    assert_within(net.forward(X, batch=m), outputs, bound)
-
-    wanted, pairs = gradients(net, loss, X, Y, weights=weights, **of)
-    penalty = sum(
-        naive.penalty(W, layer.l1, layer.l2)[0]
-        for layer, (W, _) in zip(net.layers, networks.parameters(net), strict=True)
-    )
-    allowed = bound + roundings(net.parameters.size, net.dtype) * penalty
-    assert abs(net.differentiate(X, given_targets, weights=weights) - wanted) <= allowed
-    assert_within(net.gradient, flat(net, pairs), bound)
-
-    value, again = net.evaluate(X, given_targets, weights=weights, batch=m)
-    assert abs(value + penalty - wanted) <= allowed
-    np.testing.assert_array_equal(again, net.forward(X, batch=m))
 
 
 # ----------------------------------------------------------------------------------------- layout
@@ -111,7 +93,7 @@ def test_gradients_lie_as_the_parameters_do() -> None:
 @pytest.mark.parametrize("m", [1, 33])
 def test_losses_and_outputs(dtype: Any, loss: str, activation: str, n: int, m: int) -> None:
     net = make([7, 6, n], ["tanh", activation], loss, dtype=dtype)
-    check(net, loss, m)
+    check_passes(net, loss, m)
 
 
 def test_every_loss_is_tested() -> None:
@@ -122,9 +104,9 @@ def test_every_loss_is_tested() -> None:
 @pytest.mark.parametrize("delta", [0.3, 2.0])
 def test_a_losses_parameter(delta: float) -> None:
     net = make([7, 6, 3], ["tanh", "identity"], "huber", loss_parameter=delta)
-    check(net, "huber", 33, delta=delta)
+    check_passes(net, "huber", 33, delta=delta)
     net.set_loss("mean_squared_error", 1.0)
-    check(net, "mean_squared_error", 33)
+    check_passes(net, "mean_squared_error", 33)
 
 
 # --------------------------------------------------------------------------------------- networks
@@ -137,14 +119,14 @@ def test_every_activation_in_a_deep_net(activation: str, depth: int) -> None:
         ("categorical_crossentropy", "softmax"),
         ("mean_squared_error", activation),
     ):
-        check(make(sizes, [*names, last], loss), loss, 37)
+        check_passes(make(sizes, [*names, last], loss), loss, 37)
 
 
 def test_all_activations_in_one_net() -> None:
     sizes = [5 + i for i in range(len(ACTIVATIONS) + 1)]
     loss = "mean_squared_error"
-    check(make(sizes, list(ACTIVATIONS), loss), loss, 37)
-    check(make(sizes, list(reversed(ACTIVATIONS)), loss, dtype=np.float32), loss, 37)
+    check_passes(make(sizes, list(ACTIVATIONS), loss), loss, 37)
+    check_passes(make(sizes, list(reversed(ACTIVATIONS)), loss, dtype=np.float32), loss, 37)
 
 
 @each_dtype
@@ -152,7 +134,7 @@ def test_all_activations_in_one_net() -> None:
 @pytest.mark.parametrize("m", [1, 2, 3, 65])
 def test_small_nets(dtype: Any, sizes: tuple[int, ...], m: int) -> None:
     names = ["tanh"] * (len(sizes) - 2) + ["identity"]
-    check(make(sizes, names, dtype=dtype), "mean_squared_error", m)
+    check_passes(make(sizes, names, dtype=dtype), "mean_squared_error", m)
 
 
 @each_dtype
@@ -160,16 +142,18 @@ def test_several_blocks_in_each_direction(dtype: Any) -> None:
     t = TILES[dtype]
     names = ["tanh", "softmax", "identity"]
     # depth of the forward product, of dA, of dW; more parameters than a chunk
-    check(make([t.kc + 1, 37, 3, 2], names, dtype=dtype), "mean_squared_error", 5)
-    check(make([3, t.kc + 1, 37, 2], names, dtype=dtype), "mean_squared_error", 5)
-    check(make([3, t.nr + 1, t.mr + 1, 2], names, dtype=dtype), "mean_squared_error", t.kc + 1)
-    assert make([t.kc + 1, 37, 3, 2], names).parameters.size > CHUNK
+    check_passes(make([t.kc + 1, 37, 3, 2], names, dtype=dtype), "mean_squared_error", 5)
+    check_passes(make([3, t.kc + 1, 37, 2], names, dtype=dtype), "mean_squared_error", 5)
+    check_passes(
+        make([3, t.nr + 1, t.mr + 1, 2], names, dtype=dtype), "mean_squared_error", t.kc + 1
+    )
+    assert make([t.kc + 1, 37, 3, 2], names).parameters.size > SMALLEST_CHUNK
 
 
 def test_layers_wider_than_a_block_of_columns() -> None:
     sizes = [2, TILES[DOUBLE].nc + 1, 2]
     for name in ("relu", "softmax"):
-        check(make(sizes, [name, "identity"]), "mean_squared_error", 3)
+        check_passes(make(sizes, [name, "identity"]), "mean_squared_error", 3)
 
 
 @given(
@@ -180,7 +164,7 @@ def test_layers_wider_than_a_block_of_columns() -> None:
 @settings(max_examples=25, deadline=None, derandomize=True)
 def test_any_net(sizes: list[int], m: int, activation: str) -> None:
     names = [activation] * (len(sizes) - 2) + ["identity"]
-    check(make(sizes, names), "mean_squared_error", m)
+    check_passes(make(sizes, names), "mean_squared_error", m)
 
 
 @each_dtype
@@ -195,10 +179,10 @@ def test_layers_without_bias_penalties_and_weights(dtype: Any) -> None:
         l2=[0.0, 0.05, 0.01],
     )
     loss = "sparse_categorical_crossentropy"
-    check(net, loss, 67)
+    check_passes(net, loss, 67)
     weights = np.random.default_rng(5).uniform(0, 3, 67).astype(dtype)
     weights[::5] = 0
-    check(net, loss, 67, weights=weights)
+    check_passes(net, loss, 67, weights=weights)
 
 
 def test_dropout_is_for_training_only() -> None:
@@ -260,7 +244,7 @@ def test_calls_of_growing_and_shrinking_batches() -> None:
     loss = "mean_squared_error"
     net = make([7, 9, 4], ["gelu", "identity"], loss, dropout=[0.5, 0.0])
     for m in (5, 100, 1, 64, 300, 7):
-        check(net, loss, m)
+        check_passes(net, loss, m)
 
 
 def test_what_stood_in_memory_before_does_not_matter() -> None:
@@ -268,8 +252,7 @@ def test_what_stood_in_memory_before_does_not_matter() -> None:
     X, _, given_targets = data(net, 37, "categorical_crossentropy")
     net.differentiate(X, given_targets)
     wanted = net.gradient.copy()
-    for memory in (net.gradient, net._ws, net._shared, net._scratches, net._partial, net._norms):
-        memory[:] = np.nan
+    fill_memory(net)
     net.differentiate(X, given_targets)
     np.testing.assert_array_equal(net.gradient, wanted)
 
@@ -303,3 +286,45 @@ def test_the_same_bits_for_any_number_of_threads(dtype: Any, m: int) -> None:
 def test_compile_needs_no_call() -> None:
     with fastdnn.num_threads(1):
         make([2, 1], ["identity"]).compile()
+
+
+# ---------------------------------------------------------------------------------------- copies
+COPIES: dict[str, Callable[[Engine], Engine]] = {
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+    "pickle": lambda net: pickle.loads(pickle.dumps(net)),
+}
+
+
+@each_dtype
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_goes_on_like_the_original(dtype: Any, way: str) -> None:
+    loss = "mean_squared_error"
+    net = make([7, 37, 9, 3], ["gelu", "softmax", "identity"], loss, dtype=dtype)
+    X, _, given_targets = data(net, 67, loss)
+    net.train(X, given_targets, rule("adam", 3), batch=16)
+    twin = COPIES[way](net)
+    assert not np.shares_memory(twin.parameters, net.parameters)
+    np.testing.assert_array_equal(twin.parameters, net.parameters)
+    before, slots = net.parameters.copy(), net.slots.copy()
+    got = twin.train(X, given_targets, rule("adam", 3, t=4), batch=5)  # few rows: W is not packed
+    changed = twin.parameters.copy()
+    np.testing.assert_array_equal(net.parameters, before)
+    net.slots[:] = slots  # a shallow copy has these in common
+    wanted = net.train(X, given_targets, rule("adam", 3, t=4), batch=5)
+    np.testing.assert_array_equal(changed, net.parameters)
+    np.testing.assert_array_equal(got.losses, wanted.losses)
+    assert np.shares_memory(twin.weights(1), twin.parameters)
+    check_passes(twin, loss, 5)
+    check_training(twin, "descent", loss, batch=5)
+
+
+@each_dtype
+def test_zeros_lie_behind_the_parameters_of_a_copy_too(dtype: Any) -> None:
+    # the last rows of W are read as whole vectors
+    net = make([7, 9, 3], ["tanh", "identity"], dtype=dtype, use_bias=[True, False])
+    for one in (net, *(way(net) for way in COPIES.values())):
+        size = one.parameters.size
+        assert one.parameters.base is not None
+        behind = np.lib.stride_tricks.as_strided(one.parameters, (size + layout.ZEROS,))
+        assert not behind[size:].any()

@@ -8,25 +8,36 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import boolean, int64
 
 import fastdnn
 from fastdnn.kernels import gemm, targets
+from fastdnn.kernels._jit import matrix, vector
+from fastdnn.kernels._simd import address
 from fastdnn.kernels.activations import ACTIVATIONS
 from fastdnn.kernels.dropout import LEVELS
+from fastdnn.kernels.layout import Rank
+from tests import naive
 from tests.kernels import products
 from tests.kernels.common import (
     DTYPES,
     LAYOUTS,
+    Array,
+    activation_bound,
     assert_within,
+    at_the_end_of_memory,
+    compiled,
     draw,
     each_dtype,
     each_layout,
     product_bound,
     roundings,
+    run_python,
 )
 from tests.kernels.products import block_shapes, edge_shapes, product, row_of
 
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
+each_way = pytest.mark.parametrize("by_rows", [False, True])
 BLOCKS = [
     pytest.param(dtype, shape, id=f"{dtype}-{'x'.join(map(str, shape))}")
     for dtype in DTYPES
@@ -69,6 +80,11 @@ def test_any_strides_on_both_sides(dtype: Any, layout: str) -> None:
 
 
 @each_dtype
+def test_any_strides_where_a_is_packed_too(dtype: Any) -> None:
+    products.check_layouts((37, gemm.PACKED_COLUMNS + 5, 41), dtype)
+
+
+@each_dtype
 def test_broadcast_operands(dtype: Any) -> None:
     row, column = draw(1, 1, 41, dtype=dtype), draw(2, 41, 1, dtype=dtype)
     a, b = np.broadcast_to(row, (37, 41)), np.broadcast_to(column, (41, 43))
@@ -86,6 +102,20 @@ def test_forward_finishes_each_tile(dtype: Any, activation: str) -> None:
 @each_dtype
 def test_whole_rows_of_several_blocks_of_columns(dtype: Any) -> None:
     products.check_forward((3, TILES[dtype].nc + 1, 5), "softmax", dtype)
+
+
+@each_dtype
+def test_whole_rows_without_a_bias(dtype: Any) -> None:
+    t, g = TILES[dtype], ACTIVATIONS["softmax"]
+    for m, n, k in ((3, t.nc + 1, 5), (t.mr + 1, t.nr + 1, 37), (t.mc + 1, 3, t.kc + 1)):
+        a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype) / k**0.5
+        b = b.astype(dtype)
+        row = row_of(CODE=g.code, WHOLE_ROW=1, FROM_Z=1)
+        both = product(a, b, mode=gemm.FORWARD, row=row)
+        Z, bound = (a.astype(np.float64) @ b.astype(np.float64)).T, product_bound(a, b, dtype).T
+        assert_within(both[:m].T, Z, bound)
+        A = naive.softmax(Z)
+        assert_within(both[m:].T, A, activation_bound("softmax", A, bound, dtype))
 
 
 @each_dtype
@@ -137,12 +167,166 @@ def test_dropout_is_applied_after_the_activation(dtype: Any, activation: str) ->
 
 
 @each_dtype
-def test_tasks_are_few_and_full(dtype: Any) -> None:
-    tile = TILES[dtype]
-    one = np.empty(0, dtype)
-    for m in (1, tile.mr, gemm.TASKS * tile.mr + 1, gemm.TASKS * tile.mc + 1):
-        rows = gemm.block_rows(m, one)
-        assert rows % tile.mr == 0
-        assert 0 < rows <= tile.mc
-        assert -(-m // rows) <= gemm.TASKS or rows == tile.mc
-    assert gemm.scratch_size(one) == gemm.scratch_elements(tile)
+def test_a_product_rectifies_while_c_is_in_registers(dtype: Any) -> None:
+    t, code = TILES[dtype], ACTIVATIONS["relu"].code
+    for shape in ((t.mr + 1, t.nr + 3, 5), (5, t.nr, 2 * t.kc + 1), (3, t.nc + 1, t.kc + 1)):
+        products.check_rectified(shape, dtype)
+    # the flag is of no concern where nothing follows the product
+    a, b = draw(1, 5, 7, dtype=dtype), draw(2, 7, 9, dtype=dtype)
+    plain = product(a, b, row=row_of(CODE=code, RECTIFY=1))
+    np.testing.assert_array_equal(plain, product(a, b))
+
+
+@each_dtype
+def test_dropout_of_what_the_product_has_rectified(dtype: Any) -> None:
+    m, n, k = 37, 2 * TILES[dtype].nr + 3, 5
+    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+    fields = {"CODE": ACTIVATIONS["relu"].code, "DROP": LEVELS // 4}
+    got, wanted = (
+        product(a, b, mode=gemm.FORWARD, row=row_of(RECTIFY=flag, **fields)) for flag in (1, 0)
+    )
+    np.testing.assert_array_equal(got, wanted)
+
+
+@each_dtype
+@pytest.mark.parametrize("k", [0, 1, 3, 37])
+def test_a_bias_is_one_more_term_of_the_sum(dtype: Any, k: int) -> None:
+    t = TILES[dtype]
+    m, n = 2 * t.mr + 1, 2 * t.nr + 3
+    a, b, bias = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype), draw(3, n, dtype=dtype)
+    got = product(a, b, mode=gemm.FORWARD, row=row_of(B=0), p=bias)
+    # [A 1] times B above the bias
+    left, right = np.c_[a, np.ones(m, dtype)], np.r_[b, bias[None]]
+    wanted = left.astype(np.float64) @ right.astype(np.float64)
+    assert_within(got, wanted, product_bound(left, right, dtype))
+    # huge + 1 - huge is 0 in this order, and 1 in another
+    if k >= 2:
+        huge = dtype.type(2) ** 60
+        a[:], b[:] = 1, 0
+        b[0], b[k - 1] = 1, -huge
+        got = product(a, b, mode=gemm.FORWARD, row=row_of(B=0), p=np.full(n, huge))
+        np.testing.assert_array_equal(got, np.zeros((m, n)))
+
+
+def read_up_to_the_end_of_memory() -> None:
+    """For a process of its own: reading behind the end of A or B would kill it."""
+    for dtype in DTYPES:
+        for m, n, k in [*edge_shapes(TILES[dtype])[::7], (37, 300, 41), (3, 5, 3 * 256 + 7)]:
+            a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+            ends = [at_the_end_of_memory(x) for x in (a, b, a.T.copy(), b.T.copy())]
+            wanted = product(a, b)
+            np.testing.assert_array_equal(product(ends[0], ends[1]), wanted)
+            np.testing.assert_array_equal(product(ends[2].T, ends[3].T), wanted)
+
+
+def test_nothing_is_read_behind_the_end() -> None:
+    program = (
+        "from tests.kernels.test_gemm import read_up_to_the_end_of_memory\n"
+        "read_up_to_the_end_of_memory(); print('alive')"
+    )
+    assert run_python(program).strip() == "alive"
+
+
+# ------------------------------------------------------------------------------- blocks and regions
+@compiled(lambda t: (int64, int64, vector(t), matrix(int64)))
+def _blocks(rank, n_ranks, team, begin, end, c, out):  # type: ignore[no-untyped-def]
+    for count in range(begin, end):
+        out[count - begin, 0] = gemm.block_rows(count, c)
+        out[count - begin, 1] = gemm.block_depth(count, c)
+    out[end - begin, 0] = gemm.packed_B(c)
+
+
+@compiled(lambda t: (int64, int64, int64, boolean, boolean, vector(t), matrix(int64)))
+def _regions(rank, n_ranks, team, of, m, n, by_rows, whole_rows, c, out):  # type: ignore[no-untyped-def]
+    for number in range(of):
+        one = Rank(number, of, address(c, 0), team)
+        region = gemm.share(m, n, one, by_rows, whole_rows, c)
+        out[number, 0], out[number, 1] = region.top, region.bottom
+        out[number, 2], out[number, 3] = region.left, region.right
+
+
+def regions(m: int, n: int, of: int, dtype: Any, *, by_rows: bool, whole_rows: bool) -> Array:
+    """Rows of (top, bottom, left, right), one for each rank."""
+    out = np.full((of, 4), -1)
+    _regions(dtype, 1, of, m, n, by_rows, whole_rows, np.zeros(1, dtype), out)
+    return out
+
+
+@each_dtype
+@each_way
+@pytest.mark.parametrize("whole_rows", [False, True])
+def test_regions_cover_c_once(dtype: Any, by_rows: bool, whole_rows: bool) -> None:
+    t = TILES[dtype]
+    heights = (0, 1, t.mr - 1, t.mr, t.mr + 1, 37, 16 * t.mr + 1)
+    widths = (0, 1, t.nr - 1, t.nr, t.nr + 1, 8 * t.nr + 3)
+    for of in range(1, 65):
+        for m in heights:
+            for n in widths:
+                times = np.zeros((m, n), np.int8)
+                found = regions(m, n, of, dtype, by_rows=by_rows, whole_rows=whole_rows)
+                for top, bottom, left, right in found:
+                    assert 0 <= top <= bottom <= m
+                    assert 0 <= left <= right <= n
+                    # tiles are cut nowhere but at C's own edges
+                    assert top % t.mr == 0 or top == m
+                    assert left % t.nr == 0 or left == n
+                    assert bottom % t.mr == 0 or bottom == m
+                    assert right % t.nr == 0 or right == n
+                    if whole_rows:
+                        assert (left, right) == (0, n)
+                    times[top:bottom, left:right] += 1
+                assert (times == 1).all(), (m, n, of)
+
+
+@each_dtype
+@each_way
+def test_the_largest_region_is_as_small_as_a_grid_allows(dtype: Any, by_rows: bool) -> None:
+    t = TILES[dtype]
+    for of in (1, 2, 3, 4, 6, 7, 12, 16, 64):
+        for rows, columns in ((1, 1), (1, 24), (24, 1), (5, 7), (40, 3), (64, 64)):
+            found = regions(
+                rows * t.mr, columns * t.nr, of, dtype, by_rows=by_rows, whole_rows=False
+            )
+            tiles = (found[:, 1] - found[:, 0]) // t.mr * ((found[:, 3] - found[:, 2]) // t.nr)
+            grids = [(i, of // i) for i in range(1, of + 1) if of % i == 0]
+            assert tiles.max() == min(-(-rows // i) * -(-columns // j) for i, j in grids)
+
+
+@each_dtype
+def test_among_equal_cuts_the_preferred_one_is_made(dtype: Any) -> None:
+    t = TILES[dtype]
+    rows = regions(8 * t.mr, 8 * t.nr, 4, dtype, by_rows=True, whole_rows=False)
+    columns = regions(8 * t.mr, 8 * t.nr, 4, dtype, by_rows=False, whole_rows=False)
+    assert (rows[:, 2:] == (0, 8 * t.nr)).all()
+    assert (columns[:, :2] == (0, 8 * t.mr)).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 64, 101])
+@pytest.mark.parametrize("unit", [1, 2, 6, 16, 64])
+@pytest.mark.parametrize("of", [1, 2, 3, 7, 64])
+def test_parts_cover_a_range_once(count: int, unit: int, of: int) -> None:
+    parts = [gemm.part.py_func(count, unit, number, of) for number in range(of)]
+    assert [i for begin, end in parts for i in range(begin, end)] == list(range(count))
+    assert all(begin % unit == 0 or begin == count for begin, _ in parts)
+    units = [-(-(end - begin) // unit) for begin, end in parts]
+    assert max(units) - min(units) <= 1
+
+
+@each_dtype
+def test_blocks_are_few_and_full(dtype: Any) -> None:
+    t = TILES[dtype]
+    most = 5 * max(t.mc, t.kc)
+    out = np.zeros((most + 1, 2), np.int64)
+    _blocks(dtype, 1, 0, most, np.zeros(1, dtype), out)
+    assert out[most, 0] % 8 == 0  # what is packed begins at a cache line
+    assert out[most, 0] >= t.mc * t.kc
+    assert gemm.packed_elements(t, 0) >= out[most, 0]
+    assert gemm.packed_elements(t, t.nc + 1) == gemm.packed_elements(t, t.nc)
+    assert gemm.packed_elements(t, t.nr + 1) - gemm.packed_elements(t, 0) == 2 * t.nr * t.kc
+    for count, (rows, depth) in enumerate(out[:most].tolist()):
+        assert (rows % t.mr, depth % 4) == (0, 0) or count == 0
+        assert 0 < rows <= t.mc
+        assert 0 < depth <= t.kc
+        if count:
+            assert -(-count // rows) == -(-count // t.mc)
+            assert -(-count // depth) == -(-count // t.kc)

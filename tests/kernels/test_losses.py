@@ -10,7 +10,7 @@ from numba import float64, int64
 
 from fastdnn.kernels import ACTIVATIONS, LOSSES
 from fastdnn.kernels._jit import vector
-from fastdnn.kernels.losses import CLIP, loss_row
+from fastdnn.kernels.losses import CLIP, loss_rows
 from tests import naive
 from tests.kernels.common import (
     Array,
@@ -23,6 +23,8 @@ from tests.kernels.common import (
     unit,
 )
 
+_DOUBLES = vector(float64)
+AT_ONCE = (1, 5, 32, 1000)  # samples in a strip
 WIDTHS = [1, 2, 3, 10, 101]
 each_loss = pytest.mark.parametrize("loss", LOSSES)
 each_width = pytest.mark.parametrize("n", WIDTHS)
@@ -30,23 +32,30 @@ FUSED = [(loss, activation) for loss, entry in LOSSES.items() for activation in 
 each_fused = pytest.mark.parametrize(("loss", "activation"), FUSED)
 
 
-@compiled(lambda t: (int64, *[vector(t)] * 3, vector(int64), vector(t), int64, float64, vector(t)))
-def _rows(rank, n_ranks, team, code, s, a, y, labels, d, n, p, losses):  # type: ignore[no-untyped-def]
-    for i in range(losses.size):
-        at = i * n
-        label = labels[i] if labels.size else 0
-        losses[i] = loss_row(code, s, at, a, at, y, at, label, d, at, n, p)
+@compiled(
+    lambda t: (int64, int64, *[vector(t)] * 3, vector(int64), vector(t), int64, float64, _DOUBLES)
+)
+def _rows(rank, n_ranks, team, code, at_once, s, a, y, labels, d, n, p, losses):  # type: ignore[no-untyped-def]
+    for i in range(0, losses.size, at_once):
+        at, rows = i * n, min(at_once, losses.size - i)
+        loss_rows(code, s, at, a, at, y, at, labels, i, d, at, rows, n, p, losses, i)
 
 
 def rows(code: int, s: Array, a: Array, Y: Array, p: float, *, labels: bool) -> tuple[Array, Array]:
     """The loss of each sample and the derivatives (n, m); Y may be given to a loss of labels."""
     n, m = a.shape
     dtype = a.dtype
-    losses, d = nan(m, dtype=dtype), nan(m * n, dtype=dtype)
-    flat = np.ascontiguousarray(a.T).reshape(-1)
     numbers = Y.argmax(axis=0) if labels else np.empty(0, np.int64)
     y = np.empty(0, dtype) if labels else np.ascontiguousarray(Y.T, dtype).reshape(-1)
-    _rows(dtype, 1, code, np.ascontiguousarray(s.T).reshape(-1), flat, y, numbers, d, n, p, losses)
+    z = np.ascontiguousarray(s.T).reshape(-1)
+    found = []
+    for at_once in AT_ONCE:
+        losses, d = nan(m, dtype=np.float64), nan(m * n, dtype=dtype)
+        flat = a.T.reshape(-1).copy()
+        _rows(dtype, 1, code, at_once, z, flat, y, numbers, d, n, p, losses)
+        found.append((losses, d, flat))
+    # the same bits however many samples a strip has
+    assert len({(l.tobytes(), d.tobytes(), flat.tobytes()) for l, d, flat in found}) == 1
     a[...] = flat.reshape(m, n).T
     return losses, d.reshape(m, n).T
 

@@ -1,78 +1,216 @@
-"""One tile: every depth around the unrolling, written or added, whole or at an edge."""
+"""C = C0 + A B by tiles: every height, width and depth, wherever A, B and C0 lie."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product as combinations
 from typing import Any
 
 import numpy as np
 import pytest
-from numba import int64
+from numba import boolean, int64
 
 from fastdnn.kernels import targets
 from fastdnn.kernels._jit import vector
+from fastdnn.kernels._simd import address
 from fastdnn.kernels.microkernel import (
     UNROLL,
-    edge_tile,
-    full_tile,
     kc_of,
+    lanes_of,
     mc_of,
     mr_of,
+    multiply,
     nc_of,
+    near_of,
     nr_of,
+    tile_rows,
+    widest,
 )
 from tests.kernels.common import (
     DTYPES,
     Array,
     assert_within,
+    at_the_end_of_memory,
     compiled,
     draw,
     each_dtype,
     nan,
     product_bound,
     roundings,
+    run_python,
 )
 
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
-DEPTHS = [0, 1, UNROLL - 1, UNROLL, UNROLL + 1, 3 * UNROLL + 2, 101]
-LDC = 40  # wider than any tile
+DEPTHS = [0, 1, UNROLL - 1, UNROLL, UNROLL + 1, 3 * UNROLL + 2]
+LEFTS = ("rows", "columns", "gaps", "packed")
+RIGHTS = ("direct", "panels")
+STARTS = ("zeros", "one row", "C", "another", "a column")
+each_left = pytest.mark.parametrize("left", LEFTS)
+each_right = pytest.mark.parametrize("right", RIGHTS)
+each_start = pytest.mark.parametrize("start", STARTS)
+MARGIN = 5
 
 
-@compiled(lambda t: (*[vector(t)] * 3, *[int64] * 7, vector(t), vector(int64)))
-def _tile(rank, n_ranks, team, a, b, c, a0, b0, kc, c0, add, rows, columns, spare, constants):  # type: ignore[no-untyped-def]
-    constants[0], constants[1] = mr_of(c), nr_of(c)
-    constants[2], constants[3], constants[4] = mc_of(c), kc_of(c), nc_of(c)
-    if rows == mr_of(c) and columns == nr_of(c):
-        full_tile(a, a0, b, b0, kc, c, c0, LDC, add)
-    else:
-        edge_tile(a, a0, b, b0, kc, c, c0, LDC, add, rows, columns, spare, 5)
+@compiled(
+    lambda t: (
+        *(vector(t), int64, int64, int64, boolean),
+        *(vector(t), int64, int64, int64, int64),
+        *(vector(t), int64, int64, int64),
+        *(vector(t), int64, int64, int64, int64, boolean),
+    )
+)
+def _multiply(  # type: ignore[no-untyped-def]
+    rank, n_ranks, team, a, a0, row_stride, k_stride, packed, b, b0, ldb, panel, kc,
+    first, first0, ld0, step0, c, c0, ldc, m, n, rectify,
+):  # fmt: skip
+    multiply(
+        address(a, a0), row_stride, k_stride, packed, address(b, b0), ldb, panel, kc,
+        address(first, first0), ld0, step0, address(c, c0), ldc, m, n, rectify,
+    )  # fmt: skip
 
 
-def tile(a: Array, b: Array, c: Array, *, add: bool, rows: int, columns: int) -> Array:
-    """The tile c[:rows, :columns], begun from what `c` holds; all around it stays NaN."""
-    dtype = a.dtype
-    t, kc = TILES[dtype], len(a)
-    panels = [np.concatenate([nan(3, dtype=dtype), x.ravel(), nan(3, dtype=dtype)]) for x in (a, b)]
-    memory = nan(t.mr + 2, LDC, dtype=dtype)
-    memory[1 : 1 + rows, 2 : 2 + columns] = c
-    spare, constants = nan(t.mr * t.nr + 5, dtype=dtype), np.zeros(5, np.int64)
-    flat = memory.reshape(-1)
-    _tile(dtype, 1, *panels, flat, 3, 3, kc, LDC + 2, add, rows, columns, spare, constants)
-    np.testing.assert_array_equal(constants, [t.mr, t.nr, t.mc, t.kc, t.nc])
+@compiled(lambda t: (vector(t), vector(int64)))
+def _constants(rank, n_ranks, team, x, out):  # type: ignore[no-untyped-def]
+    out[0], out[1], out[2], out[3] = lanes_of(x), mr_of(x), nr_of(x), mc_of(x)
+    out[4], out[5], out[6] = kc_of(x), nc_of(x), near_of(x)
+
+
+def within_nan(x: Array) -> Array:
+    """The numbers of `x` in its order, with NaN around them."""
+    around = nan(MARGIN, dtype=x.dtype)
+    return np.concatenate([around, x.ravel(), around])
+
+
+def left_operand(a: Array, left: str) -> tuple[Array, int, int, int, bool]:
+    """A in memory: where it begins, its strides, and whether it is packed."""
+    m, k = a.shape
+    if left == "packed":  # a panel per tile, of heights that differ by one at most
+        tiles = -(-m // TILES[a.dtype].mr)
+        panels = [part.T.ravel() for part in (np.array_split(a, tiles) if tiles else [])]
+        return within_nan(np.concatenate([a[:0, 0:1].ravel(), *panels])), MARGIN, -1, -1, True
+    if left == "columns":
+        return within_nan(a.T), MARGIN, 1, m, False
+    if left == "gaps":  # every third column of every other row, backwards
+        memory = nan(2 * m + 1, 3 * k + 1, dtype=a.dtype)
+        memory[1::2, 1::3] = a[::-1, ::-1]
+        width = memory.shape[1]
+        begin = (2 * m - 1) * width + 3 * k - 2 if a.size else 0
+        return memory.ravel(), begin, -2 * width, -3, False
+    return within_nan(a), MARGIN, k, 1, False
+
+
+def right_operand(b: Array, right: str) -> tuple[Array, int, int, int]:
+    """B in memory: where it begins, how far apart its rows and its panels lie."""
+    (k, n), nr = b.shape, TILES[b.dtype].nr
+    if right == "direct":  # rows may be read past their ends
+        memory = nan(k * (n + 3) + nr + MARGIN, dtype=b.dtype)
+        memory[MARGIN : MARGIN + k * (n + 3)].reshape(k, n + 3)[:, :n] = b
+        return memory, MARGIN, n + 3, nr
+    panels = nan(-(-n // nr), k, nr, dtype=b.dtype)
+    for j in range(n):
+        panels[j // nr, :, j % nr] = b[:, j]
+    return within_nan(panels), MARGIN, nr, k * nr
+
+
+def multiplied(
+    a: Array,
+    b: Array,
+    first: Array | None = None,
+    *,
+    left: str = "rows",
+    right: str = "direct",
+    start: str = "zeros",
+    rectify: bool = False,
+) -> tuple[Array, Array]:
+    """C and C0; what lies around C stays NaN.
+
+    C begins with zeros, or with what `first` holds: all of it, its first row or first vectors.
+    """
+    (m, k), n, dtype = a.shape, b.shape[1], a.dtype
+    ldc = n + 4
+    memory = nan(m + 2, ldc, dtype=dtype)
+    first = np.zeros((m, n), dtype) if first is None else first
+    at, ld0, step0, c0 = MARGIN, n, 1, first
+    source = within_nan(first)
+    if start == "zeros":
+        source, ld0, step0, c0 = within_nan(np.zeros(64, dtype)), 0, 0, np.zeros((m, n), dtype)
+    elif start == "one row":
+        ld0, c0 = 0, np.broadcast_to(first[:1], (m, n))
+    elif start == "a column":  # the same vectors for all columns of C
+        width = max(widest(TILES[dtype], h) for h in (1, 2, 3)) * TILES[dtype].lanes
+        column = np.repeat(first[:, :1], width, axis=1) if n else nan(m, width, dtype=dtype)
+        source, ld0, step0, c0 = within_nan(column), width, 0, column[:, :1].repeat(n, axis=1)
+    elif start == "C":
+        memory[1 : 1 + m, 2 : 2 + n] = first
+        source, at, ld0 = memory.reshape(-1), ldc + 2, ldc
+    _multiply(
+        dtype, 1, *left_operand(a, left), *right_operand(b, right), k, source, at, ld0, step0,
+        memory.reshape(-1), ldc + 2, ldc, m, n, rectify,
+    )  # fmt: skip
     inside = np.zeros(memory.shape, bool)
-    inside[1 : 1 + rows, 2 : 2 + columns] = True
+    inside[1 : 1 + m, 2 : 2 + n] = True
     assert np.isnan(memory[~inside]).all()
-    return memory[1 : 1 + rows, 2 : 2 + columns]
+    return memory[1 : 1 + m, 2 : 2 + n], c0
+
+
+def widths(dtype: Any) -> list[int]:
+    t = TILES[dtype]
+    return sorted(
+        {0, 1, t.lanes - 1, t.lanes, t.lanes + 1, t.nr - 1, t.nr, t.nr + 1, 2 * t.nr + t.lanes + 1}
+    )
+
+
+def shapes(dtype: Any) -> Iterator[tuple[int, int, int]]:
+    """m, n and k: heights up to two tiles and one row, widths and depths around their units."""
+    return combinations(range(2 * TILES[dtype].mr + 2), widths(dtype), DEPTHS)
+
+
+def whole_numbers(seed: int, *shape: int, dtype: Any) -> Array:
+    """Numbers whose sums are exact."""
+    return np.random.default_rng(seed).integers(-9, 9, shape).astype(dtype)
 
 
 @each_dtype
-@pytest.mark.parametrize("kc", DEPTHS)
+@each_left
+@each_right
+def test_every_shape(dtype: Any, left: str, right: str) -> None:
+    heights, columns, depth = 2 * TILES[dtype].mr + 1, max(widths(dtype)), max(DEPTHS)
+    a, b = (
+        whole_numbers(1, heights, depth, dtype=dtype),
+        whole_numbers(2, depth, columns, dtype=dtype),
+    )
+    first = whole_numbers(3, heights, columns, dtype=dtype)
+    for (m, n, k), number in zip(shapes(dtype), range(10**6), strict=False):
+        start = STARTS[number % len(STARTS)]
+        got, c0 = multiplied(
+            a[:m, :k], b[:k, :n], first[:m, :n], left=left, right=right, start=start
+        )
+        np.testing.assert_array_equal(got, c0 + a[:m, :k] @ b[:k, :n], str((m, n, k, start)))
+
+
+@each_dtype
+@each_start
+@pytest.mark.parametrize("rectify", [False, True])
+def test_every_start(dtype: Any, start: str, rectify: bool) -> None:
+    first = whole_numbers(3, 40, 80, dtype=dtype)
+    for m, n, k in combinations(
+        range(2 * TILES[dtype].mr + 2), widths(dtype), (0, 1, UNROLL, UNROLL + 1)
+    ):
+        a, b = whole_numbers(1, m, k, dtype=dtype), whole_numbers(2, k, n, dtype=dtype)
+        got, c0 = multiplied(a, b, first[:m, :n], start=start, rectify=rectify)
+        wanted = c0 + a @ b
+        np.testing.assert_array_equal(got, np.maximum(wanted, 0) if rectify else wanted)
+
+
+@each_dtype
+@pytest.mark.parametrize("kc", [*DEPTHS, 101])
 @pytest.mark.parametrize("add", [False, True])
 def test_whole_tile(dtype: Any, kc: int, add: bool) -> None:
     t = TILES[dtype]
     a, b = draw(1, kc, t.mr, dtype=dtype), draw(2, kc, t.nr, dtype=dtype)
-    c = draw(3, t.mr, t.nr, dtype=dtype) if add else nan(t.mr, t.nr, dtype=dtype)
-    got = tile(a, b, c, add=add, rows=t.mr, columns=t.nr)
+    c = draw(3, t.mr, t.nr, dtype=dtype)
+    start = "C" if add else "zeros"
+    got, _ = multiplied(a.T, b, c, left="packed", right="panels", start=start)
     wanted = a.T.astype(np.float64) @ b.astype(np.float64)
     bound = product_bound(a.T, b, dtype, more=int(add))
     if add:
@@ -81,35 +219,175 @@ def test_whole_tile(dtype: Any, kc: int, add: bool) -> None:
 
 
 @each_dtype
-@pytest.mark.parametrize("add", [False, True])
-def test_edges(dtype: Any, add: bool) -> None:
-    # whole numbers: sums are exact
-    t, rng = TILES[dtype], np.random.default_rng(1)
-    for rows, columns in combinations({1, 2, t.mr - 1, t.mr}, {1, 2, t.lanes + 1, t.nr - 1, t.nr}):
-        a, b = (rng.integers(-9, 9, (7, width)).astype(dtype) for width in (t.mr, t.nr))
-        c = rng.integers(-9, 9, (rows, columns)).astype(dtype)
-        wanted = (a.T @ b)[:rows, :columns] + (c if add else 0)
-        start = c if add else nan(rows, columns, dtype=dtype)
-        got = tile(a, b, start, add=add, rows=rows, columns=columns)
-        np.testing.assert_array_equal(got, wanted)
-
-
-@each_dtype
-def test_an_edge_has_the_bits_of_the_whole(dtype: Any) -> None:
+@each_left
+@each_right
+@each_start
+@pytest.mark.parametrize("k", [*DEPTHS, 101])
+def test_error(dtype: Any, left: str, right: str, start: str, k: int) -> None:
     t = TILES[dtype]
-    a, b = draw(1, 101, t.mr, dtype=dtype), draw(2, 101, t.nr, dtype=dtype)
-    whole = tile(a, b, nan(t.mr, t.nr, dtype=dtype), add=False, rows=t.mr, columns=t.nr)
-    rows, columns = t.mr - 1, t.nr - 1
-    edge = tile(a, b, nan(rows, columns, dtype=dtype), add=False, rows=rows, columns=columns)
-    np.testing.assert_array_equal(edge, whole[:rows, :columns])
+    m, n = 2 * t.mr + 1, 2 * t.nr + 3
+    a, b, first = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype), draw(3, m, n, dtype=dtype)
+    got, c0 = multiplied(a, b, first, left=left, right=right, start=start)
+    more = 0 if start == "zeros" else 1
+    wanted = a.astype(np.float64) @ b.astype(np.float64) + c0
+    # C0 is added last, so it goes through one rounding
+    bound = product_bound(a, b, dtype, more=more) + roundings(1, dtype) * np.abs(c0)
+    assert_within(got, wanted, bound)
 
 
 @each_dtype
-def test_depths_are_added_in_order(dtype: Any) -> None:
+@each_left
+@each_right
+@each_start
+def test_an_element_has_the_same_bits_in_every_tile(
+    dtype: Any, left: str, right: str, start: str
+) -> None:
+    t = TILES[dtype]
+    m, n, k = 2 * t.mr + 1, 2 * t.nr + t.lanes + 1, 37
+    a, b, first = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype), draw(3, m, n, dtype=dtype)
+    first[:, :] = first[:, :1]  # the same, whichever column of C0 is meant
+    first[:, :] = first[:1] if start == "one row" else first
+    whole, _ = multiplied(a, b, first, left=left, right=right, start=start)
+    for height in (1, t.mr - 1, t.mr, t.mr + 1):
+        for width in (1, t.lanes, t.lanes + 1, t.nr, t.nr + 1):
+            i, j = m - height, n - width  # that are at other places of their tiles
+            part, _ = multiplied(
+                a[i:], b[:, j:], first[i:, j:], left=left, right=right, start=start
+            )
+            np.testing.assert_array_equal(part, whole[i:, j:])
+
+
+@each_dtype
+@each_left
+@each_right
+def test_a_block_of_b_that_is_not_near(dtype: Any, left: str, right: str) -> None:
+    t = TILES[dtype]
+    m, k = 3 * t.mr + 1, 101
+    n = t.near // k + t.nr + 1  # more than stays in L1
+    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+    first = draw(3, m, n, dtype=dtype)
+    whole, _ = multiplied(a, b, first, left=left, right=right, start="C")
+    bound = product_bound(a, b, dtype, more=1) + roundings(1, dtype) * np.abs(first)
+    assert_within(whole, a.astype(np.float64) @ b.astype(np.float64) + first, bound)
+    # the same bits as in blocks that do stay there, where the loops are the other way round
+    for j in range(0, n, t.nr):
+        part = slice(j, j + t.nr)
+        small, _ = multiplied(a, b[:, part], first[:, part], left=left, right=right, start="C")
+        np.testing.assert_array_equal(small, whole[:, part])
+    for near in (t.near, t.near + 1):  # and just at the bound
+        b = draw(2, 1, near, dtype=dtype)
+        got, _ = multiplied(a[:, :1], b, left=left, right=right)
+        np.testing.assert_array_equal(got, a[:, :1] * b)
+
+
+@each_dtype
+@each_left
+def test_depths_are_added_in_order(dtype: Any, left: str) -> None:
     # huge + 1 - huge is 0 in this order, and 1 in another
     t = TILES[dtype]
     huge = dtype.type(2) ** 60
-    a, b = np.ones((7, t.mr), dtype), np.zeros((7, t.nr), dtype)
-    b[0], b[3], b[6] = huge, 1, -huge
-    got = tile(a, b, nan(t.mr, t.nr, dtype=dtype), add=False, rows=t.mr, columns=t.nr)
-    np.testing.assert_array_equal(got, np.zeros((t.mr, t.nr)))
+    for m, n in combinations((1, t.mr, t.mr + 1), (1, t.nr, t.nr + 1)):
+        for depth, places in ((7, (0, 3, 6)), (3, (0, 1, 2)), (5, (2, 3, 4)), (8, (0, 4, 7))):
+            a, b = np.ones((m, depth), dtype), np.zeros((depth, n), dtype)
+            b[places[0]], b[places[1]], b[places[2]] = huge, 1, -huge
+            got, _ = multiplied(a, b, left=left)
+            np.testing.assert_array_equal(got, np.zeros((m, n)))
+            # what C begins with comes first
+            start = np.full((m, n), huge)
+            b[places[0]] = 0
+            got, _ = multiplied(a, b, start, left=left, start="C")
+            np.testing.assert_array_equal(got, np.zeros((m, n)))
+
+
+@each_dtype
+def test_a_product_and_its_sum_are_rounded_as_the_target_says(dtype: Any) -> None:
+    e = dtype.type(np.finfo(dtype).eps)
+    t = TILES[dtype]
+    a, b = np.full((t.mr, 2), 1 + e, dtype), np.full((2, t.nr), 1 + e, dtype)
+    a[:, 0], b[0] = -(1 + 2 * e), 1
+    got, _ = multiplied(a, b)
+    if t.fma:
+        np.testing.assert_array_equal(got, np.full((t.mr, t.nr), e * e))
+    else:
+        np.testing.assert_array_equal(np.abs(got) <= e * e, np.full((t.mr, t.nr), True))
+
+
+@each_dtype
+@each_start
+def test_rectified_where_c_is_negative(dtype: Any, start: str) -> None:
+    t = TILES[dtype]
+    for m, n in combinations((1, t.mr, t.mr + 1), (1, t.lanes + 1, t.nr, t.nr + 1)):
+        a, b = draw(1, m, 37, dtype=dtype), draw(2, 37, n, dtype=dtype)
+        first = draw(3, m, n, dtype=dtype)
+        plain, _ = multiplied(a, b, first, start=start)
+        got, _ = multiplied(a, b, first, start=start, rectify=True)
+        np.testing.assert_array_equal(got, np.maximum(plain, 0))
+
+
+@each_dtype
+def test_nan_and_infinity_pass_a_rectified_product(dtype: Any) -> None:
+    t = TILES[dtype]
+    first = np.ones((t.mr + 1, t.nr + 3), dtype)
+    first[0, 0], first[1, 1], first[2, 2], first[t.mr, t.nr] = np.nan, np.inf, -np.inf, np.nan
+    first[3, 3] = -1
+    a, b = np.zeros((t.mr + 1, 3), dtype), np.zeros((3, t.nr + 3), dtype)
+    got, _ = multiplied(a, b, first, start="C", rectify=True)
+    np.testing.assert_array_equal(got, np.maximum(first, 0))
+    assert np.isnan(got[0, 0])
+    assert np.isnan(got[t.mr, t.nr])
+
+
+@each_dtype
+def test_nan_behind_the_end_of_b_reaches_nothing(dtype: Any) -> None:
+    # `multiplied` has NaN between B's rows and past its end, and in a panel that is not full
+    t = TILES[dtype]
+    for right in RIGHTS:
+        a, b = draw(1, t.mr + 1, 9, dtype=dtype), draw(2, 9, t.nr + 1, dtype=dtype)
+        got, _ = multiplied(a, b, right=right)
+        assert np.isfinite(got).all()
+
+
+def read_up_to_the_end_of_memory() -> None:
+    """For a process of its own: reading A, C0 or a packed B behind their ends would kill it."""
+    for dtype in DTYPES:
+        for m, n, k in combinations((1, TILES[dtype].mr + 1), widths(dtype)[1:], DEPTHS):
+            a, first = (whole_numbers(1, *of, dtype=dtype) for of in ((m, k), (m, n)))
+            b = whole_numbers(2, k, n, dtype=dtype)
+            panels, b0, ldb, panel = right_operand(b, "panels")
+            for left in ("rows", "columns", "packed"):
+                flat, a0, *how = left_operand(a, left)
+                c = nan(m, n, dtype=dtype)
+                _multiply(
+                    dtype, 1, at_the_end_of_memory(flat[a0 : a0 + m * k]), 0, *how,
+                    at_the_end_of_memory(panels[b0:-MARGIN]), 0, ldb, panel, k,
+                    at_the_end_of_memory(first).reshape(-1), 0, n, 1,
+                    at_the_end_of_memory(c).reshape(-1), 0, n, m, n, False,
+                )  # fmt: skip
+
+
+def test_nothing_is_read_or_written_behind_the_end() -> None:
+    program = (
+        "from tests.kernels.test_microkernel import read_up_to_the_end_of_memory\n"
+        "read_up_to_the_end_of_memory(); print('alive')"
+    )
+    assert run_python(program).strip() == "alive"
+
+
+@pytest.mark.parametrize("m", range(40))
+def test_tiles_are_few_and_of_almost_one_height(m: int) -> None:
+    for mr in (4, 6, 8, 12):
+        tiles = -(-m // mr)
+        parts = [tile_rows.py_func(m // tiles, m % tiles, q) for q in range(tiles)]
+        assert [i for begin, height in parts for i in range(begin, begin + height)] == list(
+            range(m)
+        )
+        heights = [height for _, height in parts]
+        assert all(0 < height <= mr for height in heights)
+        assert not heights or max(heights) - min(heights) <= 1
+
+
+@each_dtype
+def test_constants(dtype: Any) -> None:
+    out, t = np.zeros(7, np.int64), TILES[dtype]
+    _constants(dtype, 1, np.zeros(1, dtype), out)
+    np.testing.assert_array_equal(out, [t.lanes, t.mr, t.nr, t.mc, t.kc, t.nc, t.near])

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import float64, int64
+from numba import boolean, float64, int64
 
 from fastdnn.kernels._jit import vector
-from fastdnn.kernels.reduce import COLUMNS, column_sums
+from fastdnn.kernels.gemm import part
+from fastdnn.kernels.reduce import COLUMNS, add_not_finite, column_sums
 from tests.kernels.common import (
     RANKS,
     Array,
@@ -22,20 +23,37 @@ from tests.kernels.common import (
 )
 
 
-@compiled(lambda t: (*[int64] * 2, vector(t), int64, int64, float64, vector(t), int64))
-def _sums(rank, n_ranks, team, m, n, z, z0, ldz, scale, out, out0):  # type: ignore[no-untyped-def]
-    column_sums(m, n, z, z0, ldz, scale, out, out0, rank, n_ranks)
+@compiled(lambda t: (*[int64] * 2, vector(t), int64, int64, float64, boolean, vector(t), int64))
+def _sums(rank, n_ranks, team, m, n, z, z0, ldz, scale, add, out, out0):  # type: ignore[no-untyped-def]
+    begin, end = part(n, COLUMNS, rank, n_ranks)
+    column_sums(m, end - begin, z, z0 + begin, ldz, scale, add, out, out0 + begin)
 
 
-def sums(z: Array, scale: float, *, gap: int = 0, n_ranks: int = 1) -> Array:
+@compiled(lambda t: (vector(t), int64, int64, vector(float64)))
+def _not_finite(rank, n_ranks, team, x, start, count, found):  # type: ignore[no-untyped-def]
+    add_not_finite(x, start, count, found)
+
+
+def sums(
+    z: Array, scale: float, *, gap: int = 0, n_ranks: int = 1, add_to: Array | None = None
+) -> Array:
     """Through vectors that hold NaN around the matrix and the sums, and between the rows."""
     m, n = z.shape
     memory, out = nan(m * (n + gap) + 10, dtype=z.dtype), nan(n + 20, dtype=z.dtype)
     memory[10:].reshape(m, n + gap)[:, :n] = z
-    _sums(z.dtype, n_ranks, m, n, memory, 10, n + gap, scale, out, 7)
+    if add_to is not None:
+        out[7 : 7 + n] = add_to
+    add = add_to is not None
+    _sums(z.dtype, n_ranks, m, n, memory, 10, n + gap, scale, add, out, 7)
     assert np.isnan(out[:7]).all()
     assert np.isnan(out[7 + n :]).all()
     return out[7 : 7 + n]
+
+
+def count_not_finite(x: Array, start: int, count: int) -> int:
+    found = np.full(1, 3.0)  # it is added to
+    _not_finite(x.dtype, 1, x, start, count, found)
+    return int(found[0]) - 3
 
 
 @each_dtype
@@ -70,3 +88,39 @@ def test_nan_and_infinity_stay_in_their_column(dtype: Any) -> None:
     got = sums(z, 1.0)
     np.testing.assert_array_equal(np.isnan(got), np.arange(70) == 3)
     np.testing.assert_array_equal(np.isinf(got), np.arange(70) == 66)
+
+
+@each_dtype
+@pytest.mark.parametrize("n", [0, 1, COLUMNS - 1, COLUMNS, COLUMNS + 1, 5 * COLUMNS + 37])
+@pytest.mark.parametrize("m", [0, 1, 2, 131])
+def test_sums_added_to_what_is_there(dtype: Any, n: int, m: int) -> None:
+    z, before = draw(1, m, n, dtype=dtype), draw(2, n, dtype=dtype)
+    wanted = before.copy()
+    for row in z:
+        wanted += row
+    np.testing.assert_array_equal(sums(z, 1.0, gap=3, add_to=before), wanted)
+
+
+@each_dtype
+def test_parts_of_the_samples_one_after_the_other_are_all_of_them(dtype: Any) -> None:
+    z = draw(1, 131, COLUMNS + 5, dtype=dtype)
+    total = sums(z[:32], 1.0)
+    for begin in range(32, 131, 32):
+        total = sums(z[begin : begin + 32], 1.0, add_to=total)
+    np.testing.assert_array_equal(total, sums(z, 1.0))
+
+
+@each_dtype
+@pytest.mark.parametrize("count", [0, 1, 2, 15, 16, 17, 101])
+def test_not_finite(dtype: Any, count: int) -> None:
+    x = nan(count + 20, dtype=dtype)  # what lies around does not count
+    largest = np.finfo(dtype).max
+    x[7 : 7 + count] = np.resize([1, -0.0, largest, -largest, np.finfo(dtype).tiny / 8], count)
+    assert count_not_finite(x, 7, count) == 0
+    for i in range(count):
+        for bad in (np.nan, np.inf, -np.inf):
+            other = x.copy()
+            other[7 + i] = bad
+            assert count_not_finite(other, 7, count) == 1
+    x[7 : 7 + count] = np.resize([np.nan, np.inf, -np.inf], count)
+    assert count_not_finite(x, 7, count) == count

@@ -10,105 +10,43 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels import step
-from fastdnn.kernels.engine import CHUNK, Engine, Targets
-from tests import naive
-from tests.kernels import networks
+from fastdnn.kernels.engine import Engine, Targets
+from fastdnn.kernels.placement import SMALLEST_CHUNK
 from tests.kernels.common import (
     LAYOUTS,
     RANKS,
-    Array,
-    assert_within,
     each_dtype,
     each_layout,
 )
-from tests.kernels.networks import data, error_bound, make, rule, small
+from tests.kernels.networks import data, make, rule, small
 from tests.kernels.rules import RULES
+from tests.kernels.steps import check_training
 
-pytestmark = pytest.mark.usefixtures("share_small_work")
+pytestmark = pytest.mark.usefixtures("share_small_work", "in_every_regime")
 each_rule = pytest.mark.parametrize("name", RULES)
-SMALLEST = 0.03  # every epsilon of RULES
-
-
-def batches_of(samples: int, batch: int, steps: int, order: Array | None = None) -> list[Array]:
-    """The samples of each step, epoch after epoch."""
-    numbers = np.arange(samples) if order is None else order
-    starts = list(range(0, samples, batch))
-    return [numbers[starts[s % len(starts)] :][:batch] for s in range(steps)]
-
-
-def step_bound(net: Engine, X: Array, Y: Array, steps: int) -> float:
-    """Each step moves a parameter by at most lr |g| / epsilon, with an error of g in it."""
-    return steps * error_bound(net, X, Y) / SMALLEST
-
-
-def check(
-    net: Engine,
-    name: str,
-    loss: str,
-    *,
-    m: int = 67,
-    batch: int = 16,
-    steps: int = 7,
-    order: Array | None = None,
-    weights: Array | None = None,
-    clip: str | None = None,
-    limit: float = np.inf,
-) -> None:
-    """Losses and parameters after `steps` steps against naive's."""
-    X, Y, given_targets = data(net, m, loss)
-    reference = copy_of(net, loss)
-
-    def gradient_of(numbers: Array) -> tuple[float, list[naive.Pair]]:
-        w = None if weights is None else weights[numbers]
-        return networks.gradients(reference, loss, X[numbers], Y[:, numbers], weights=w)
-
-    clipping = {"tensor": {"clipnorm": limit}, "global": {"global_clipnorm": limit}}
-    wanted = networks.train(
-        reference,
-        name,
-        batches_of(m, batch, steps, order),
-        gradient_of,
-        **({} if clip is None else clipping[clip]),
-    )
-    outcome = net.train(
-        X, given_targets, rule(name, steps, clip=clip, limit=limit), batch=batch,
-        weights=weights, order=np.empty(0, np.int64) if order is None else order,
-    )  # fmt: skip
-    bound = step_bound(net, X, Y, steps)
-    assert (outcome.done, outcome.reason) == (steps, step.FINITE)
-    assert_within(outcome.losses, np.array(wanted), bound)
-    assert_within(net.parameters, reference.parameters, bound)
-
-
-def copy_of(net: Engine, loss: str) -> Engine:
-    """The same network in float64."""
-    copy = Engine(net.layers, loss=loss, dtype=np.float64)
-    copy.parameters[:] = net.parameters
-    return copy
 
 
 # ---------------------------------------------------------------------------------- against naive
 @each_dtype
 @each_rule
 def test_every_rule(dtype: Any, name: str) -> None:
-    check(small(dtype=dtype), name, "mean_squared_error")
+    check_training(small(dtype=dtype), name, "mean_squared_error")
 
 
 @each_rule
 @pytest.mark.parametrize("clip", ["tensor", "global"])
 @pytest.mark.parametrize("limit", [1e-3, 0.05, 1e3])
 def test_clipping(name: str, clip: str, limit: float) -> None:
-    check(small(), name, "mean_squared_error", clip=clip, limit=limit)
+    check_training(small(), name, "mean_squared_error", clip=clip, limit=limit)
 
 
 @pytest.mark.parametrize("clip", ["tensor", "global"])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_clipping_of_tensors_of_several_chunks(clip: str, n_threads: int) -> None:
     net = make([110, 101, 100, 3], ["tanh", "tanh", "identity"])
-    assert net.parameters.size > 2 * CHUNK
+    assert net.parameters.size > 2 * SMALLEST_CHUNK
     with fastdnn.num_threads(n_threads):
-        check(net, "momentum", "mean_squared_error", clip=clip, limit=0.05, steps=3)
+        check_training(net, "momentum", "mean_squared_error", clip=clip, limit=0.05, steps=3)
 
 
 @each_dtype
@@ -119,7 +57,7 @@ def test_penalties_weights_and_layers_without_bias(dtype: Any, name: str) -> Non
         loss, dtype, l1=[0.02, 0.0, 0.03], l2=[0.0, 0.05, 0.01], use_bias=[True, False, True]
     )
     weights = np.random.default_rng(5).uniform(0, 1, 67).astype(dtype)
-    check(net, name, loss, weights=weights, clip="global", limit=0.5)
+    check_training(net, name, loss, weights=weights, clip="global", limit=0.5)
 
 
 @each_dtype
@@ -127,7 +65,9 @@ def test_penalties_weights_and_layers_without_bias(dtype: Any, name: str) -> Non
 def test_the_last_batch_of_an_epoch_takes_what_is_left(dtype: Any, batch: int) -> None:
     order = np.random.default_rng(3).permutation(67)
     for numbers in (None, order):
-        check(small(dtype=dtype), "momentum", "mean_squared_error", batch=batch, order=numbers)
+        check_training(
+            small(dtype=dtype), "momentum", "mean_squared_error", batch=batch, order=numbers
+        )
 
 
 def test_an_order_may_leave_out_and_repeat_samples() -> None:
@@ -213,13 +153,3 @@ def test_slots_are_kept_when_a_rule_needs_more() -> None:
     assert momentum.size == net.parameters.size
     net.train(X, given_targets, rule("adam", 0), batch=16)
     np.testing.assert_array_equal(net.slots, np.concatenate([momentum, 0 * momentum]))
-
-
-# ---------------------------------------------------------------------------------------- helpers
-@pytest.mark.parametrize("m", [0, 1, 2, 7, 64, 101])
-@pytest.mark.parametrize("n_ranks", [1, 2, 3, 7])
-def test_ranks_share_all_rows_once(m: int, n_ranks: int) -> None:
-    parts = [step.rank_rows.py_func(m, rank, n_ranks) for rank in range(n_ranks)]
-    assert [i for begin, end in parts for i in range(begin, end)] == list(range(m))
-    sizes = [end - begin for begin, end in parts]
-    assert max(sizes) - min(sizes) <= 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels import step
+from fastdnn.kernels import layout
 from fastdnn.kernels.engine import Engine, Outcome, Targets
 from tests.kernels import networks
 from tests.kernels.common import (
@@ -21,8 +21,9 @@ from tests.kernels.common import (
 )
 from tests.kernels.networks import data, error_bound, make, rule, small
 from tests.kernels.rules import RULES
+from tests.kernels.steps import check_dropout
 
-pytestmark = pytest.mark.usefixtures("share_small_work")
+pytestmark = pytest.mark.usefixtures("share_small_work", "in_every_regime")
 
 
 # ---------------------------------------------------------------------------------------- dropout
@@ -35,21 +36,7 @@ def test_dropouts_gradient(dtype: Any, rates: tuple[float, ...], names: tuple[st
         [7, 21, 37, 3], [*names, "softmax"], loss, dtype=dtype,
         input_dropout=rates[0], dropout=[rates[1], rates[2], 0.0],
     )  # fmt: skip
-    X, Y, given_targets = data(net, 67, loss)
-    for number in (0, 5):
-        value, pairs, outputs = networks.gradients_with_dropout(
-            net, loss, X, Y, rate=rates[0], seed=11, step=number
-        )
-        still = rule("descent", 1)._replace(coefficients=np.zeros((1, 8)))
-        got = nan(67 * 3, dtype=dtype)
-        outcome = net.train(
-            X, given_targets, still, batch=67, seed=11, step_number=number, outputs=got
-        )
-        scale = float(np.prod([1 / (1 - rate) for rate in rates]))
-        bound = error_bound(net, X, Y, scale)
-        assert abs(outcome.losses[0] - value) <= bound
-        assert_within(net.gradient, networks.flat(net, pairs), bound)
-        assert_within(got.reshape(67, 3), outputs, bound)
+    check_dropout(net, loss, rates)
 
 
 def test_masks_follow_from_seed_and_step() -> None:
@@ -103,7 +90,7 @@ def test_a_loss_that_is_not_finite_ends_it_before_the_step(
         X[35, 3] = -bad
     net = small(dtype=dtype)
     outcome, before = diverge(X, net, 7, n_threads)
-    assert (outcome.done, outcome.reason) == (2, step.LOSS_NOT_FINITE)
+    assert (outcome.done, outcome.reason) == (2, layout.LOSS_NOT_FINITE)
     assert outcome.losses.shape == (3,)
     assert np.isfinite(outcome.losses[:2]).all()
     assert not np.isfinite(outcome.losses[2])
@@ -119,7 +106,7 @@ def test_a_gradient_that_is_not_finite_ends_it_too(dtype: Any) -> None:
     X, y = np.ones((48, 2), dtype), np.ones((48, 1), dtype)
     X[20, 0], y[20] = big, 1000  # W = 0, so Z = 0 and the loss is finite
     outcome = net.train(X, Targets(y), rule("descent", 3), batch=16, first=1)
-    assert (outcome.done, outcome.reason) == (0, step.GRADIENT_NOT_FINITE)
+    assert (outcome.done, outcome.reason) == (0, layout.GRADIENT_NOT_FINITE)
     assert np.isfinite(outcome.losses).all()
     assert not net.parameters.any()
 
@@ -130,7 +117,7 @@ def test_large_float32_gradients_are_no_divergence() -> None:
     net.parameters[:] = 0
     X, y = np.full((16, 2), 1e20, np.float32), np.ones((16, 1), np.float32)
     outcome = net.train(X, Targets(y), rule("descent", 1, clip="global", limit=1.0), batch=16)
-    assert (outcome.done, outcome.reason) == (1, step.FINITE)
+    assert (outcome.done, outcome.reason) == (1, layout.FINITE)
     moved = RULES["descent"][2]["learning_rate"]  # a gradient of norm 1
     np.testing.assert_allclose(np.linalg.norm(net.parameters), moved, rtol=1e-6)
 
@@ -150,5 +137,5 @@ def test_no_steps_change_nothing() -> None:
     net.train(X, given_targets, rule("adam", 3), batch=16)
     before = net.parameters.copy()
     outcome = net.train(X, given_targets, rule("adam", 0), batch=16)
-    assert (outcome.done, outcome.reason, len(outcome.losses)) == (0, step.FINITE, 0)
+    assert (outcome.done, outcome.reason, len(outcome.losses)) == (0, layout.FINITE, 0)
     np.testing.assert_array_equal(net.parameters, before)

@@ -12,6 +12,8 @@ import pytest
 from numba.core import config
 
 from fastdnn.kernels import targets
+from fastdnn.kernels.layout import ZEROS
+from fastdnn.kernels.pack import SPARE
 from fastdnn.kernels.targets import TARGETS, Target
 from tests.kernels.common import each_dtype, run_python
 
@@ -51,6 +53,10 @@ def test_tiles_and_blocks_fit_each_other(
     l1, l2 = CACHES.get(target.name, (32, 256))
     assert tile.kc * tile.nr * dtype.itemsize <= l1 * 1024  # a panel of B
     assert tile.mc * tile.kc * dtype.itemsize <= l2 * 1024  # a block of A
+    # a block of B that is near leaves a quarter of L1 to A and C
+    assert tile.near * dtype.itemsize <= l1 * 1024 * 3 // 4
+    assert 2 * tile.nr <= ZEROS  # the zeros that C may begin with reach over a tile
+    assert tile.mr <= SPARE
 
 
 def test_float64_takes_as_many_bytes_as_float32(fresh_host: pytest.MonkeyPatch) -> None:

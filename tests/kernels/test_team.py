@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import numba
 import numpy as np
 import pytest
 from numba import int64
@@ -60,13 +59,6 @@ def meet(n_ranks: int, n_barriers: int) -> tuple[Array, Array]:
     _meet(DTYPE, n_ranks, n_barriers, cells, stale, sizes, counters)
     assert not stale.any()
     return sizes, counters
-
-
-@pytest.fixture
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All ranks of a call run one after another, on one thread."""
-    numba.set_num_threads(1)
-    monkeypatch.setattr(numba, "set_num_threads", lambda n: None)
 
 
 @pytest.mark.parametrize("n_ranks", RANKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,15 @@ import pytest
 from numba import float64, int64
 
 from fastdnn.kernels._jit import vector
-from fastdnn.kernels.update import UPDATES, add_penalty_gradient, sum_of_squares, update_range
+from fastdnn.kernels._simd import address
+from fastdnn.kernels.update import (
+    COEFFICIENTS,
+    UPDATES,
+    add_penalty_gradient,
+    sum_of_squares,
+    sum_ranges,
+    update_range,
+)
 from tests import naive
 from tests.kernels.common import (
     Array,
@@ -30,20 +39,43 @@ each_range = pytest.mark.parametrize(
 )
 
 
-@compiled(lambda t: (int64, *[vector(t)] * 3, int64, int64, t, vector(t), vector(float64)))
+@compiled(lambda t: (int64, *[vector(t)] * 3, int64, int64, float64, vector(t), vector(float64)))
 def _run(rank, n_ranks, team, code, p, gradient, slots, start, stop, scale, c, sums):  # type: ignore[no-untyped-def]
     if code == SUMS:
         sums[0] = sum_of_squares(gradient, start, stop)
         sums[1] = add_penalty_gradient(p, gradient, start, stop, sums[2], sums[3])
     else:
-        row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        update_range(code, p, gradient, slots, start, stop, scale, row)
+        # of a row of coefficients, between others
+        row = address(c, COEFFICIENTS)
+        update_range(code, p, gradient, slots, p.size, start, stop, scale, row)
+
+
+@compiled(lambda t: (vector(t), vector(t), int64, int64, int64, int64))
+def _add_up(rank, n_ranks, team, out, parts, start, n, stride, count):  # type: ignore[no-untyped-def]
+    sum_ranges(out, parts, start, n, stride, count)
+
+
+def one_step(
+    rule: str,
+    p: Array,
+    gradient: Array,
+    slots: Array,
+    start: int,
+    stop: int,
+    scale: float,
+    c: Array,
+) -> None:
+    """A step of the rule with the coefficients c; other steps' rows lie before and behind."""
+    rows = nan(3, COEFFICIENTS, dtype=p.dtype)
+    rows[1] = c
+    code = UPDATES[rule].code
+    _run(p.dtype, 1, code, p, gradient, slots, start, stop, scale, rows.reshape(-1), np.empty(0))
 
 
 def sums(p: Array, gradient: Array, start: int, stop: int, l1: float, l2: float) -> Array:
     """The sum of the gradient's squares, and the penalty; its derivative is added to `gradient`."""
     both, none = np.array([np.nan, np.nan, l1, l2]), np.empty(0, p.dtype)
-    _run(p.dtype, 1, SUMS, p, gradient, none, start, stop, p.dtype.type(1), none, both)
+    _run(p.dtype, 1, SUMS, p, gradient, none, start, stop, 1.0, none, both)
     return both[:2]
 
 
@@ -72,10 +104,7 @@ def test_one_step(dtype: Any, name: str, start: int, stop: int, scale: float) ->
     slots[UPDATES[rule].n_slots * N :] = np.nan  # what a rule does not keep it must not read
     before = p.copy(), gradient.copy(), slots.copy()
     c = coefficients(rule, t, settings)
-    _run(
-        dtype, 1, UPDATES[rule].code, p, gradient, slots, start, stop, dtype.type(scale),
-        c.astype(dtype), np.empty(0),
-    )  # fmt: skip
+    one_step(rule, p, gradient, slots, start, stop, scale, c)
 
     g = scale * gradient.astype(np.float64)
     wanted, after = naive.OPTIMIZERS[optimizer](
@@ -102,13 +131,26 @@ def test_one_step(dtype: Any, name: str, start: int, stop: int, scale: float) ->
 
 @each_dtype
 @each_rule
+def test_ranges_may_be_cut_anywhere(dtype: Any, name: str) -> None:
+    rule, _, settings = RULES[name]
+    c = coefficients(rule, 3, settings)
+    results = []
+    for cuts in ([0, N], [0, 1, 20, 21, 64, N], list(range(N + 1))):
+        p, gradient = draw(1, N, dtype=dtype), draw(2, N, dtype=dtype)
+        slots = np.abs(draw(3, 2 * N, dtype=dtype))
+        for start, stop in pairwise(cuts):
+            one_step(rule, p, gradient, slots, start, stop, 0.3, c)
+        results.append(p.tobytes() + slots.tobytes())
+    assert len(set(results)) == 1
+
+
+@each_dtype
+@each_rule
 def test_nan_stays_in_its_place(dtype: Any, name: str) -> None:
     rule, _, settings = RULES[name]
     p, gradient, slots = draw(1, N, dtype=dtype), draw(2, N, dtype=dtype), np.zeros(2 * N, dtype)
     gradient[17] = np.nan
-    c = coefficients(rule, 1, settings).astype(dtype)
-    code, one = UPDATES[rule].code, dtype.type(1)
-    _run(dtype, 1, code, p, gradient, slots, 0, N, one, c, np.empty(0))
+    one_step(rule, p, gradient, slots, 0, N, 1.0, coefficients(rule, 1, settings))
     np.testing.assert_array_equal(np.isnan(p), np.arange(N) == 17)
 
 
@@ -160,3 +202,19 @@ def test_outputs_are_written_nowhere_else() -> None:
     p[3:20], gradient[3:20] = 1, 1
     sums(p, gradient, 3, 20, 0.1, 0.1)
     np.testing.assert_array_equal(np.isnan(gradient), np.isnan(p))
+
+
+@each_dtype
+@each_range
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("gap", [0, 3])
+def test_ranges_are_added_in_order(dtype: Any, start: int, stop: int, count: int, gap: int) -> None:
+    parts, out = nan(count, N + gap, dtype=dtype), nan(N, dtype=dtype)
+    parts[:, start:stop] = draw(1, count, stop - start, dtype=dtype)
+    before = parts.copy()
+    _add_up(dtype, 1, out, parts.reshape(-1), start, stop - start, N + gap, count)
+    wanted = before[0, :N].copy()
+    for part in before[1:, :N]:
+        wanted += part
+    np.testing.assert_array_equal(out, wanted)  # and NaN, as before, around the range
+    np.testing.assert_array_equal(parts, before)

@@ -1,0 +1,163 @@
+"""How near to this machine's limits the kernels come: ``python asv_bench/limits.py [--threads N]``.
+
+The limits are measured in the same process: the peak of fused multiply-adds by a loop that does
+nothing else, the memory's bandwidth by copying. Printed are the fused forward kernel beside NumPy's
+product followed by bias and activation, and the training step of each case with its share of the
+peak. Needs threadpoolctl (the `bench` extra).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+from threadpoolctl import threadpool_limits
+
+import fastdnn
+from fastdnn import kernels
+from fastdnn.kernels._simd import Vectors, constant, counted_loop, data_pointer, element_of
+from fastdnn.kernels.targets import tile
+
+SUMS = 12  # independent, so that none waits for its own last result
+UNROLL = 4
+CASES: dict[str, tuple[list[int], int, str]] = {
+    "figure": ([3, 5, 5, 3, 1], 64, "relu"),
+    "tabular": ([30, 64, 32, 1], 64, "relu"),
+    "digits": ([64, 100, 10], 200, "relu"),
+    "mnist_s": ([784, 128, 10], 128, "relu"),
+    "mnist_m": ([784, 512, 512, 10], 128, "relu"),
+    "deep": ([64] * 17 + [10], 256, "tanh"),
+    "wide": ([100, 1024, 1024, 1024, 1], 1024, "relu"),
+    "large": ([2048, 2048, 2048, 2048, 10], 1024, "relu"),
+}
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _multiply_adds(typing: Any, rounds: Any, memory: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        t = tile(np.dtype(str(memory.dtype)))
+        vec = Vectors(builder, element_of(memory.dtype), t.lanes, t.fma)
+        start = data_pointer(context, builder, signature.args[1], arguments[1])
+        vectors = [vec.load(start, constant(i * t.lanes)) for i in range(SUMS + 2)]
+
+        def step(sums: Any) -> Any:
+            for _ in range(UNROLL):
+                sums = [vec.multiply_add(x, vectors[0], vectors[1]) for x in sums]
+            return sums
+
+        sums = counted_loop(builder, arguments[0], vectors[2:], step)
+        for i, x in enumerate(sums):
+            vec.store(x, start, constant((i + 2) * t.lanes))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, memory), emit
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator]
+def _run_multiply_adds(rounds: int, memory: Any) -> None:
+    _multiply_adds(rounds, memory)
+
+
+def best(run: Callable[[], Any], seconds: float = 0.4) -> float:
+    """Seconds of the fastest of as many runs as fit."""
+    run()
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 3:
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def fma_peak(dtype: Any, threads: int) -> float:
+    """Flops per second of nothing but fused multiply-adds, on so many threads at once."""
+    t, rounds = tile(np.dtype(dtype)), 400_000
+    memories = [np.full(16 * (SUMS + 2), 0.5, dtype) for _ in range(threads)]
+    _run_multiply_adds(1, memories[0])
+    with ThreadPoolExecutor(threads) as pool:
+        seconds = best(lambda: list(pool.map(lambda m: _run_multiply_adds(rounds, m), memories)))
+    return threads * rounds * UNROLL * SUMS * t.lanes * 2 / seconds
+
+
+def bandwidth() -> float:
+    """Bytes per second that a copy of 128 MB reads and writes."""
+    x = np.zeros(2**25, np.float32)
+    y = np.empty_like(x)
+    return 2 * x.nbytes / best(lambda: np.copyto(y, x))
+
+
+def _numpy_forward(A_prev: Any, W: Any, b: Any) -> Any:
+    return np.maximum(W @ A_prev + b, 0)
+
+
+def forward_kernel(dtype: Any, threads: int) -> None:
+    """A = relu(W A_prev + b) beside NumPy's product followed by the same."""
+    peak = fma_peak(dtype, threads)
+    rng = np.random.default_rng(0)
+    for m, k, n in ((1024, 1024, 1024), (200, 784, 100)):
+        A_prev = rng.standard_normal((m, k)).astype(dtype).T
+        W, b = rng.standard_normal((n, k)).astype(dtype), rng.standard_normal((n, 1)).astype(dtype)
+        out = np.empty((m, n), dtype).T
+        flops = 2 * m * k * n
+        ours = best(partial(kernels.linear_forward, A_prev, W, b, "relu", out=out))
+        with threadpool_limits(threads):
+            numpy = best(partial(_numpy_forward, A_prev, W, b))
+        print(
+            f"| {np.dtype(dtype)} | {m} x {k} x {n} | {1e6 * ours:.0f} | "
+            f"{flops / ours / 1e9:.1f} | {flops / ours / peak:.0%} | {1e6 * numpy:.0f} |"
+        )
+
+
+def training_step(name: str, optimizer: str, peak: float) -> None:
+    """Microseconds per step of a case, and its share of the peak."""
+    sizes, batch, activation = CASES[name]
+    samples = max(4 * batch, 12_800 // batch * batch)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((samples, sizes[0]), dtype=np.float32)
+    y = rng.integers(0, max(2, sizes[-1]), samples)
+    last, loss = ("softmax", "sparse_categorical_crossentropy")
+    if sizes[-1] == 1:
+        last, loss = ("sigmoid", "binary_crossentropy")
+    hidden = [fastdnn.Dense(n, activation) for n in sizes[1:-1]]
+    model = fastdnn.Sequential([*hidden, fastdnn.Dense(sizes[-1], last)], seed=0)
+    model.compile(optimizer, loss)
+    run = best(lambda: model.fit(X, y, batch_size=batch, shuffle=False, verbose=0), 1.0)
+    seconds = run / (samples // batch)
+    weights = [a * b for a, b in pairwise(sizes)]
+    flops = 2 * batch * (3 * sum(weights) - weights[0])
+    print(
+        f"| {name} | {batch} | {1e6 * seconds:.1f} | {flops / seconds / 1e9:.1f} | "
+        f"{1e6 * flops / peak:.1f} | {flops / seconds / peak:.0%} |"
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=fastdnn.get_num_threads())
+    parser.add_argument("--optimizer", default="adam")
+    options = parser.parse_args()
+    fastdnn.set_num_threads(options.threads)
+    peak = fma_peak(np.float32, options.threads)
+    print(f"{options.threads} threads, peak {peak / 1e9:.1f} GFLOP/s, ", end="")
+    print(f"copying {bandwidth() / 1e9:.1f} GB/s\n")
+    print("| dtype | m x k x n | us | GFLOP/s | of the peak | NumPy, us |\n|" + " --- |" * 6)
+    for dtype in (np.float32, np.float64):
+        forward_kernel(dtype, options.threads)
+    print(
+        "\n| case | batch | us a step | GFLOP/s | us at the peak | of the peak |\n|" + " --- |" * 6
+    )
+    for name in CASES:
+        training_step(name, options.optimizer, peak)
+
+
+if __name__ == "__main__":
+    main()

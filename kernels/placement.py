@@ -1,0 +1,183 @@
+"""Where a network's parameters and a batch's activations lie, and how a step is shared.
+
+All of it follows from shapes (and the CPU's tile), never from the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._arrays import rounded
+from .activations import ACTIVATIONS
+from .dropout import LEVELS
+from .gemm import packed_elements
+from .layout import (
+    BLOCKED,
+    CODE,
+    DROP,
+    FIELDS,
+    FROM_Z,
+    N_PREV,
+    PACKED,
+    PANELS,
+    RECTIFY,
+    RESIDENT,
+    TINY,
+    WHOLE_ROW,
+    ZEROS,
+    A,
+    B,
+    N,
+    S,
+    W,
+)
+from .targets import Tile
+
+SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
+# A network is resident if W, W packed and dW stay near one core.
+RESIDENT_PARAMETERS = 80_000
+SEGMENT_ROWS = 32  # samples that repay a gradient of their own
+SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
+CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
+TABLE = NDArray[np.int64]
+
+
+class Layer(NamedTuple):
+    """A = dropout(g(W A_prev + b)), W of shape (n, n_prev)."""
+
+    n_prev: int
+    n: int
+    activation: str = "identity"
+    use_bias: bool = True
+    dropout: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+class Parameters(NamedTuple):
+    """The parameters' places: the table's part that no batch changes, and what is updated how."""
+
+    table: TABLE
+    size: int
+    chunks: TABLE  # rows of (start, stop, 0): what a rank updates at a time
+    tensor_chunks: TABLE  # rows of (start, stop, tensor), where each is treated for itself
+    penalties: NDArray[np.float64]  # rows of (l1, l2), one per tensor
+    packed: int  # elements of all W, packed for both passes
+
+
+class Place(NamedTuple):
+    """The places of a batch, and how its step is shared."""
+
+    table: TABLE
+    plain_table: TABLE  # without dropout
+    regime: int
+    segment: int
+    chunk: int
+    deltas: tuple[int, int]
+    targets: int
+    workspace: int  # elements; of each rank's, unless blocked
+    packed: int  # elements, of each rank's
+    panels: int  # where in these dZ is packed
+
+
+def place_parameters(layers: Sequence[Layer], tile: Tile) -> Parameters:
+    """Lay W^T and b of all layers behind each other."""
+    table = np.zeros((len(layers) + 1, FIELDS), np.int64)
+    table[0, [N, W, B, CODE]] = layers[0].n_prev, -1, -1, -1
+    at = packed = 0
+    size = sum(layer.n * (layer.n_prev + 1) for layer in layers)
+    chunk = min(max(SMALLEST_CHUNK, size // 256 // 64 * 64), LARGEST_CHUNK)
+    chunks: list[TABLE] = []
+    penalties: list[tuple[float, float]] = []
+    for l, layer in enumerate(layers, 1):
+        activation, last = ACTIVATIONS[layer.activation], l == len(layers)
+        table[l, [N_PREV, N, W, B]] = layer.n_prev, layer.n, at, -1
+        # the output layer's activation belongs to the loss
+        table[l, CODE] = -1 if last else activation.code
+        table[l, FROM_Z] = activation.from_z
+        table[l, WHOLE_ROW] = activation.whole_row and not last
+        table[l, RECTIFY] = activation.rectifies and not last
+        table[l, PANELS] = packed
+        packed += rounded(layer.n_prev * (layer.n + tile.nr))
+        table[l, PACKED] = packed
+        packed += rounded(layer.n * (layer.n_prev + tile.nr)) if l > 1 else 0
+        tensors = [(layer.n_prev * layer.n, layer.l1, layer.l2)]
+        if layer.use_bias:
+            table[l, B] = at + tensors[0][0]
+            tensors.append((layer.n, 0.0, 0.0))
+        for size, l1, l2 in tensors:
+            chunks.append(_chunks(at, at + size, chunk, len(penalties)))
+            penalties.append((l1, l2))
+            at += size
+    return Parameters(
+        table, at, _chunks(0, at, chunk, 0), np.concatenate(chunks), np.array(penalties), packed
+    )
+
+
+def _chunks(start: int, stop: int, size: int, tensor: int) -> TABLE:
+    """Rows of (start, stop, tensor) for a range of the parameters."""
+    rows = [(i, min(i + size, stop), tensor) for i in range(start, stop, size)]
+    return np.array(rows, np.int64).reshape(-1, 3)
+
+
+def place_batch(
+    layers: Sequence[Layer], input_dropout: float, parameters: Parameters, tile: Tile, batch: int
+) -> Place:
+    """Choose the regime for batches of so many samples, and lay out what it works in."""
+    table = parameters.table.copy()
+    dropouts = [input_dropout, *(layer.dropout for layer in layers)]
+    regime, segment, chunk = _regime(table, parameters.size, any(dropouts), tile, batch)
+    at = ZEROS
+    for l, (row, dropout) in enumerate(zip(table, dropouts, strict=True)):
+        size = rounded(chunk * (int(row[N]) + 1))  # tiny: with a row of ones
+        row[DROP] = round(dropout * LEVELS)
+        row[S] = row[A] = at
+        at += size
+        # X is dropped where it lies; the loss reads Z and writes A
+        if l == len(layers) or (l > 0 and (row[FROM_Z] or dropout)):
+            row[A] = at
+            at += size
+    widest = int(table[:, N].max())
+    delta = rounded(chunk * widest)
+    targets = at + 2 * delta
+    plain = table.copy()
+    plain[:, DROP] = 0
+    # without dropout, A lies at S wherever g' does not need Z
+    same = (table[:, FROM_Z] == 0) & (table[:, CODE] >= 0)
+    plain[same, A] = plain[same, S]
+    # dZ packed: rows by panels, and where it lies in columns the other way round too
+    panels = rounded(max(chunk * (widest + tile.nr), widest * (chunk + tile.nr)))
+    at_panels = parameters.packed if regime == RESIDENT else 0
+    packed = packed_elements(tile, widest) if regime == BLOCKED else at_panels + panels
+    # what is read past a matrix's end lies in the workspace too
+    workspace = targets + rounded(chunk * layers[-1].n) + ZEROS
+    return Place(
+        table,
+        plain,
+        regime,
+        segment,
+        chunk,
+        (at, at + delta),
+        targets,
+        workspace,
+        rounded(packed),
+        at_panels,
+    )
+
+
+def _regime(table: TABLE, size: int, drops: bool, tile: Tile, batch: int) -> tuple[int, int, int]:
+    """The regime, the samples of a segment and of a chunk."""
+    if size > RESIDENT_PARAMETERS:
+        return BLOCKED, batch, batch
+    widths = table[:, N]
+    is_tiny = widths.max() <= tile.nr and not drops and not table[:, WHOLE_ROW].any()
+    segments = 1
+    while not is_tiny and 2 * segments * SEGMENT_ROWS <= batch and segments * size <= SEGMENTS_SIZE:
+        segments *= 2  # so that 2, 4 or 8 ranks share them evenly
+    segment = -(-batch // segments)
+    chunks = -(-segment * int(widths.sum()) // CHUNK_SIZE)
+    return TINY if is_tiny else RESIDENT, segment, max(-(-segment // max(chunks, 1)), 1)

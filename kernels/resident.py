@@ -1,0 +1,282 @@
+"""A step of a small network: a rank takes samples through all of it, with nothing to wait for.
+
+A batch is cut into segments, a segment into chunks. A chunk's activations and the weights stay in
+the caches of one core, from A_0 to dZ_1; each segment has a gradient of its own, to which its
+chunks are added in order, and the update adds the segments' gradients in order. Segments and chunks
+follow from shapes alone.
+
+In a *tiny* network, whose layers are narrower than a tile, vectors run along the samples: A_l is
+n_l x m, the notes' own shape, for all layers but the last (the loss wants rows). A row of ones
+below each makes the bias one more column of W, and db one more row of dW^T.
+"""
+
+from __future__ import annotations
+
+from ._arrays import Matrix
+from ._jit import kernel
+from ._simd import address, span
+from .activations import activate, differentiate
+from .blocked import gather
+from .dropout import dropout_key
+from .gemm import block_depth, finish_backward, finish_forward
+from .layout import (
+    BATCH,
+    CHUNK,
+    CODE,
+    DELTA_PANELS,
+    FROM_Z,
+    GRADIENT,
+    GRADIENT_A,
+    GRADIENT_B,
+    N_PREV,
+    ONE,
+    PACKED,
+    PANELS,
+    PARAMETERS,
+    RECTIFY,
+    REGIME,
+    SEED,
+    SEGMENT,
+    TINY,
+    X_COLUMN,
+    X_DIRECT,
+    X_OFFSET,
+    X_ROW,
+    ZERO,
+    A,
+    B,
+    N,
+    S,
+    W,
+)
+from .microkernel import multiply, nr_of
+from .output import output_rows
+from .pack import pack_B_block
+from .reduce import add_not_finite, column_sums
+from .team import barrier
+
+PACKED_ROWS = 24  # of dW^T: as many repay packing dZ
+
+
+@kernel
+def multiply_deep(k, a, rs, ks, b, ldb, panel, c0, ld0, step0, c, ldc, m, n, rectify):
+    """`microkernel.multiply` of any depth, in blocks; A is not packed."""
+    depth = block_depth(k, c)
+    kc, last = min(depth, k), k <= depth
+    multiply(a, rs, ks, False, b, ldb, panel, kc, c0, ld0, step0, c, ldc, m, n, rectify and last)
+    for pc in range(depth, k, depth):
+        left, right = address(a, pc * ks), address(b, pc * ldb)
+        kc, last = min(depth, k - pc), pc + depth >= k
+        multiply(
+            left, rs, ks, False, right, ldb, panel, kc, c, ldc, ONE, c, ldc, m, n, rectify and last
+        )
+
+
+# ---------------------------------------------------------------------------------- samples in rows
+@kernel
+def pack_weights(net, packed, backward):
+    """W_l as panels for Z = W A_prev and for dA_prev = W^T dZ."""
+    table = net.table
+    for l in range(1, table.shape[0]):
+        n, k, source = table[l, N], table[l, N_PREV], address(net.p, table[l, W])
+        pack_B_block(source, n, ONE, k, n, address(packed, table[l, PANELS]))
+        if backward and l > 1:
+            pack_B_block(source, ONE, n, n, k, address(packed, table[l, PACKED]))
+
+
+@kernel
+def chunk_input(plan, net, samples, ws, batch, begin, l):
+    """A_{l-1} of the chunk: of the first layer X itself, where it can be read as it lies."""
+    if l == 1 and plan[X_DIRECT] == 1:
+        at = plan[X_OFFSET] + (batch.first + begin) * plan[X_ROW]
+        return Matrix(samples.x, at, plan[X_ROW], plan[X_COLUMN])
+    return Matrix(ws, net.table[l - 1, A], net.table[l, N_PREV], ONE)
+
+
+@kernel
+def forward_layer(net, ws, x, weights, ldb, panel, l, m):
+    """Z_l = A_{l-1} W_l^T + b_l, in rows; relu's A_l."""
+    table, p = net.table, net.p
+    n, k, bias = table[l, N], table[l, N_PREV], table[l, B]
+    a, z, rectify = address(x.flat, x.offset), address(ws, table[l, S]), table[l, RECTIFY] == 1
+    # without a bias, Z begins with the zeros that the workspace begins with
+    c0, step0 = (address(p, bias), ONE) if bias >= 0 else (address(ws, ZERO), ZERO)
+    multiply_deep(
+        k, a, x.row_stride, x.column_stride, weights, ldb, panel, c0, ZERO, step0, z, n, m, n,
+        rectify,
+    )  # fmt: skip
+
+
+@kernel
+def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, panel, add, gradient, at):
+    """dW^T = A_prev^T dZ, added to what is there or in its place; A^T is k x m, dZ m x n."""
+    c = address(gradient, at)
+    if add:
+        multiply_deep(m, a, rs, ks, b, ldb, panel, c, n, ONE, c, n, k, n, False)
+    else:
+        zeros = address(ws, ZERO)
+        multiply_deep(m, a, rs, ks, b, ldb, panel, zeros, ZERO, ZERO, c, n, k, n, False)
+
+
+@kernel
+def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
+    """A_l = g(W_l A_{l-1} + b_l) for all layers; the last leaves Z_L."""
+    nr = nr_of(ws)
+    for l in range(1, net.table.shape[0]):
+        x = chunk_input(plan, net, samples, ws, batch, begin, l)
+        weights, panel = address(packed, net.table[l, PANELS]), net.table[l, N_PREV] * nr
+        forward_layer(net, ws, x, weights, nr, panel, l, m)
+        key = dropout_key(plan[SEED], batch.number, l)
+        finish_forward(net.table, l, ws, ZERO, begin, m, ZERO, net.table[l, N], key)
+
+
+@kernel
+def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, packed):
+    """dW_l and db_l of all layers, from dZ_L."""
+    table, nr = net.table, nr_of(ws)
+    d, other = plan[GRADIENT_A], plan[GRADIENT_B]
+    for l in range(table.shape[0] - 1, 0, -1):
+        n, k, dZ = table[l, N], table[l, N_PREV], address(ws, d)
+        x = chunk_input(plan, net, samples, ws, batch, begin, l)
+        a, rows, ldb, panel = address(x.flat, x.offset), dZ, n, nr
+        if k >= PACKED_ROWS:
+            rows, ldb, panel = address(packed, plan[DELTA_PANELS]), nr, m * nr
+            pack_B_block(dZ, n, ONE, m, n, rows)
+        weight_gradient(
+            k, n, m, ws, a, x.column_stride, x.row_stride, rows, ldb, panel,
+            add, gradient, g0 + table[l, W],
+        )  # fmt: skip
+        if table[l, B] >= 0:
+            column_sums(m, n, ws, d, n, 1.0, add, gradient, g0 + table[l, B])
+        if l > 1:
+            # dA_prev = W^T dZ, and dZ_prev = dA_prev * g'
+            weights = address(packed, table[l, PACKED])
+            multiply_deep(
+                n, dZ, n, ONE, weights, nr, n * nr, address(ws, ZERO), ZERO, ZERO,
+                address(ws, other), k, m, k, False,
+            )  # fmt: skip
+            key = dropout_key(plan[SEED], batch.number, l - 1)
+            finish_backward(table, l - 1, ws, other, ZERO, begin, m, ZERO, k, key)
+            d, other = other, d
+
+
+# ------------------------------------------------------------------------------- samples in columns
+@kernel
+def add_ones(ws, at, m):
+    """The row of ones below A_l."""
+    row = span(ws, at, m)
+    for i in range(m):
+        row[i] = 1.0
+
+
+@kernel
+def forward_columns(net, ws, m):
+    """A_l = g([W_l b_l] [A_{l-1}; 1]) for all layers; the last leaves Z_L, in rows."""
+    table, last, nr = net.table, net.table.shape[0] - 1, nr_of(ws)
+    add_ones(ws, table[0, A] + table[0, N] * m, m)
+    zeros = address(ws, ZERO)
+    for l in range(1, last):
+        n, k = table[l, N], table[l, N_PREV] + (1 if table[l, B] >= 0 else 0)
+        s, a = table[l, S], table[l, A]
+        weights, A_prev = address(net.p, table[l, W]), address(ws, table[l - 1, A])
+        rectify = table[l, RECTIFY] == 1
+        multiply_deep(
+            k, weights, ONE, n, A_prev, m, nr, zeros, ZERO, ZERO, address(ws, s), m, n, m, rectify
+        )
+        if not rectify:
+            activate(table[l, CODE], ws, s, ws, a if table[l, FROM_Z] else s, n, m)
+        add_ones(ws, a + n * m, m)
+    x, weights = Matrix(ws, table[last - 1, A], ONE, m), address(net.p, table[last, W])
+    forward_layer(net, ws, x, weights, table[last, N], nr, last, m)
+
+
+@kernel
+def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
+    """dW_l and db_l of all layers, from dZ_L in rows."""
+    table, last, nr = net.table, net.table.shape[0] - 1, nr_of(ws)
+    d, other = plan[GRADIENT_A], plan[GRADIENT_B]
+    panels, zeros = address(packed, plan[DELTA_PANELS]), address(ws, ZERO)
+    for l in range(last, 0, -1):
+        n, k, dZ = table[l, N], table[l, N_PREV], address(ws, d)
+        # dZ is wanted as m x n for dW and as n x m for dA_prev; the other one of the two is packed
+        rows, row_stride, row_panel = dZ, n, nr
+        columns, column_stride, column_panel = dZ, m, nr
+        if l < last:
+            pack_B_block(dZ, ONE, m, m, n, panels)
+            rows, row_stride, row_panel = panels, nr, m * nr
+        a = address(ws, table[l - 1, A])
+        with_bias = k + (1 if table[l, B] >= 0 else 0)
+        weight_gradient(
+            with_bias, n, m, ws, a, m, ONE, rows, row_stride, row_panel,
+            add, gradient, g0 + table[l, W],
+        )  # fmt: skip
+        if l > 1:
+            if l == last and n > 1:
+                pack_B_block(dZ, ONE, n, n, m, panels)
+                columns, column_stride, column_panel = panels, nr, n * nr
+            weights = address(net.p, table[l, W])
+            multiply_deep(
+                n, weights, n, ONE, columns, column_stride, column_panel, zeros, ZERO, ZERO,
+                address(ws, other), m, k, m, False,
+            )  # fmt: skip
+            differentiate(table[l - 1, CODE], ws, other, ws, table[l - 1, S], k, m)
+            d, other = other, d
+
+
+# ----------------------------------------------------------------------------------------- the step
+@kernel
+def chunk_step(
+    plan, net, samples, memory, ws, batch, loss_parameter, begin, end, add, gradient, g0, packed
+):
+    """All of the step but the update, for rows [begin, end) of the batch; returns their loss."""
+    m, tiny = end - begin, plan[REGIME] == TINY
+    if tiny:
+        gather(plan, net, samples, ws, batch, begin, end, ZERO, ONE, m)
+        forward_columns(net, ws, m)
+    else:
+        if plan[X_DIRECT] == 0:
+            gather(plan, net, samples, ws, batch, begin, end, ZERO, net.table[0, N], ONE)
+        forward_rows(plan, net, samples, ws, batch, begin, m, packed)
+    total = output_rows(plan, net, samples, memory, ws, batch, loss_parameter, begin, end, ZERO)
+    if plan[GRADIENT] == 1:
+        if tiny:
+            backward_columns(plan, net, ws, m, add, gradient, g0, packed)
+        else:
+            backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, packed)
+    return total
+
+
+@kernel
+def segments_of(plan, batch):
+    """How many parts the batch has."""
+    return (batch.m + plan[SEGMENT] - 1) // plan[SEGMENT]
+
+
+@kernel
+def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
+    """Loss and gradients of all segments; returns the loss, the same on every rank."""
+    count = segments_of(plan, batch)
+    size = plan[PARAMETERS]
+    if plan[REGIME] != TINY and rank.number < count:
+        pack_weights(net, rank.packed, plan[GRADIENT] == 1)
+    # a batch that is one segment leaves its gradient where it is wanted
+    gradient = memory.gradients if plan[SEGMENT] < plan[BATCH] else net.gradient
+    for segment in range(rank.number, count, rank.of):
+        first = segment * plan[SEGMENT]
+        last = min(first + plan[SEGMENT], batch.m)
+        total = 0.0
+        for begin in range(first, last, plan[CHUNK]):
+            end = min(begin + plan[CHUNK], last)
+            total += chunk_step(
+                plan, net, samples, memory, ws, batch, loss_parameter, begin, end, begin > first,
+                gradient, segment * size, rank.packed,
+            )  # fmt: skip
+        memory.partial[segment] = total
+        if plan[GRADIENT] == 1:
+            memory.flags[segment] = 0.0
+            add_not_finite(gradient, segment * size, size, address(memory.flags, segment))
+    barrier(rank.team, rank.of)
+    total = 0.0
+    for segment in range(count):
+        total += memory.partial[segment]
+    return total

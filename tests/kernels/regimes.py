@@ -1,0 +1,50 @@
+"""The ways to share a step among ranks, each forced upon networks of any size."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastdnn.kernels import layout, placement, targets
+from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.placement import Place, place_batch, place_parameters
+
+HUGE = 2**40
+# name: thresholds of `placement`
+REGIMES: dict[str, dict[str, int]] = {
+    "blocked": {"RESIDENT_PARAMETERS": 0},
+    "one segment": {"SEGMENT_ROWS": HUGE, "CHUNK_SIZE": HUGE},
+    "chunks": {"SEGMENT_ROWS": HUGE, "CHUNK_SIZE": 200},
+    "segments": {"SEGMENT_ROWS": 5, "SEGMENTS_SIZE": HUGE, "CHUNK_SIZE": HUGE},
+    "segments and chunks": {"SEGMENT_ROWS": 9, "SEGMENTS_SIZE": HUGE, "CHUNK_SIZE": 200},
+}
+RESIDENT = [name for name in REGIMES if name != "blocked"]
+each_regime = pytest.mark.parametrize("regime", REGIMES)
+
+
+def force(monkeypatch: pytest.MonkeyPatch, regime: str) -> None:
+    """Have engines that are made from now on work so.
+
+    A network whose layers are all narrow, without dropout or softmax inside, is tiny in all but
+    the blocked regime, and a tiny one has a single segment.
+    """
+    monkeypatch.setattr(placement, "RESIDENT_PARAMETERS", HUGE)
+    for name, value in REGIMES[regime].items():
+        monkeypatch.setattr(placement, name, value)
+
+
+def place_of(net: Engine, batch: int, input_dropout: float = 0.0) -> Place:
+    """Where batches of so many samples lie, and how their step is shared."""
+    tile = targets.tile(net.dtype)
+    return place_batch(net.layers, input_dropout, place_parameters(net.layers, tile), tile, batch)
+
+
+def assert_shared(net: Engine, batch: int, regime: str, input_dropout: float = 0.0) -> None:
+    """That a step is really shared as `regime` says; a batch has 30 samples at least."""
+    place = place_of(net, batch, input_dropout)
+    if regime == "blocked":
+        assert place.regime == layout.BLOCKED
+        return
+    assert place.regime in (layout.RESIDENT, layout.TINY)
+    several_segments = regime.startswith("segments") and place.regime == layout.RESIDENT
+    assert (place.segment < batch) == several_segments
+    assert (place.chunk < place.segment) == regime.endswith("chunks")

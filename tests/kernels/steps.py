@@ -1,0 +1,190 @@
+"""Checks of single passes and of training, against naive, for the tests of each regime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdnn
+from fastdnn.kernels import layout, threads
+from fastdnn.kernels.engine import Engine, Targets
+from tests import naive
+from tests.kernels import networks, regimes
+from tests.kernels.common import (
+    DTYPES,
+    RANKS,
+    Array,
+    assert_within,
+    at_the_end_of_memory,
+    nan,
+    roundings,
+)
+from tests.kernels.networks import data, error_bound, flat, gradients, make, rule
+
+SMALLEST = 0.03  # every epsilon of RULES
+
+
+def check_passes(
+    net: Engine, loss: str, m: int, *, weights: Array | None = None, **of: float
+) -> None:
+    """The outputs, the loss and the gradient against naive."""
+    X, Y, given_targets = data(net, m, loss)
+    bound = error_bound(net, X, Y, 1.0 if weights is None else max(1.0, float(weights.max())))
+    outputs = networks.forward(net, X)
+    assert_within(net.forward(X, batch=m), outputs, bound)
+
+    wanted, pairs = gradients(net, loss, X, Y, weights=weights, **of)
+    penalty = sum(
+        naive.penalty(W, layer.l1, layer.l2)[0]
+        for layer, (W, _) in zip(net.layers, networks.parameters(net), strict=True)
+    )
+    allowed = bound + roundings(net.parameters.size, net.dtype) * penalty
+    assert abs(net.differentiate(X, given_targets, weights=weights) - wanted) <= allowed
+    assert_within(net.gradient, flat(net, pairs), bound)
+
+    value, again = net.evaluate(X, given_targets, weights=weights, batch=m)
+    assert abs(value + penalty - wanted) <= allowed
+    np.testing.assert_array_equal(again, net.forward(X, batch=m))
+
+
+def batches_of(samples: int, batch: int, steps: int, order: Array | None = None) -> list[Array]:
+    """The samples of each step, epoch after epoch."""
+    numbers = np.arange(samples) if order is None else order
+    starts = list(range(0, samples, batch))
+    return [numbers[starts[s % len(starts)] :][:batch] for s in range(steps)]
+
+
+def step_bound(net: Engine, X: Array, Y: Array, steps: int) -> float:
+    """Each step moves a parameter by at most lr |g| / epsilon, with an error of g in it."""
+    return steps * error_bound(net, X, Y) / SMALLEST
+
+
+def copy_of(net: Engine, loss: str) -> Engine:
+    """The same network in float64."""
+    copy = Engine(net.layers, loss=loss, dtype=np.float64)
+    copy.parameters[:] = net.parameters
+    return copy
+
+
+def check_training(
+    net: Engine,
+    name: str,
+    loss: str,
+    *,
+    m: int = 67,
+    batch: int = 16,
+    steps: int = 7,
+    order: Array | None = None,
+    weights: Array | None = None,
+    clip: str | None = None,
+    limit: float = np.inf,
+) -> None:
+    """Losses and parameters after `steps` steps against naive's."""
+    X, Y, given_targets = data(net, m, loss)
+    reference = copy_of(net, loss)
+
+    def gradient_of(numbers: Array) -> tuple[float, list[naive.Pair]]:
+        w = None if weights is None else weights[numbers]
+        return networks.gradients(reference, loss, X[numbers], Y[:, numbers], weights=w)
+
+    clipping = {"tensor": {"clipnorm": limit}, "global": {"global_clipnorm": limit}}
+    wanted = networks.train(
+        reference,
+        name,
+        batches_of(m, batch, steps, order),
+        gradient_of,
+        **({} if clip is None else clipping[clip]),
+    )
+    outcome = net.train(
+        X, given_targets, rule(name, steps, clip=clip, limit=limit), batch=batch,
+        weights=weights, order=np.empty(0, np.int64) if order is None else order,
+    )  # fmt: skip
+    bound = step_bound(net, X, Y, steps)
+    assert (outcome.done, outcome.reason) == (steps, layout.FINITE)
+    assert_within(outcome.losses, np.array(wanted), bound)
+    assert_within(net.parameters, reference.parameters, bound)
+
+
+def check_dropout(net: Engine, loss: str, rates: tuple[float, ...], m: int = 67) -> None:
+    """Loss, gradient and outputs of a step that drops elements of X and of the layers."""
+    X, Y, given_targets = data(net, m, loss)
+    n = net.layers[-1].n
+    for number in (0, 5):
+        value, pairs, outputs = networks.gradients_with_dropout(
+            net, loss, X, Y, rate=rates[0], seed=11, step=number
+        )
+        still = rule("descent", 1)._replace(coefficients=np.zeros((1, 8)))
+        got = nan(m * n, dtype=net.dtype)
+        outcome = net.train(
+            X, given_targets, still, batch=m, seed=11, step_number=number, outputs=got
+        )
+        scale = float(np.prod([1 / (1 - rate) for rate in rates]))
+        bound = error_bound(net, X, Y, scale)
+        assert abs(outcome.losses[0] - value) <= bound
+        assert_within(net.gradient, networks.flat(net, pairs), bound)
+        assert_within(got.reshape(m, n), outputs, bound)
+
+
+def fill_memory(net: Engine, value: Any = np.nan) -> None:
+    """Spoil all that a call may find from calls before: everything but the network itself."""
+    for name, memory in vars(net).items():
+        if isinstance(memory, np.ndarray) and name not in ("parameters", "slots"):
+            memory[:] = value if memory.dtype.kind == "f" else -(2**40)
+
+
+def bits_of_training(
+    dtype: Any, dropout: float, batch: int, ranks: Sequence[int] = RANKS
+) -> Iterator[bytes]:
+    """Of all that a training run leaves, for each number of ranks."""
+    loss = "categorical_crossentropy"
+    for n in ranks:
+        net = make(
+            [37, 130, 70, 10],
+            ["relu", "softmax", "softmax"],
+            loss,
+            dtype=dtype,
+            dropout=[dropout, 0.0, 0.0],
+            input_dropout=dropout,
+            l2=[0.01, 0.0, 0.0],
+        )
+        X, _, given_targets = data(net, 300, loss)
+        clipped = rule("adam", 5, clip="tensor", limit=0.1)
+        outputs = nan(300 * 10, dtype=dtype)
+        with fastdnn.num_threads(n):
+            outcome = net.train(X, given_targets, clipped, batch=batch, outputs=outputs)
+            value = net.differentiate(X, given_targets)
+        everything = (net.parameters, net.slots, net.gradient, outcome.losses, outputs)
+        yield b"".join(x.tobytes() for x in (*everything, np.array(value)))
+
+
+def read_up_to_the_end_of_memory(regime: str) -> None:
+    """For a process of its own: reading behind the end of any data would kill it."""
+    end = at_the_end_of_memory
+    with pytest.MonkeyPatch.context() as patch:
+        regimes.force(patch, regime)
+        patch.setattr(threads, "SERIAL_FLOPS", 0)
+        for dtype in DTYPES:
+            for loss, hidden in (
+                ("mean_squared_error", "tanh"),
+                ("sparse_categorical_crossentropy", "softmax"),
+            ):
+                net = make([7, 37, 3], [hidden, "softmax"], loss, dtype=dtype)
+                small = make([3, 4, 2], [hidden, "softmax"], loss, dtype=dtype)
+                for one in (net, small):
+                    X, _, given = data(one, 67, loss)
+                    ends = Targets(end(given.y), end(given.labels))
+                    weights = end(np.ones(67, dtype))
+                    outputs = end(nan(67 * one.layers[-1].n, dtype=dtype))
+                    others = end(X.astype(DTYPES[dtype == DTYPES[0]]))
+                    for x in (end(X), end(X.T.copy()).T, others):
+                        for order in (np.empty(0, np.int64), end(np.arange(67))):
+                            for batch in (5, 30, 67):
+                                outcome = one.train(
+                                    x, ends, rule("adam", 5), batch=batch, weights=weights,
+                                    order=order, outputs=outputs,
+                                )  # fmt: skip
+                                assert outcome.reason == layout.FINITE
+                        one.forward(x, batch=13)

@@ -1,0 +1,161 @@
+"""Steps whose products are shared among the ranks, of nets that need not be large for that."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdnn
+from fastdnn.kernels import gemm, targets
+from fastdnn.kernels.blocked import LOSS_ROWS
+from tests.kernels import regimes
+from tests.kernels.common import (
+    DTYPES,
+    LAYOUTS,
+    assert_within,
+    draw,
+    each_dtype,
+    each_layout,
+    run_python,
+)
+from tests.kernels.networks import data, error_bound, flat, gradients, make, rule
+from tests.kernels.regimes import assert_shared
+from tests.kernels.steps import (
+    bits_of_training,
+    check_dropout,
+    check_passes,
+    check_training,
+    fill_memory,
+)
+
+TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
+
+
+@pytest.fixture(autouse=True)
+def blocked(monkeypatch: pytest.MonkeyPatch, share_small_work: None) -> None:
+    regimes.force(monkeypatch, "blocked")
+
+
+@each_dtype
+@pytest.mark.parametrize("m", [1, 2, 11, 12, 13, LOSS_ROWS - 1, LOSS_ROWS, LOSS_ROWS + 1, 67])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_passes(dtype: Any, m: int, has_bias: bool) -> None:
+    # around the number of rows from which B is packed, and of rows in a part of the loss
+    assert gemm.DIRECT_ROWS == 12
+    t = TILES[dtype]
+    net = make(
+        [7, 2 * t.nr + 3, t.nr, t.nr + 1, 3], ["relu", "gelu", "softmax", "identity"],
+        dtype=dtype, use_bias=[has_bias] * 4,
+    )  # fmt: skip
+    assert_shared(net, m, "blocked")
+    check_passes(net, "mean_squared_error", m)
+
+
+@each_dtype
+def test_several_blocks_in_each_direction(dtype: Any) -> None:
+    t = TILES[dtype]
+    names = ["relu", "softmax", "identity"]
+    for sizes, m in (
+        ([t.kc + 1, 37, 3, 2], 5),
+        ([3, t.kc + 1, 37, 2], 13),
+        ([3, t.nr + 1, t.mr + 1, 2], t.kc + 1),
+        ([5, gemm.PACKED_COLUMNS + 1, 37, 2], t.mc + 1),
+    ):
+        net = make(sizes, names, dtype=dtype)
+        check_passes(net, "mean_squared_error", m)
+
+
+@pytest.mark.parametrize("m", [3, 13])
+@pytest.mark.parametrize("name", ["relu", "softmax"])
+def test_layers_wider_than_a_block_of_columns(m: int, name: str) -> None:
+    check_passes(make([2, TILES[DTYPES[1]].nc + 1, 2], [name, "identity"]), "mean_squared_error", m)
+
+
+@each_dtype
+@pytest.mark.parametrize("clip", [None, "tensor", "global"])
+@pytest.mark.parametrize("batch", [5, 16, 67])
+def test_training(dtype: Any, clip: str | None, batch: int) -> None:
+    loss = "sparse_categorical_crossentropy"
+    net = make(
+        [7, 37, 9, 3], ["relu", "silu", "softmax"], loss, dtype=dtype,
+        l1=[0.02, 0.0, 0.03], l2=[0.0, 0.05, 0.01], use_bias=[True, False, True],
+    )  # fmt: skip
+    weights = np.random.default_rng(5).uniform(0, 1, 67).astype(dtype)
+    order = np.random.default_rng(3).permutation(67)
+    limit = np.inf if clip is None else 0.05
+    check_training(
+        net, "momentum", loss, batch=batch, weights=weights, order=order, clip=clip, limit=limit
+    )
+
+
+@each_dtype
+@pytest.mark.parametrize("rates", [(0.3, 0.0, 0.0), (0.0, 0.5, 0.0), (0.2, 0.3, 0.4)], ids=str)
+@pytest.mark.parametrize("names", [("relu", "gelu"), ("softmax", "relu")])
+def test_dropout(dtype: Any, rates: tuple[float, ...], names: tuple[str, str]) -> None:
+    loss = "categorical_crossentropy"
+    net = make(
+        [7, 21, 37, 3], [*names, "softmax"], loss, dtype=dtype,
+        input_dropout=rates[0], dropout=[rates[1], rates[2], 0.0],
+    )  # fmt: skip
+    check_dropout(net, loss, rates)
+
+
+@each_dtype
+@each_layout
+@pytest.mark.parametrize("of", DTYPES, ids=str)
+@pytest.mark.parametrize("batch", [5, 67])
+def test_x_of_any_layout_and_type(dtype: Any, layout: str, of: Any, batch: int) -> None:
+    # read where it lies, or gathered
+    X = draw(7, 67, 7, dtype=np.float32)
+    wanted, got = (make([7, 9, 3], ["relu", "softmax"], dtype=dtype) for _ in range(2))
+    given_targets = data(wanted, 67, "mean_squared_error")[2]
+    run = partial(type(got).train, targets=given_targets, rule=rule("descent", 5), batch=batch)
+    run(wanted, X.astype(dtype), order=np.arange(67))
+    run(got, LAYOUTS[layout](X.astype(of)))
+    np.testing.assert_array_equal(got.parameters, wanted.parameters)
+
+
+@each_dtype
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_full_batch_stays_and_is_right_in_every_step(dtype: Any, shuffled: bool) -> None:
+    order = np.random.default_rng(3).permutation(67) if shuffled else None
+    net = make([7, 9, 3], ["tanh", "identity"], dtype=dtype)
+    check_training(net, "adam", "mean_squared_error", batch=67, order=order)
+
+
+@each_dtype
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("batch", [5, 130])
+def test_the_same_bits_for_any_number_of_ranks(
+    dtype: Any, dropout: float, batch: int, request: pytest.FixtureRequest
+) -> None:
+    bits = set(bits_of_training(dtype, dropout, batch))
+    request.getfixturevalue("one_thread")  # one rank does the work of all
+    with fastdnn.num_threads(3):
+        bits |= set(bits_of_training(dtype, dropout, batch, ranks=(3,)))
+    assert len(bits) == 1
+
+
+@each_dtype
+@pytest.mark.parametrize("m", [5, 67])
+def test_what_stood_in_memory_before_does_not_matter(dtype: Any, m: int) -> None:
+    net = make([7, 37, 3], ["gelu", "softmax"], "categorical_crossentropy", dtype=dtype)
+    X, Y, given_targets = data(net, m, "categorical_crossentropy")
+    net.differentiate(X, given_targets)
+    wanted = net.gradient.copy()
+    fill_memory(net)
+    net.differentiate(X, given_targets)
+    np.testing.assert_array_equal(net.gradient, wanted)
+    _, pairs = gradients(net, "categorical_crossentropy", X, Y)
+    assert_within(net.gradient, flat(net, pairs), error_bound(net, X, Y))
+
+
+def test_nothing_is_read_behind_the_end_of_the_data() -> None:
+    program = (
+        "from tests.kernels.steps import read_up_to_the_end_of_memory\n"
+        "read_up_to_the_end_of_memory('blocked'); print('alive')"
+    )
+    assert run_python(program).strip() == "alive"

@@ -1,0 +1,57 @@
+"""The integer table and the plan: every field has a place of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastdnn.kernels import layout, step, targets
+from fastdnn.kernels.layout import Memory, Net, Rule, Samples
+from fastdnn.kernels.microkernel import FLAT
+
+TABLE_FIELDS = (
+    "N_PREV", "N", "W", "B", "CODE", "FROM_Z", "WHOLE_ROW", "A", "S", "DROP", "PACKED", "PANELS",
+    "RECTIFY",
+)  # fmt: skip
+PLAN_FIELDS = (
+    "BATCH", "SAMPLES", "FIRST", "STEPS", "STEP", "SEED", "LOSS", "FUSED", "OUT_CODE",
+    "OUT_FROM_Z", "GRADIENT", "UPDATE", "CLIP", "PENALTIES", "X_OTHER", "X_OFFSET", "X_ROW",
+    "X_COLUMN", "X_DIRECT", "TARGETS", "GRADIENT_A", "GRADIENT_B", "REGIME", "SEGMENT", "CHUNK",
+    "WORKSPACE", "PACKED_SIZE", "PARAMETERS", "LAYERS", "CHUNKS",
+    "DELTA_PANELS", "OUTPUTS",
+)  # fmt: skip
+
+
+def values(*names: str) -> list[int]:
+    return sorted(getattr(layout, name) for name in names)
+
+
+def test_fields_fill_the_table_and_the_plan() -> None:
+    assert values(*TABLE_FIELDS) == list(range(layout.FIELDS))
+    assert values(*PLAN_FIELDS) == list(range(layout.PLAN))
+
+
+def test_codes_are_distinct() -> None:
+    assert len(set(values("BLOCKED", "RESIDENT", "TINY"))) == 3
+    assert len(set(values("FINITE", "LOSS_NOT_FINITE", "GRADIENT_NOT_FINITE"))) == 3
+    assert layout.DONE != layout.REASON
+    # what numba takes as an int64 and not as a literal of its own
+    assert (int(layout.ZERO), int(layout.ONE)) == (0, 1)
+    assert isinstance(layout.ZERO, np.int64)
+    assert isinstance(layout.ONE, np.int64)
+
+
+def test_zeros_reach_over_the_widest_tile() -> None:
+    for target in targets.TARGETS:
+        for bits in (32, 64):
+            lanes = target.bits // bits
+            assert max(target.nv, *FLAT.values()) * lanes <= layout.ZEROS
+
+
+def test_every_address_of_the_step_has_its_place() -> None:
+    given = {"x", "x_other", "outputs", "limit", "losses"}  # arguments of their own
+    fields = [sum(name not in given for name in of._fields) for of in (Net, Samples, Rule, Memory)]
+    fields[0] -= 1  # the table is the first address
+    starts = [step.NET, step.TARGETS_AT, step.RULE, step.MEMORY]
+    assert step.TABLE == step.NET - 1 == 0
+    for start, count, following in zip(starts, fields, starts[1:], strict=False):
+        assert start + count == following
