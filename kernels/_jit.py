@@ -18,6 +18,7 @@ hash of all that its content depends on, and needs no index.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import inspect
 import os
@@ -27,7 +28,8 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,18 @@ class _Cache:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Compiling makes millions of objects and hardly any cycles: looking for these is a tenth."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def compile_cached(function: Callable[..., Any], types: tuple[Any, ...], *, parallel: bool) -> Any:
     """Compile `function` for parameters of these types, or read it from the cache.
 
@@ -175,7 +189,8 @@ def compile_cached(function: Callable[..., Any], types: tuple[Any, ...], *, para
     """
     dispatcher: Any = numba.njit(parallel=parallel, **_OPTIONS)(function)
     dispatcher._cache = _Cache(function)
-    dispatcher.compile(types)
+    with _no_collection():
+        dispatcher.compile(types)
     (result,) = dispatcher.overloads.values()
     return result
 
