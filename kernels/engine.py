@@ -281,7 +281,9 @@ class Engine:
         limit = np.inf if rule is None else rule.limit
         taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
         self._run(n_ranks, plan, addresses, limit, x.flat, taken, losses)
-        if targets is None and n_ranks == 1 and _address(x.flat) == _address(X):
+        # so small a call has one rank, whatever the number of threads will be
+        is_small = 2 * self._layout.size * samples < SERIAL_CALL
+        if targets is None and is_small and _address(x.flat) == _address(X):
             self._again = _Again((X.shape, X.dtype, asked), plan, addresses, losses, used)
         done, reason = self._results.tolist()
         return Outcome(losses[: done + (reason != FINITE)], done, reason)
