@@ -338,3 +338,17 @@ def sched_yield(typing: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), emit
+
+
+@intrinsic
+def current_cpu(typing: Any) -> Any:
+    """The number of the CPU that the caller runs on; 0 where the system does not say."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if "linux" not in builder.module.triple:
+            return constant(0)
+        kind = ir.FunctionType(I32, [])
+        call = cgutils.get_or_insert_function(builder.module, kind, "sched_getcpu")
+        return builder.sext(builder.call(call, []), I64)
+
+    return types.int64(), emit

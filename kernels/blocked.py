@@ -94,7 +94,7 @@ def forward(plan, net, samples, memory, batch, rank):
             p if table[l, B] >= 0 else ws, start_of(net, l), ws, table[l, S], True,
             FORWARD, table, l, ws, 1.0, key, rank.packed,
         )  # fmt: skip
-        barrier(rank.team, rank.of)
+        barrier(rank.team, rank.of, rank.number)
 
 
 @kernel
@@ -107,7 +107,7 @@ def loss(plan, net, samples, memory, batch, loss_parameter, rank):
         memory.partial[chunk] = output_rows(
             plan, net, samples, memory, memory.ws, batch, loss_parameter, begin, end, begin
         )
-    barrier(rank.team, rank.of)
+    barrier(rank.team, rank.of, rank.number)
     total = 0.0
     for chunk in range(chunks):
         total += memory.partial[chunk]
@@ -150,4 +150,4 @@ def backward(plan, net, samples, memory, batch, rank):
             add_not_finite(net.gradient, to, end - begin, found)
         d, other = other, d
         if l > 1:
-            barrier(rank.team, rank.of)
+            barrier(rank.team, rank.of, rank.number)

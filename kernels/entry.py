@@ -86,7 +86,7 @@ class Entry:
         global _layer_is_safe
         compiled = self._compiled.get(dtype) or self.compile(dtype)
         n_ranks = min(n_ranks, int(numba.config.NUMBA_NUM_THREADS))
-        team = np.zeros(TEAM, np.int64)
+        team = np.zeros(TEAM + n_ranks, np.int64)
         if n_ranks == 1 or os.getpid() != _import_pid:
             compiled.alone(0, 1, team, *arguments)
             return

@@ -275,7 +275,7 @@ def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
         if plan[GRADIENT] == 1:
             memory.flags[segment] = 0.0
             add_not_finite(gradient, segment * size, size, address(memory.flags, segment))
-    barrier(rank.team, rank.of)
+    barrier(rank.team, rank.of, rank.number)
     total = 0.0
     for segment in range(count):
         total += memory.partial[segment]

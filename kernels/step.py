@@ -70,12 +70,12 @@ def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, rank)
         begin, end = part(batch.m, ONE, rank.number, rank.of)
         n = net.table[0, N]
         blocked.gather(plan, net, samples, memory.ws, batch, begin, end, begin, n, ONE)
-        barrier(rank.team, rank.of)
+        barrier(rank.team, rank.of, rank.number)
     blocked.forward(plan, net, samples, memory, batch, rank)
     total = blocked.loss(plan, net, samples, memory, batch, loss_parameter, rank)
     if plan[GRADIENT] == 1:
         blocked.backward(plan, net, samples, memory, batch, rank)
-        barrier(rank.team, rank.of)
+        barrier(rank.team, rank.of, rank.number)
     return total
 
 
@@ -110,7 +110,7 @@ def penalise(plan, net, rule, memory, batch, rank):
         if l1 != 0.0 or l2 != 0.0:
             memory.partial[c] = add_penalty_gradient(net.p, gradient, start, stop, l1, l2)
         memory.norms[c] = sum_of_squares(gradient, start, stop)
-    barrier(rank.team, rank.of)
+    barrier(rank.team, rank.of, rank.number)
     total = 0.0
     for c in range(chunks.shape[0]):
         total += memory.partial[c]
@@ -155,7 +155,7 @@ def steps(plan, net, samples, rule, loss_parameter, memory, ws, rank):
         first = (plan[FIRST] + s) % per_epoch * plan[BATCH]
         batch = Batch(first, min(plan[BATCH], plan[SAMPLES] - first), plan[STEP] + s)
         if s > 0:
-            barrier(rank.team, rank.of)
+            barrier(rank.team, rank.of, rank.number)
         if plan[REGIME] == BLOCKED:
             # a full batch stays where it is from step to step, unless dropout thins it
             stays = s > 0 and per_epoch == 1 and net.table[0, DROP] == 0
@@ -167,7 +167,7 @@ def steps(plan, net, samples, rule, loss_parameter, memory, ws, rank):
             reason = GRADIENT_NOT_FINITE
         if first_sum:
             # the ranks have read the parts of the loss before they write those of the penalties
-            barrier(rank.team, rank.of)
+            barrier(rank.team, rank.of, rank.number)
             total += penalise(plan, net, rule, memory, batch, rank)
         if plan[LOSS] >= 0 and not math.isfinite(total):
             reason = LOSS_NOT_FINITE

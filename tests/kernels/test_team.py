@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from fastdnn.kernels.team import (
     WAITING,
     barrier,
     join,
+    shares_cpu,
 )
 from tests.kernels import networks
 from tests.kernels.common import RANKS, Array, compiled, draw, run_python
@@ -35,18 +37,23 @@ def _meet(rank, n_ranks, team, n_barriers, cells, stale, sizes, counters):  # ty
     sizes[rank] = n_ranks
     for k in range(n_barriers):
         cells[rank * APART] = k
-        barrier(team, n_ranks)
+        barrier(team, n_ranks, rank)
         for other in range(n_ranks):
             if cells[other * APART] != k:
                 stale[rank] += 1
-        barrier(team, n_ranks)
+        barrier(team, n_ranks, rank)
     if rank == 0:
-        counters[:] = team
+        counters[:] = team[:TEAM]
 
 
 @compiled(lambda t: (vector(int64), int64, vector(int64)))
 def _join(rank, n_ranks, team, given, size, answer):  # type: ignore[no-untyped-def]
     answer[0] = join(given, size)
+
+
+@compiled(lambda t: (vector(int64), int64, vector(int64)))
+def _shares(rank, n_ranks, team, given, number, answer):  # type: ignore[no-untyped-def]
+    answer[0] = shares_cpu(given, given.size - TEAM, number)
 
 
 def meet(n_ranks: int, n_barriers: int) -> tuple[Array, Array]:
@@ -85,6 +92,24 @@ def test_counters_lie_in_cache_lines_of_their_own() -> None:
     places = sorted([ARRIVED, DECISION, WAITING, GENERATION])
     assert np.diff([*places, TEAM]).min() >= LINE
     assert LINE * 8 == 64
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not say the CPU")
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_rank_knows_who_is_on_its_cpu(number: int) -> None:
+    before = os.sched_getaffinity(0)
+    cpu, got = max(before), np.zeros(1, np.int64)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        team = np.full(TEAM + 3, cpu + 1)
+        _shares(DTYPE, 1, team, number, got)
+        assert got[0] == 0
+        assert team[TEAM + number] == cpu
+        team[TEAM + (number + 1) % 3] = cpu
+        _shares(DTYPE, 1, team, number, got)
+        assert got[0] == 1
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 # ------------------------------------------------------------------------------------- rendezvous
