@@ -279,6 +279,7 @@ class Engine:
         )  # fmt: skip
         addresses = np.array([_address(one) for one in used])
         limit = np.inf if rule is None else rule.limit
+        self._results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
         self._run(n_ranks, plan, addresses, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
@@ -299,7 +300,6 @@ class Engine:
         losses: NDArray[np.float64],
     ) -> None:
         dtype, other = self.dtype, _OTHER[self.dtype]
-        self._results[:] = 0
         xs = (x, _NONE[other]) if x.dtype == dtype else (_NONE[dtype], x)
         step.run(dtype, n_ranks, plan, addresses, self._loss_parameter, limit, *xs, outputs, losses)
 
