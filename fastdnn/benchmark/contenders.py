@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 Epoch = Callable[[], Any]
@@ -96,7 +97,7 @@ def start(work: Work) -> list[tuple[Any, Any]]:
     dtype = np.dtype(work.dtype)
     return [
         ((rng.standard_normal((p, n)) * (2 / p) ** 0.5).astype(dtype), np.zeros(n, dtype))
-        for p, n in zip(sizes, sizes[1:], strict=False)
+        for p, n in pairwise(sizes)
     ]
 
 
@@ -140,7 +141,11 @@ def _numpy(work: Work) -> Network:
             Z = values[-1] @ W[l]
             Z += b[l]
             if l < L - 1:
-                g = np.tanh if net.activation == "tanh" else lambda z, out: np.maximum(z, 0, out=out)
+                g = (
+                    np.tanh
+                    if net.activation == "tanh"
+                    else lambda z, out: np.maximum(z, 0, out=out)
+                )
                 g(Z, out=Z)
             elif classes == 1:
                 Z = 1 / (1 + np.exp(-Z))
@@ -226,7 +231,7 @@ def _torch(work: Work, *, compiled: bool = False) -> Network:
     y = torch.from_numpy(labels[:, None].astype(X.dtype) if binary else labels)
     layers: list[nn.Module] = []
     for W, b in start(work):
-        linear = nn.Linear(*W.shape, dtype=inputs.dtype)
+        linear = nn.Linear(len(W), len(b), dtype=inputs.dtype)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(W.T))
             linear.bias.copy_(torch.from_numpy(b))

@@ -47,7 +47,7 @@ class Runner:
     """A process that holds something to time; see `contenders.serve`."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `end` closes it
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
