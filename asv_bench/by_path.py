@@ -1,4 +1,4 @@
-"""The working tree's own parts, whichever fastdnn is installed: a benchmark must not change with it."""
+"""Parts of the working tree, whichever fastdnn is installed: benchmarks do not change with it."""
 
 from __future__ import annotations
 
