@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -177,6 +178,17 @@ def point_links_at_copies(page: Path, copies: dict[str, Path]) -> None:
     page.write_text(LINK.sub(local, page.read_text("utf-8")), "utf-8")
 
 
+def show_units(index: Path) -> None:
+    """Add each benchmark's unit to the name that the first page shows."""
+    content = json.loads(index.read_text("utf-8"))
+    for benchmark in content["benchmarks"].values():
+        name = benchmark.get("pretty_name") or benchmark["name"].partition(".")[2]
+        unit = benchmark["unit"]
+        if unit not in name:
+            benchmark["pretty_name"] = f"{name} ({unit})"
+    index.write_text(json.dumps(content), "utf-8")
+
+
 def publish(config: Path) -> Path:
     """Make the dashboard of a configuration's results; returns its folder."""
     try:
@@ -196,6 +208,7 @@ def publish(config: Path) -> Path:
         if code := subprocess.run(command, check=False).returncode:
             raise SystemExit(code)
         point_links_at_copies(new / "index.html", copy_libraries(new))
+        show_units(new / "index.json")
         try:
             if html.exists():
                 html.rename(old)
