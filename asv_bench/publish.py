@@ -143,7 +143,7 @@ def fetch(packages: tuple[Package, ...] = PACKAGES) -> None:
 
 def copy_libraries(folder: Path) -> dict[str, Path]:
     """Copy the scripts and styles below `folder`; returns the copy for the path of each link."""
-    copies = {}
+    copies: dict[str, Path] = {}
     for package in PACKAGES:
         name = package.spec.partition("@")[0]
         with tarfile.open(package.archive) as archive:
@@ -200,12 +200,12 @@ def publish(config: Path) -> Path:
     if not config.is_file():
         raise SystemExit(f"publish.py: there is no file {config}; --config takes an asv.conf.json")
     fetch()
-    html = (config.parent / Config.load(str(config)).html_dir).resolve()
+    html: Path = (config.parent / Config.load(str(config)).html_dir).resolve()
     html.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=html.parent) as scratch:
         new, old = Path(scratch, "new"), Path(scratch, "old")
-        command = [sys.executable, "-m", "asv", "publish", "--config", config, "--html-dir", new]
-        if code := subprocess.run(command, check=False).returncode:
+        command = [sys.executable, "-m", "asv", "publish", "--config", str(config)]
+        if code := subprocess.run([*command, "--html-dir", str(new)], check=False).returncode:
             raise SystemExit(code)
         point_links_at_copies(new / "index.html", copy_libraries(new))
         show_units(new / "index.json")
@@ -238,24 +238,32 @@ def serving(folder: Path) -> Iterator[str]:
             thread.join()
 
 
-def take_picture(folder: Path, picture: Path) -> None:
-    """Write what Chromium shows of the dashboard's first page as a PNG file."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
+def find_chromium() -> str:
+    """Chromium's program."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if not program:
         raise SystemExit(
             "publish.py: --picture needs Chromium: install it (Debian: apt-get install chromium)."
         )
-    with tempfile.TemporaryDirectory(dir=picture.parent) as scratch, serving(folder) as address:
+    return program
+
+
+def take_picture(folder: Path, picture: Path) -> None:
+    """Write what Chromium shows of the dashboard's first page as a PNG file."""
+    command = [find_chromium(), "--headless", "--hide-scrollbars", "--window-size=1400,1400"]
+    if os.geteuid() == 0:
+        command.append("--no-sandbox")  # Chromium refuses to run in its sandbox as root
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        tempfile.TemporaryDirectory(dir=picture.parent) as scratch,
+        serving(folder) as address,
+    ):
         png = Path(scratch, "page.png")
-        command = [chromium, "--headless", f"--user-data-dir={scratch}/user", "--hide-scrollbars"]
-        if os.geteuid() == 0:
-            command.append("--no-sandbox")  # Chromium refuses to run in its sandbox as root
-        command += ["--window-size=1400,1400", "--virtual-time-budget=20000"]
-        chromium_run = subprocess.run(
-            [*command, f"--screenshot={png}", address], capture_output=True, text=True, check=False
-        )
+        command += [f"--user-data-dir={profile}", "--virtual-time-budget=20000"]
+        command += [f"--screenshot={png}", address]
+        chromium = subprocess.run(command, capture_output=True, text=True, check=False)
         if not png.is_file():
-            raise SystemExit(f"publish.py: Chromium made no picture:\n{chromium_run.stderr}")
+            raise SystemExit(f"publish.py: Chromium made no picture:\n{chromium.stderr}")
         png.replace(picture)
 
 
@@ -265,8 +273,10 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=HERE / "asv.conf.json")
     parser.add_argument("--picture", type=Path, help="write the first page as a PNG file too")
     options = parser.parse_args()
-    if options.picture and not options.picture.parent.is_dir():
-        parser.error(f"--picture: there is no folder {options.picture.parent}")
+    if options.picture:
+        find_chromium()
+        if not options.picture.parent.is_dir():
+            parser.error(f"--picture: there is no folder {options.picture.parent}")
     html = publish(options.config.resolve())
     if options.picture:
         take_picture(html, options.picture.resolve())

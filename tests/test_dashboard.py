@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 
 from tests.asv_results import COMMITS, PUBLISH, SLOWER, load_publish, make_results, publish
@@ -27,12 +28,14 @@ for package, program in {
     if not shutil.which(program):
         pytest.skip(f"{program} is missing: apt-get install {package}", allow_module_level=True)
 
-serving = load_publish().serving
+image = pytest.importorskip("matplotlib.image")
+module = load_publish()
 TEXTS = """
 if (!window.$ || $.active) return [];
 const elements = [...document.querySelectorAll(arguments[0])];
 return elements.filter(x => x.offsetParent !== null).map(x => x.innerText);
 """
+CURVE = 36, 122, 173  # asv's first colour
 # What is drawn: each curve's label, its points, and whether its colour is found on the canvas.
 CURVES = """
 const plot = $('#main-graph').data('plot'), canvas = plot.getCanvas();
@@ -78,7 +81,7 @@ def dashboard(
     done = publish(config)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = re.findall(r"The dashboard is in (.*)\. To see it:", done.stdout)
-    with serving(Path(folder)) as address:
+    with module.serving(Path(folder)) as address:
         yield Dashboard(Path(folder), address, commits)
 
 
@@ -206,12 +209,21 @@ def test_the_regressions_page_works(page: Any, dashboard: Dashboard) -> None:
     WebDriverWait(page, 20).until(lambda _: "sort=0" in page.current_url, "by name when asked")
 
 
+@pytest.mark.parametrize("dashboard", ["made up"], indirect=True)
 def test_a_planted_regression_is_found_at_its_commit(page: Any, dashboard: Dashboard) -> None:
-    if not dashboard.commits:
-        pytest.skip("a regression is planted in made-up results only")
     page.get(f"{dashboard.address}#/regressions")
     name, _, commit, factor, before, after, _ = texts(page, "#regressions-body tbody td")
     assert name == "training.Step.track_step('digits', 2)"
     assert commit == dashboard.commits[SLOWER][: len(commit)]
     assert len(commit) >= 8
     assert (factor, before, after) == ("1.50x", "50.0 us", "75.1 us")
+
+
+@pytest.mark.parametrize("dashboard", ["made up"], indirect=True)
+def test_the_picture(dashboard: Dashboard, tmp_path: Path) -> None:
+    module.take_picture(dashboard.folder, tmp_path / "page.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.png"]
+    pixels = image.imread(tmp_path / "page.png")
+    assert pixels.shape[:2] == (1400, 1400)
+    curve = np.all(np.abs(255 * pixels[..., :3] - CURVE) < 8, axis=-1)
+    assert 500 < curve.sum() < 0.1 * curve.size

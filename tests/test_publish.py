@@ -169,3 +169,22 @@ def test_without_a_configuration(tmp_path: Path) -> None:
     done = publish(tmp_path / "none.json")
     assert done.returncode == 1
     assert done.stderr.startswith(f"publish.py: there is no file {tmp_path / 'none.json'}")
+
+
+def test_a_picture_without_chromium(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    picture = tmp_path / "page.png"
+    monkeypatch.setattr(sys, "argv", ["publish.py", "--picture", str(picture)])
+    monkeypatch.setattr(module.shutil, "which", lambda _: None)
+    with pytest.raises(SystemExit, match=r"needs Chromium.*apt-get install chromium"):
+        module.main()
+
+
+def test_a_picture_in_no_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "none" / "page.png"
+    monkeypatch.setattr(sys, "argv", ["publish.py", "--picture", str(picture)])
+    monkeypatch.setattr(module.shutil, "which", lambda _: "chromium")
+    with pytest.raises(SystemExit):
+        module.main()
+    assert f"there is no folder {tmp_path / 'none'}" in capsys.readouterr().err
