@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "asv_bench" / "benchmarks"
 MODULES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the suites are part of the sources")
-# Measured by processes that race or compile for longer than a test may take.
+# They compile all in fresh processes: longer than a test may take.
 SLOW = {"track_cold", "track_warm"}
 SMALLEST = {
     "kernels.Forward": ("784-128 x 128", "float32", 1),
@@ -113,9 +113,8 @@ def test_the_smallest_parameters_give_a_number(name: str, monkeypatch: pytest.Mo
 
 def test_big_cases_are_trained_by_adam_in_float32_only() -> None:
     step = suite("training").Step()
-    cases, optimizers, dtypes, threads = step.params
     for case in suite("training").BIG:
-        assert case in cases
+        assert case in step.params[0]
         with pytest.raises(NotImplementedError, match=case):
             step.setup(case, "sgd", "float32", 1)
         with pytest.raises(NotImplementedError, match=case):
@@ -129,7 +128,7 @@ def test_a_kernel_that_a_commit_has_not_got_is_left_out(monkeypatch: pytest.Monk
     with pytest.raises(NotImplementedError, match="another"):
         inner._inner("update", "update_range", "code p")
     monkeypatch.delattr(update, "update_range")
-    with pytest.raises(NotImplementedError, match="no update.update_range"):
+    with pytest.raises(NotImplementedError, match=r"no update\.update_range"):
         inner.adam(8, "float32", 1)
 
 
@@ -159,9 +158,8 @@ def test_peers_race_and_what_is_not_there_is_left_out(
     with pytest.raises(NotImplementedError):
         step.setup(times, "figure", "torch")
     ratio.setup(times, "figure")
-    assert (
-        ratio.track_ratio(times, "figure") == times["figure"]["fastdnn"] / times["figure"]["numpy"]
-    )
+    times = {"figure": {"fastdnn": 2.0, "numpy": 8.0, "jax": 4.0}}
+    assert ratio.track_ratio(times, "figure") == 0.5
     with pytest.raises(NotImplementedError):
         ratio.setup({"figure": {"fastdnn": 1.0}}, "figure")
 
