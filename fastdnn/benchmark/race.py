@@ -56,7 +56,11 @@ class Runner:
             env={**os.environ, **environment},
             text=True,
         )
-        self.ready = self._answer()
+        try:
+            self.ready = self._answer()
+        except BaseException:  # Ctrl-C while it compiles: nobody else knows the process yet
+            self.end()
+            raise
 
     def ask(self) -> dict[str, Any]:
         """Have it measure once."""
