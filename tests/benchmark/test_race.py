@@ -98,8 +98,8 @@ def test_ctrl_c_during_the_first_epoch_leaves_no_process(
 
     monkeypatch.setattr(module.Runner, "_answer", interrupted)
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    with pytest.raises(KeyboardInterrupt), running(command, {}):
-        pass
+    with pytest.raises(KeyboardInterrupt), running(command, {}) as runner:
+        _ = runner.ready
     (process,) = processes
     assert process.returncode is not None
 
