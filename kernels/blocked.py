@@ -202,38 +202,40 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
 
 
 @kernel
-def backward(plan, net, samples, memory, batch, rank):
-    """dZ of all layers from dZ_L, which holds the 1 / m; and the gradient, unless deferred."""
-    table, p, ws, m = net.table, net.p, memory.ws, batch.m
-    memory.flags[rank.number] = 0.0
-    for l in range(table.shape[0] - 1, 0, -1):
-        if l > 1:
-            # dA_prev = W^T dZ, and dZ_prev = dA_prev * g'
-            n, k, zeros = table[l, N], table[l, N_PREV], Start(ZERO, ZERO, ZERO)
-            region = share(m, k, rank, False, table[l - 1, WHOLE_ROW] == 1, ws)
-            dZ, weights = Matrix(ws, table[l, DELTA], n, ONE), Matrix(p, table[l, W], ONE, n)
-            key = dropout_key(plan[SEED], batch.number, l - 1)
-            product(
-                region, k, n, dZ, weights, ws, zeros, ws, table[l - 1, DELTA], True,
-                BACKWARD, table, l - 1, ws, 1.0, key, rank.packed,
-            )  # fmt: skip
-        if plan[DEFERRED] == 0:
-            layer_gradient(plan, net, samples, memory, batch, l, rank)
-        if l > 1:
-            barrier(rank.team, rank.of, rank.number)
+def propagate(net, memory, batch, key, l, rank):
+    """dA_{l-1} = W_l^T dZ_l, and dZ_{l-1} = dA_{l-1} * g'."""
+    table, ws, zeros = net.table, memory.ws, Start(ZERO, ZERO, ZERO)
+    n, k = table[l, N], table[l, N_PREV]
+    region = share(batch.m, k, rank, False, table[l - 1, WHOLE_ROW] == 1, ws)
+    dZ, weights = Matrix(ws, table[l, DELTA], n, ONE), Matrix(net.p, table[l, W], ONE, n)
+    product(
+        region, k, n, dZ, weights, ws, zeros, ws, table[l - 1, DELTA], True,
+        BACKWARD, table, l - 1, ws, 1.0, key, rank.packed,
+    )  # fmt: skip
 
 
 @kernel
-def descend(plan, net, samples, memory, batch, coefficients, may, rank):
-    """The deferred gradient, or at once what it changes, where that is allowed and safe.
+def backward(plan, net, samples, memory, batch, coefficients, may, rank):
+    """The gradient from dZ_L, which holds the 1 / m; or at once what it changes.
 
-    Returns whether the parameters have been changed. That needs every gradient to be finite, as a
-    step that is not must change none: so it is known of all layers before any dW is made.
+    Returns whether the parameters have been changed. That is done where it `may` be, dW is
+    deferred and no gradient can be infinite or NaN: a step that is not finite must change no
+    parameter, so this has to be known of all layers before any dW is made.
     """
-    applies = may and is_bounded(plan, net, samples, memory, batch, rank)
-    for l in range(net.table.shape[0] - 1, 0, -1):
-        if applies:
-            layer_descent(plan, net, samples, memory, batch, coefficients, l, rank)
-        else:
-            layer_gradient(plan, net, samples, memory, batch, l, rank)
+    memory.flags[rank.number] = 0.0
+    last, applies = net.table.shape[0] - 1, False
+    for stage in range(2):  # a layer's dZ_{l-1} and then dW_l; or all dZ and then all dW
+        if stage == 1 and plan[DEFERRED] == 1:
+            applies = may and is_bounded(plan, net, samples, memory, batch, rank)
+        for l in range(last, 0, -1):
+            if stage == 0 and l > 1:
+                key = dropout_key(plan[SEED], batch.number, l - 1)
+                propagate(net, memory, batch, key, l, rank)
+            if stage == plan[DEFERRED]:
+                if applies:
+                    layer_descent(plan, net, samples, memory, batch, coefficients, l, rank)
+                else:
+                    layer_gradient(plan, net, samples, memory, batch, l, rank)
+            if stage == 0 and l > 1:
+                barrier(rank.team, rank.of, rank.number)
     return applies

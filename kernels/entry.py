@@ -33,7 +33,6 @@ _layer_is_safe = False
 
 
 class _Compiled(NamedTuple):
-    start: Callable[..., None]
     alone: Callable[..., None]
     address: int  # of the kernel
     kernel: Any  # owns the code at that address
@@ -56,6 +55,7 @@ class Entry:
         self.function = function
         self._signature = signature
         self._compiled: dict[np.dtype[Any], _Compiled] = {}
+        self._starters: dict[np.dtype[Any], Callable[..., None]] = {}
         self._compiling = threading.Lock()
         self.__doc__ = function.__doc__
         ENTRIES.append(self)
@@ -71,11 +71,21 @@ class Entry:
 
     def _compile(self, dtype: np.dtype[Any]) -> _Compiled:
         load_leaves(FLOATS[dtype])
-        arguments = types.Tuple(self._signature(FLOATS[dtype]))
+        arguments = self._signature(FLOATS[dtype])
         work = compile_cached(self.function, (*_RANK, *arguments), parallel=False)
-        start = compile_cached(_starter(arguments), (*_STARTED, arguments), parallel=True)
         address = work.library.get_pointer_to_function(work.fndesc.llvm_func_name)
-        return _Compiled(start.entry_point, work.entry_point, address, work)
+        return _Compiled(work.entry_point, address, work)
+
+    def starter(self, dtype: np.dtype[Any]) -> Callable[..., None]:
+        """What starts several ranks; who never has as many does not wait for its compilation."""
+        if dtype not in self._starters:
+            with self._compiling:
+                if dtype not in self._starters:
+                    arguments = types.Tuple(self._signature(FLOATS[dtype]))
+                    signature = (*_STARTED, arguments)
+                    start = compile_cached(_starter(arguments), signature, parallel=True)
+                    self._starters[dtype] = start.entry_point
+        return self._starters[dtype]
 
     def __call__(self, dtype: np.dtype[Any], n_ranks: int, *arguments: Any) -> None:
         """Run with `n_ranks` ranks, each on its own thread, or as many as numba has threads.
@@ -91,15 +101,16 @@ class Entry:
         if n_ranks == 1 or os.getpid() != _import_pid:
             compiled.alone(0, 1, _NO_TEAM, *arguments)
             return
+        start = self._starters.get(dtype) or self.starter(dtype)
         team = np.zeros(TEAM + n_ranks, np.int64)
         before = numba.get_num_threads()
         numba.set_num_threads(n_ranks)
         try:
             if _layer_is_safe:
-                compiled.start(n_ranks, compiled.address, team, arguments)
+                start(n_ranks, compiled.address, team, arguments)
             else:
                 with _lock:
-                    compiled.start(n_ranks, compiled.address, team, arguments)
+                    start(n_ranks, compiled.address, team, arguments)
                 _layer_is_safe = numba.threading_layer() != "workqueue"
         finally:
             numba.set_num_threads(before)
@@ -173,4 +184,5 @@ def warmup() -> Iterator[str]:
     for one in ENTRIES:
         for dtype in FLOATS:
             one.compile(dtype)
+            one.starter(np.dtype(dtype))
             yield f"{one.function.__module__.rpartition('.')[2]}.{one.function.__name__} {dtype}"

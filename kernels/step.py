@@ -25,7 +25,6 @@ from .layout import (
     BLOCKED,
     CHUNKS,
     CLIP,
-    DEFERRED,
     DONE,
     DROP,
     FIELDS,
@@ -79,10 +78,8 @@ def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, coeff
     total = blocked.loss(plan, net, samples, memory, batch, loss_parameter, rank)
     applied = False
     if plan[GRADIENT] == 1:
-        blocked.backward(plan, net, samples, memory, batch, rank)
-        if plan[DEFERRED] == 1:
-            may = may and math.isfinite(total)
-            applied = blocked.descend(plan, net, samples, memory, batch, coefficients, may, rank)
+        may = may and math.isfinite(total)
+        applied = blocked.backward(plan, net, samples, memory, batch, coefficients, may, rank)
         if not applied:
             barrier(rank.team, rank.of, rank.number)
     return total, applied

@@ -103,7 +103,7 @@ def test_an_error_leaves_it_too() -> None:
 
     broken = Entry(_all_kinds.function, _all_kinds._signature)
     ENTRIES.pop()
-    broken._compiled[DOUBLE] = _all_kinds.compile(DOUBLE)._replace(start=fail)
+    broken._starters[DOUBLE] = fail
     numba.set_num_threads(2)
     with pytest.raises(ZeroDivisionError):
         broken(DOUBLE, 3)
