@@ -9,25 +9,17 @@ peak. Needs threadpoolctl (the `bench` extra).
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from machine import bandwidth, best, fma_peak
 from threadpoolctl import threadpool_limits
 
 import fastdnn
 from fastdnn import kernels
-from fastdnn.kernels._simd import Vectors, constant, counted_loop, data_pointer, element_of
-from fastdnn.kernels.targets import tile
 
-SUMS = 12  # independent, so that none waits for its own last result
-UNROLL = 4
 CASES: dict[str, tuple[list[int], int, str]] = {
     "figure": ([3, 5, 5, 3, 1], 64, "relu"),
     "tabular": ([30, 64, 32, 1], 64, "relu"),
@@ -38,60 +30,6 @@ CASES: dict[str, tuple[list[int], int, str]] = {
     "wide": ([100, 1024, 1024, 1024, 1], 1024, "relu"),
     "large": ([2048, 2048, 2048, 2048, 10], 1024, "relu"),
 }
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _multiply_adds(typing: Any, rounds: Any, memory: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        t = tile(np.dtype(str(memory.dtype)))
-        vec = Vectors(builder, element_of(memory.dtype), t.lanes, t.fma)
-        start = data_pointer(context, builder, signature.args[1], arguments[1])
-        vectors = [vec.load(start, constant(i * t.lanes)) for i in range(SUMS + 2)]
-
-        def step(sums: Any) -> Any:
-            for _ in range(UNROLL):
-                sums = [vec.multiply_add(x, vectors[0], vectors[1]) for x in sums]
-            return sums
-
-        sums = counted_loop(builder, arguments[0], vectors[2:], step)
-        for i, x in enumerate(sums):
-            vec.store(x, start, constant((i + 2) * t.lanes))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, memory), emit
-
-
-@njit(nogil=True)  # type: ignore[untyped-decorator]
-def _run_multiply_adds(rounds: int, memory: Any) -> None:
-    _multiply_adds(rounds, memory)
-
-
-def best(run: Callable[[], Any], seconds: float = 0.4) -> float:
-    """Seconds of the fastest of as many runs as fit."""
-    run()
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < 3:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def fma_peak(dtype: Any, threads: int) -> float:
-    """Flops per second of nothing but fused multiply-adds, on so many threads at once."""
-    t, rounds = tile(np.dtype(dtype)), 400_000
-    memories = [np.full(16 * (SUMS + 2), 0.5, dtype) for _ in range(threads)]
-    _run_multiply_adds(1, memories[0])
-    with ThreadPoolExecutor(threads) as pool:
-        seconds = best(lambda: list(pool.map(lambda m: _run_multiply_adds(rounds, m), memories)))
-    return threads * rounds * UNROLL * SUMS * t.lanes * 2 / seconds
-
-
-def bandwidth() -> float:
-    """Bytes per second that a copy of 128 MB reads and writes."""
-    x = np.zeros(2**25, np.float32)
-    y = np.empty_like(x)
-    return 2 * x.nbytes / best(lambda: np.copyto(y, x))
 
 
 def _numpy_forward(A_prev: Any, W: Any, b: Any) -> Any:
@@ -148,7 +86,7 @@ def main() -> None:
     fastdnn.set_num_threads(options.threads)
     peak = fma_peak(np.float32, options.threads)
     print(f"{options.threads} threads, peak {peak / 1e9:.1f} GFLOP/s, ", end="")
-    print(f"copying {bandwidth() / 1e9:.1f} GB/s\n")
+    print(f"copying {bandwidth(options.threads) / 1e9:.1f} GB/s\n")
     print("| dtype | m x k x n | us | GFLOP/s | of the peak | NumPy, us |\n|" + " --- |" * 6)
     for dtype in (np.float32, np.float64):
         forward_kernel(dtype, options.threads)

@@ -36,6 +36,29 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def checked_output(name: str, option: str) -> Path:
+    """A path that can be written, or an error before any work.
+
+    Parameters
+    ----------
+    name, option : str
+        What the user gave, and with which option of the command line.
+
+    Raises
+    ------
+    ValueError
+        If it is a folder, or in a folder that is not there or cannot be written.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        raise ValueError(f"{option}: {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise ValueError(f"{option}: there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{option}: the folder {path.parent} cannot be written; choose another")
+    return path
+
+
 def _umask() -> int:
     """The process's mask of permissions, which can only be read by setting it."""
     mask = os.umask(0)

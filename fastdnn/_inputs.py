@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastdnn.kernels import LOSSES
 from fastdnn.kernels.engine import Targets
+from fastdnn.kernels.finite import all_finite
 
 from .losses import Loss
 from .schedules import check_number
 
 Array = NDArray[Any]
+FEW = 5_000  # for so few numbers a scalar product is quicker, and BLAS starts no thread
 
 
 class Data(NamedTuple):
@@ -60,14 +62,13 @@ def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any]) -> Array:
 
 def check_finite(name: str, array: Array, dtype: np.dtype[Any]) -> None:
     """Refuse NaN, infinity and what is infinite in `dtype`, saying where the first one is."""
+    # one quick pass, and only a suspicious result has a second look: in a sum they survive
+    if array.flags.c_contiguous and array.dtype == dtype:
+        flat = array.reshape(-1)
+        if math.isfinite(np.vdot(flat, flat)) if flat.size < FEW else all_finite(flat):
+            return
     with np.errstate(over="ignore", invalid="ignore"):
-        # they survive a sum: one quick pass, and only a suspicious result has a second look
-        if array.flags.c_contiguous and array.dtype == dtype:
-            flat = array.reshape(-1)
-            total = np.dot(flat, flat)  # by BLAS, at the speed of memory
-        else:
-            total = array.sum(dtype=dtype)
-        if math.isfinite(total):
+        if math.isfinite(array.sum(dtype=dtype)):
             return
         where = np.argwhere(~np.isfinite(array.astype(dtype, copy=False)))
     if len(where):

@@ -81,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("model", metavar="MODEL", help="a file that fastdnn wrote")
     summary.set_defaults(run=commands.summary)
 
+    _add_bench(add("bench", help="time training beside the other libraries that are installed"))
+
     info = add("info", help="show versions, CPU, threads and the cache of compiled code")
     info.set_defaults(run=commands.info)
 
@@ -127,6 +129,28 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="the model; a .png of the curves is put beside it",
     )
+
+
+def _add_bench(bench: argparse.ArgumentParser) -> None:
+    """The arguments of ``fastdnn bench``."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        from .benchmark.command import bench as command  # other commands do not need it
+
+        return command(arguments)
+
+    bench.set_defaults(run=run)
+    bench.description = "Time a training step of the same networks with each library, in turn."
+    add = bench.add_argument
+    add("--cases", metavar="NAME,…", help="networks; all eight take about four minutes")
+    add("--contenders", metavar="NAME,…", help="libraries, such as fastdnn,torch; all of them")
+    add("--optimizer", choices=("adam", "sgd"), default="adam", help="adam")
+    add("--dtype", choices=("float32", "float64"), default="float32", help="float32")
+    add("--threads", type=_count, metavar="N", help="all that the process may use")
+    add("--rounds", type=_count, default=5, metavar="N", help="turns of each library; 5")
+    add("--format", choices=("text", "markdown", "json"), default="text", help="text")
+    add("--output", metavar="PATH", help="write the table here (default: to stdout)")
+    add("--plot", metavar="PNG", help="draw a bar chart too; needs matplotlib")
 
 
 def _count(text: str) -> int:

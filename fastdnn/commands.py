@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import statistics
 import sys
 from argparse import Namespace
@@ -15,7 +14,7 @@ import fastdnn
 from fastdnn import kernels
 
 from . import optimizers
-from ._files import replacing
+from ._files import checked_output, replacing
 from .datasets import Dataset, load, load_new
 from .layers import Dense, Dropout, Layer
 from .metrics import r2, root_mean_squared_error
@@ -29,7 +28,7 @@ from .tables import Array, quoted
 
 def train(arguments: Namespace) -> int:
     """Train a network, say how good it is, and save it with a picture of its curves."""
-    output = _checked_output(arguments.output, "--output")
+    output = checked_output(arguments.output, "--output")
     if output.suffix == ".png":
         raise ValueError(f"--output: {output} is where the curves go; name the model .safetensors")
     if arguments.threads is not None:
@@ -67,7 +66,7 @@ def predict(arguments: Namespace) -> int:
     """Write the label of each sample, and on stderr how many are right if the data have labels."""
     output = None
     if arguments.output is not None:
-        output = _checked_output(arguments.output, "--output")
+        output = checked_output(arguments.output, "--output")
     model = _load_model(arguments.model)
     preparation = Preparation.from_metadata(model.metadata)
     X, y = load_new(arguments.data, preparation, model.dtype)
@@ -228,15 +227,3 @@ def _load_model(path: str) -> Sequential:
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such model file; 'fastdnn train' writes one")
     return fastdnn.load(path)
-
-
-def _checked_output(name: str, option: str) -> Path:
-    """A path that can be written, or an error before any work."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        raise ValueError(f"{option}: {path} is a folder; name a file")
-    if not path.parent.is_dir():
-        raise ValueError(f"{option}: there is no folder {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{option}: the folder {path.parent} cannot be written; choose another")
-    return path

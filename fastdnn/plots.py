@@ -55,7 +55,7 @@ def plot_history(
     names = [name for name in curves if name != "learning_rate" and not name.startswith("val_")]
     if not epochs or not names:
         raise ValueError("history: no finished epoch to draw")
-    figure = _figure(figsize=(5.0 * len(names), 3.6))
+    figure = new_figure(figsize=(5.0 * len(names), 3.6))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             if key in curves:
@@ -66,7 +66,7 @@ def plot_history(
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
-    _write(figure, path)
+    write_figure(figure, path)
     return figure
 
 
@@ -114,7 +114,7 @@ def plot_weights(
     size = np.abs(W)
     largest = float(np.percentile(size, _SHOWN_PERCENTILE) or size.max() or 1.0)
     height = 6.0 * mosaic.shape[0] / mosaic.shape[1]
-    figure = _figure(figsize=(7.0, min(max(height, 1.5), 20.0)))
+    figure = new_figure(figsize=(7.0, min(max(height, 1.5), 20.0)))
     from matplotlib import colormaps  # there, as the figure is
 
     axes = figure.subplots()
@@ -123,7 +123,7 @@ def plot_weights(
     image = axes.imshow(mosaic, colours, vmin=-largest, vmax=largest, interpolation="nearest")
     axes.axis("off")
     figure.colorbar(image, ax=axes, label="weight", extend="both")
-    _write(figure, path)
+    write_figure(figure, path)
     return figure
 
 
@@ -138,8 +138,8 @@ def _mosaic(images: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
     return mosaic
 
 
-def _figure(figsize: tuple[float, float]) -> Figure:
-    """A figure of its own: pyplot would keep it for ever, and may want a display."""
+def new_figure(figsize: tuple[float, float]) -> Figure:
+    """Make a figure of its own: pyplot would keep it for ever, and may want a display."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -149,7 +149,7 @@ def _figure(figsize: tuple[float, float]) -> Figure:
     return Figure(figsize=figsize, layout="constrained")
 
 
-def _write(figure: Figure, path: str | Path | None) -> None:
+def write_figure(figure: Figure, path: str | Path | None) -> None:
     """Write a picture whole, if it is to be written."""
     if path is not None:
         with replacing(path) as temporary:

@@ -21,12 +21,14 @@ class Matrix(NamedTuple):
 
 def as_matrix(x: NDArray[Any]) -> Matrix:
     """View a 2-D array of any layout as `Matrix`, without a copy where its strides allow it."""
-    size = x.itemsize
-    if x.size == 0 or any(s % size for s in x.strides) or not x.flags.aligned:
+    size, flags = x.itemsize, x.flags
+    is_whole = flags.c_contiguous or flags.f_contiguous or not any(s % size for s in x.strides)
+    if x.size == 0 or not is_whole or not flags.aligned:
         x = np.require(x, requirements=["C", "ALIGNED"])
-    if x.flags.c_contiguous:
+        flags = x.flags
+    if flags.c_contiguous:
         return Matrix(x.reshape(-1), 0, x.shape[1], 1)
-    if x.flags.f_contiguous:
+    if flags.f_contiguous:
         return Matrix(x.T.reshape(-1), 0, 1, x.shape[0])
     # the flat array begins at the lowest address: flip the axes that run backwards
     lowest = x[tuple(slice(None, None, -1 if s < 0 else 1) for s in x.strides)]

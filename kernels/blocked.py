@@ -6,20 +6,25 @@ dA_{l-1} the same rows of W_l^T. So it alone reads and changes these in the back
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ._arrays import Matrix
 from ._jit import kernel
-from ._simd import address
+from ._simd import address, span
 from .dropout import drop_range, dropout_key
-from .gemm import BACKWARD, FORWARD, PLAIN, Start, part, product, share
+from .gemm import BACKWARD, FORWARD, PLAIN, Start, packed_B, part, product, share
 from .layout import (
+    DEFERRED,
+    DELTA,
+    DELTA_PANELS,
     DROP,
-    GRADIENT_A,
-    GRADIENT_B,
     N_PREV,
     ONE,
+    PARAMETERS,
     SEED,
+    UPDATE,
     WHOLE_ROW,
     X_COLUMN,
     X_DIRECT,
@@ -33,12 +38,16 @@ from .layout import (
     S,
     W,
 )
+from .microkernel import mc_of, mr_of, multiply, nr_of
 from .output import output_rows
-from .pack import gather_other_rows, gather_rows
-from .reduce import add_not_finite, column_sums
+from .pack import gather_other_rows, gather_rows, pack_A_block, pack_B_block
+from .reduce import add_absolutes, add_not_finite, column_sums
 from .team import barrier
+from .update import update_range
 
 LOSS_ROWS = 32  # samples in a partial sum of the loss
+# A block of dW that is used while it is in L2: its columns, and elements
+BLOCK_COLUMNS, BLOCK_SIZE = 4096, 32 * 1024
 
 
 @kernel
@@ -115,39 +124,116 @@ def loss(plan, net, samples, memory, batch, loss_parameter, rank):
 
 
 @kernel
+def layer_gradient(plan, net, samples, memory, batch, l, rank):
+    """dW_l and db_l into the gradient, and to the rank's flag what of them is not finite."""
+    table, ws, m, found = net.table, memory.ws, batch.m, address(memory.flags, rank.number)
+    n, k, d, zeros = table[l, N], table[l, N_PREV], table[l, DELTA], Start(ZERO, ZERO, ZERO)
+    # dW^T = A_prev^T dZ
+    region = share(k, n, rank, True, False, ws)
+    x = input_of(plan, net, samples, memory, batch, l)
+    A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
+    product(
+        region, n, m, A_prev, Matrix(ws, d, n, ONE), ws, zeros, net.gradient, table[l, W], True,
+        PLAIN, table, l, ws, 1.0, np.uint64(0), rank.packed,
+    )  # fmt: skip
+    for i in range(region.top, region.bottom):
+        at = table[l, W] + i * n
+        add_not_finite(net.gradient, at + region.left, region.right - region.left, found)
+    if table[l, B] >= 0:
+        begin, end = part(n, 16, rank.number, rank.of)
+        to = table[l, B] + begin
+        column_sums(m, end - begin, ws, d + begin, n, 1.0, False, net.gradient, to)
+        add_not_finite(net.gradient, to, end - begin, found)
+
+
+@kernel
+def is_bounded(plan, net, samples, memory, batch, rank):
+    """Whether no gradient can be infinite or NaN: |dW| <= sum |A| sum |dZ|, |db| <= sum |dZ|."""
+    table, ws, sums = net.table, memory.ws, address(memory.flags, rank.of)
+    begin, end = part(batch.m, ONE, rank.number, rank.of)
+    of_A, of_dZ = address(sums, 2 * rank.number), address(sums, 2 * rank.number + 1)
+    of_A[0], of_dZ[0] = 1.0, 0.0
+    for l in range(1, table.shape[0]):
+        n, k, x = table[l, N], table[l, N_PREV], input_of(plan, net, samples, memory, batch, l)
+        at = x.offset + begin * x.row_stride
+        add_absolutes(end - begin, k, x.flat, at, x.row_stride, x.column_stride, of_A)
+        add_absolutes(end - begin, n, ws, table[l, DELTA] + begin * n, n, ONE, of_dZ)
+    barrier(rank.team, rank.of, rank.number)
+    A, dZ = 0.0, 0.0
+    for i in range(rank.of):
+        A += sums[2 * i]
+        dZ += sums[2 * i + 1]
+    bound = span(ws, ZERO, ONE).dtype.type(2.0 * A * dZ)  # twice: sums are rounded
+    return math.isfinite(bound)
+
+
+@kernel
+def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
+    """Change W_l and b_l by their gradients: block by block, each dW used while it is in cache."""
+    table, ws, m, packed = net.table, memory.ws, batch.m, rank.packed
+    n, k, d = table[l, N], table[l, N_PREV], table[l, DELTA]
+    rule, size, nr, mr = plan[UPDATE], plan[PARAMETERS], nr_of(ws), mr_of(ws)
+    region = share(k, n, rank, True, False, ws)
+    x = input_of(plan, net, samples, memory, batch, l)
+    panels, block = address(packed, packed_B(ws)), address(packed, plan[DELTA_PANELS])
+    for jc in range(region.left, region.right, BLOCK_COLUMNS):
+        columns = min(BLOCK_COLUMNS, region.right - jc)
+        pack_B_block(address(ws, d + jc), n, ONE, m, columns, panels)
+        height = min(max(BLOCK_SIZE // columns // mr, 1) * mr, mc_of(ws))
+        for i0 in range(region.top, region.bottom, height):
+            rows = min(height, region.bottom - i0)
+            left = address(x.flat, x.offset + i0 * x.column_stride)
+            pack_A_block(left, x.column_stride, x.row_stride, rows, m, packed)
+            multiply(
+                packed, ONE, ONE, True, panels, nr, m * nr, m, address(ws, ZERO), ZERO, ZERO,
+                block, columns, rows, columns, False,
+            )  # fmt: skip
+            # whole rows of W^T lie behind each other
+            lines, width = (1, rows * n) if columns == n else (rows, columns)
+            for i in range(lines):
+                at = table[l, W] + (i0 + i) * n + jc
+                dW = address(block, i * columns - at)
+                update_range(rule, net.p, dW, net.slots, size, at, at + width, 1.0, coefficients)
+    if table[l, B] >= 0:
+        begin, end = part(n, 16, rank.number, rank.of)
+        at, to = table[l, B] + begin, table[l, B] + end
+        column_sums(m, end - begin, ws, d + begin, n, 1.0, False, net.gradient, at)
+        update_range(rule, net.p, net.gradient, net.slots, size, at, to, 1.0, coefficients)
+
+
+@kernel
 def backward(plan, net, samples, memory, batch, rank):
-    """dW_l and db_l of all layers into the gradient, from dZ_L, which holds the 1 / m."""
+    """dZ of all layers from dZ_L, which holds the 1 / m; and the gradient, unless deferred."""
     table, p, ws, m = net.table, net.p, memory.ws, batch.m
-    d, other = plan[GRADIENT_A], plan[GRADIENT_B]
-    zeros, found = Start(ZERO, ZERO, ZERO), address(memory.flags, rank.number)
-    found[0] = 0.0
+    memory.flags[rank.number] = 0.0
     for l in range(table.shape[0] - 1, 0, -1):
-        n, k = table[l, N], table[l, N_PREV]
         if l > 1:
             # dA_prev = W^T dZ, and dZ_prev = dA_prev * g'
+            n, k, zeros = table[l, N], table[l, N_PREV], Start(ZERO, ZERO, ZERO)
             region = share(m, k, rank, False, table[l - 1, WHOLE_ROW] == 1, ws)
-            dZ, weights = Matrix(ws, d, n, ONE), Matrix(p, table[l, W], ONE, n)
+            dZ, weights = Matrix(ws, table[l, DELTA], n, ONE), Matrix(p, table[l, W], ONE, n)
             key = dropout_key(plan[SEED], batch.number, l - 1)
             product(
-                region, k, n, dZ, weights, ws, zeros, ws, other, True,
+                region, k, n, dZ, weights, ws, zeros, ws, table[l - 1, DELTA], True,
                 BACKWARD, table, l - 1, ws, 1.0, key, rank.packed,
             )  # fmt: skip
-        # dW^T = A_prev^T dZ
-        region = share(k, n, rank, True, False, ws)
-        x = input_of(plan, net, samples, memory, batch, l)
-        A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
-        product(
-            region, n, m, A_prev, Matrix(ws, d, n, ONE), ws, zeros, net.gradient, table[l, W], True,
-            PLAIN, table, l, ws, 1.0, np.uint64(0), rank.packed,
-        )  # fmt: skip
-        for i in range(region.top, region.bottom):
-            at = table[l, W] + i * n
-            add_not_finite(net.gradient, at + region.left, region.right - region.left, found)
-        if table[l, B] >= 0:
-            begin, end = part(n, 16, rank.number, rank.of)
-            to = table[l, B] + begin
-            column_sums(m, end - begin, ws, d + begin, n, 1.0, False, net.gradient, to)
-            add_not_finite(net.gradient, to, end - begin, found)
-        d, other = other, d
+        if plan[DEFERRED] == 0:
+            layer_gradient(plan, net, samples, memory, batch, l, rank)
         if l > 1:
             barrier(rank.team, rank.of, rank.number)
+
+
+@kernel
+def descend(plan, net, samples, memory, batch, coefficients, may, rank):
+    """The deferred gradient, or at once what it changes, where that is allowed and safe.
+
+    Returns whether the parameters have been changed. That needs every gradient to be finite, as a
+    step that is not must change none: so it is known of all layers before any dW is made.
+    """
+    applies = may and is_bounded(plan, net, samples, memory, batch, rank)
+    for l in range(net.table.shape[0] - 1, 0, -1):
+        if applies:
+            layer_descent(plan, net, samples, memory, batch, coefficients, l, rank)
+        else:
+            layer_gradient(plan, net, samples, memory, batch, l, rank)
+    return applies

@@ -78,7 +78,7 @@ def _multiply(
     n_ranks = threads.workers(2 * m * n * k)
     if row is None:
         row = np.zeros(FIELDS, np.int64)
-        row[[N, B]] = n, -1
+        row[N], row[B] = n, -1
     _product(
         dtype, n_ranks, m, n, k, a, b, c, scale, mode, row.reshape(1, FIELDS),
         np.zeros(ZEROS, dtype) if p is None else p,
@@ -196,9 +196,9 @@ def linear_forward(
         else aligned_empty(m * n * (1 if Z is None else 2), dtype)
     )
     row = np.zeros(FIELDS, np.int64)
-    row[[N, B, CODE]] = n, -1 if bias is None else 0, g.code
-    row[[FROM_Z, WHOLE_ROW, A]] = Z is not None, g.whole_row, 0 if Z is None else m * n
-    row[RECTIFY] = g.rectifies and Z is None
+    row[N], row[B], row[CODE] = n, -1 if bias is None else 0, g.code
+    row[FROM_Z], row[WHOLE_ROW] = Z is not None, g.whole_row
+    row[A], row[RECTIFY] = 0 if Z is None else m * n, g.rectifies and Z is None
     a, w = as_matrix(A_prev.T), as_matrix(W.T)
     _multiply(m, n, k, a, w, ws, mode=FORWARD, row=row, p=bias)
     if Z is not None:

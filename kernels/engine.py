@@ -279,6 +279,7 @@ class Engine:
         )  # fmt: skip
         addresses = np.array([_address(one) for one in used])
         limit = np.inf if rule is None else rule.limit
+        self._results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
         self._run(n_ranks, plan, addresses, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
@@ -299,7 +300,6 @@ class Engine:
         losses: NDArray[np.float64],
     ) -> None:
         dtype, other = self.dtype, _OTHER[self.dtype]
-        self._results[:] = 0
         xs = (x, _NONE[other]) if x.dtype == dtype else (_NONE[dtype], x)
         step.run(dtype, n_ranks, plan, addresses, self._loss_parameter, limit, *xs, outputs, losses)
 
@@ -319,7 +319,7 @@ class Engine:
         plan[layout.LOSS] = self._loss if with_loss else -1
         plan[layout.FUSED] = self._fused and with_loss
         plan[[layout.OUT_CODE, layout.OUT_FROM_Z]] = activation.code, activation.from_z
-        plan[[layout.GRADIENT_A, layout.GRADIENT_B]] = place.deltas
+        plan[layout.DEFERRED] = place.deferred
         plan[layout.PENALTIES] = self._layout.penalties.any()
         plan[layout.X_OTHER] = X.dtype != self.dtype
         plan[[layout.REGIME, layout.SEGMENT, layout.CHUNK]] = place[2:5]
@@ -340,7 +340,7 @@ class Engine:
             self._gradients = _at_least(self._gradients, segments * self._layout.size)
         chunks = len(self._layout.tensor_chunks)
         parts = max(chunks, -(-batch // LOSS_ROWS), segments)
-        sizes = parts, chunks, max(n_ranks, segments), batch
+        sizes = parts, chunks, max(3 * n_ranks, segments), batch
         self._doubles = _at_least(self._doubles, sum(sizes))
         self._labels = _at_least(self._labels, batch)
         ends = np.cumsum(sizes).tolist()

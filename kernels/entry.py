@@ -25,6 +25,7 @@ from ._jit import FLOATS, compile_cached, kernel, load_leaves, vector
 from .team import TEAM, join
 
 _RANK = (types.int64, types.int64, vector(types.int64))  # rank, n_ranks, team
+_NO_TEAM = np.zeros(TEAM + 1, np.int64)  # one rank never waits, and writes nothing here
 _STARTED = (types.int64, types.intp, vector(types.int64))  # n_ranks, address, team
 _lock = threading.Lock()
 _import_pid = os.getpid()
@@ -85,11 +86,12 @@ class Entry:
         """
         global _layer_is_safe
         compiled = self._compiled.get(dtype) or self.compile(dtype)
-        n_ranks = min(n_ranks, int(numba.config.NUMBA_NUM_THREADS))
-        team = np.zeros(TEAM + n_ranks, np.int64)
+        if n_ranks > 1:
+            n_ranks = min(n_ranks, int(numba.config.NUMBA_NUM_THREADS))
         if n_ranks == 1 or os.getpid() != _import_pid:
-            compiled.alone(0, 1, team, *arguments)
+            compiled.alone(0, 1, _NO_TEAM, *arguments)
             return
+        team = np.zeros(TEAM + n_ranks, np.int64)
         before = numba.get_num_threads()
         numba.set_num_threads(n_ranks)
         try:

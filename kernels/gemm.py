@@ -91,8 +91,8 @@ def part(count, unit, number, of):
 def share(m, n, rank, by_rows, whole_rows, c):
     """The rank's region of C, cut along its columns, its rows or both.
 
-    The cut is the one whose largest part is smallest; among equals, the one with the fewest parts
-    along the columns if `by_rows`, else along the rows.
+    The cut is the one whose largest part is smallest; among almost equals, the one with the fewest
+    parts along the columns if `by_rows`, else along the rows.
     """
     mr, nr, of = mr_of(c), nr_of(c), rank.of
     smallest, across = -1, 1
@@ -101,7 +101,7 @@ def share(m, n, rank, by_rows, whole_rows, c):
         if of % parts == 0 and (parts == 1 or not whole_rows):
             rows = ((m + mr - 1) // mr * parts + of - 1) // of * mr
             columns = ((n + nr - 1) // nr + parts - 1) // parts * nr
-            if smallest < 0 or rows * columns < smallest:
+            if smallest < 0 or rows * columns < smallest - smallest // 32:
                 smallest, across = rows * columns, parts
     top, bottom = part(m, mr, rank.number // across, of // across)
     left, right = part(n, nr, rank.number % across, across)

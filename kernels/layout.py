@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 # A layer's row in the integer table. Offsets count elements; A and S lie in the workspace, W and b
 # among the parameters. S is what the backward pass reads: Z, or A before dropout, or (the same
-# place as) A.
-N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DROP, PACKED, PANELS, RECTIFY = range(13)
-FIELDS = 13
+# place as) A. DELTA is where dZ lies.
+N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DELTA, DROP, PACKED, PANELS, RECTIFY = range(14)
+FIELDS = 14
 # B < 0: no bias. CODE < 0: g is not applied here (the output layer's belongs to the loss).
 # DROP: the dropout probability times dropout.LEVELS. PACKED, PANELS: where a rank keeps W packed,
 # for dA_prev and for A. RECTIFY: g is relu, which the product does.
@@ -38,20 +38,19 @@ FIELDS = 13
     X_COLUMN,
     X_DIRECT,  # 1: A_0 is X where it lies
     TARGETS,  # offset of the batch's rows of y in the workspace
-    GRADIENT_A,  # offsets of two buffers for dZ in the workspace
-    GRADIENT_B,
     REGIME,  # one of the three below
+    DEFERRED,  # blocked, 1: each dZ has a place of its own, and all dW follow when all dZ are there
     SEGMENT,  # resident: samples in a part of the batch that has a gradient of its own
     CHUNK,  # resident: samples that go through the net together
     WORKSPACE,  # elements of the workspace; of each rank's, where it is resident
     PACKED_SIZE,  # elements of each rank's packed blocks
-    DELTA_PANELS,  # resident: where in these a rank packs dZ
+    DELTA_PANELS,  # where in these a rank packs dZ; blocked: where it makes a block of dW
     PARAMETERS,
     LAYERS,  # rows of the table
     CHUNKS,  # rows of the ranges to update
     OUTPUTS,  # 1: A_L is wanted
-) = range(32)
-PLAN = 32
+) = range(31)
+PLAN = 31
 
 # How a step is shared among ranks, chosen from shapes alone (see `engine`)
 BLOCKED, RESIDENT, TINY = range(3)
@@ -111,7 +110,7 @@ class Memory(NamedTuple):
     gradients: Floats  # of the segments, one after the other
     partial: Doubles  # sums of parts of the batch or the parameters
     norms: Doubles  # of the chunks' gradients, squared
-    flags: Doubles  # of each segment or rank: NaN where its gradient is not finite
+    flags: Doubles  # of each segment or rank: what of its gradient is not finite; then bounds
     sample_losses: Doubles  # of the batch
     labels: Ints  # of the batch
     losses: Doubles  # takes the loss of each step

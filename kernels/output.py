@@ -6,8 +6,8 @@ from ._jit import kernel
 from ._simd import exists, span
 from .activations import activate, differentiate
 from .layout import (
+    DELTA,
     FUSED,
-    GRADIENT_A,
     LOSS,
     OUT_CODE,
     OUT_FROM_Z,
@@ -89,7 +89,7 @@ def output_rows(plan, net, samples, memory, ws, batch, loss_parameter, begin, en
     if plan[FUSED] == 0:
         activate(plan[OUT_CODE], ws, s, ws, a, end - begin, n)
     if plan[LOSS] >= 0:
-        d, y = plan[GRADIENT_A] + place * n, plan[TARGETS] + place * n
+        d, y = net.table[last, DELTA] + place * n, plan[TARGETS] + place * n
         total = _loss_and_gradient(
             plan, samples, memory, ws, s, a, d, y, n, batch, loss_parameter, begin, end
         )

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from ._arrays import rounded
 from .activations import ACTIVATIONS
+from .blocked import BLOCK_COLUMNS, BLOCK_SIZE
 from .dropout import LEVELS
 from .gemm import packed_elements
 from .layout import (
     BLOCKED,
     CODE,
+    DELTA,
     DROP,
     FIELDS,
     FROM_Z,
@@ -77,7 +79,7 @@ class Place(NamedTuple):
     regime: int
     segment: int
     chunk: int
-    deltas: tuple[int, int]
+    deferred: bool  # all dW follow when all dZ are there
     targets: int
     workspace: int  # elements; of each rank's, unless blocked
     packed: int  # elements, of each rank's
@@ -142,8 +144,12 @@ def place_batch(
             row[A] = at
             at += size
     widest = int(table[:, N].max())
-    delta = rounded(chunk * widest)
-    targets = at + 2 * delta
+    # with room for every dZ, and one block of depth, the gradient need not be stored
+    deferred = regime == BLOCKED and batch <= tile.kc
+    widths = table[:0:-1, N].tolist() if deferred else [widest, widest]
+    places = at + np.cumsum([0, *(rounded(chunk * n) for n in widths)])
+    table[:0:-1, DELTA] = places[np.arange(len(layers)) % len(widths)]
+    targets = int(places[-1])
     plain = table.copy()
     plain[:, DROP] = 0
     # without dropout, A lies at S wherever g' does not need Z
@@ -152,7 +158,9 @@ def place_batch(
     # dZ packed: rows by panels, and where it lies in columns the other way round too
     panels = rounded(max(chunk * (widest + tile.nr), widest * (chunk + tile.nr)))
     at_panels = parameters.packed if regime == RESIDENT else 0
-    packed = packed_elements(tile, widest) if regime == BLOCKED else at_panels + panels
+    if regime == BLOCKED:
+        at_panels = packed_elements(tile, widest)
+        panels = max(BLOCK_SIZE, tile.mr * BLOCK_COLUMNS)
     # what is read past a matrix's end lies in the workspace too
     workspace = targets + rounded(chunk * layers[-1].n) + ZEROS
     return Place(
@@ -161,10 +169,10 @@ def place_batch(
         regime,
         segment,
         chunk,
-        (at, at + delta),
+        deferred,
         targets,
         workspace,
-        rounded(packed),
+        rounded(at_panels + panels),
         at_panels,
     )
 

@@ -44,6 +44,28 @@ def _count(x, start, count):
     return found
 
 
+@sum_kernel
+def _absolutes(values):
+    total = values.dtype.type(0)
+    for i in range(values.size):
+        total += abs(values[i])
+    return total
+
+
+@leaf(lambda t: (int64, int64, pointer(t), *(int64,) * 3, pointer(float64)))
+def add_absolutes(m, n, x, x0, row, column, total):
+    """total[0] += the sum of |x| of a matrix of any strides; infinite or NaN where an x is."""
+    found = 0.0  # `total` may lie in a cache line that other ranks write
+    lines, count, step = (m, n, row) if column == 1 else (n, m, column)
+    for i in range(lines):
+        if column == 1 or row == 1:
+            found += _absolutes(span(x, x0 + i * step, count))
+        else:
+            for j in range(count):
+                found += abs(x[x0 + i * step + j * row])
+    total[0] += found
+
+
 @leaf(lambda t: (pointer(t), int64, int64, pointer(float64)))
 def add_not_finite(x, start, count, found):
     """found[0] += how many of x[start:start + count] are infinite or NaN."""

@@ -23,11 +23,10 @@ from .layout import (
     BATCH,
     CHUNK,
     CODE,
+    DELTA,
     DELTA_PANELS,
     FROM_Z,
     GRADIENT,
-    GRADIENT_A,
-    GRADIENT_B,
     N_PREV,
     ONE,
     PACKED,
@@ -134,9 +133,9 @@ def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
 def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, packed):
     """dW_l and db_l of all layers, from dZ_L."""
     table, nr = net.table, nr_of(ws)
-    d, other = plan[GRADIENT_A], plan[GRADIENT_B]
     for l in range(table.shape[0] - 1, 0, -1):
-        n, k, dZ = table[l, N], table[l, N_PREV], address(ws, d)
+        n, k, d, other = table[l, N], table[l, N_PREV], table[l, DELTA], table[l - 1, DELTA]
+        dZ = address(ws, d)
         x = chunk_input(plan, net, samples, ws, batch, begin, l)
         a, rows, ldb, panel = address(x.flat, x.offset), dZ, n, nr
         if k >= PACKED_ROWS:
@@ -157,7 +156,6 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
             )  # fmt: skip
             key = dropout_key(plan[SEED], batch.number, l - 1)
             finish_backward(table, l - 1, ws, other, ZERO, begin, m, ZERO, k, key)
-            d, other = other, d
 
 
 # ------------------------------------------------------------------------------- samples in columns
@@ -194,10 +192,10 @@ def forward_columns(net, ws, m):
 def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
     """dW_l and db_l of all layers, from dZ_L in rows."""
     table, last, nr = net.table, net.table.shape[0] - 1, nr_of(ws)
-    d, other = plan[GRADIENT_A], plan[GRADIENT_B]
     panels, zeros = address(packed, plan[DELTA_PANELS]), address(ws, ZERO)
     for l in range(last, 0, -1):
-        n, k, dZ = table[l, N], table[l, N_PREV], address(ws, d)
+        n, k, d, other = table[l, N], table[l, N_PREV], table[l, DELTA], table[l - 1, DELTA]
+        dZ = address(ws, d)
         # dZ is wanted as m x n for dW and as n x m for dA_prev; the other one of the two is packed
         rows, row_stride, row_panel = dZ, n, nr
         columns, column_stride, column_panel = dZ, m, nr
@@ -220,7 +218,6 @@ def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
                 address(ws, other), m, k, m, False,
             )  # fmt: skip
             differentiate(table[l - 1, CODE], ws, other, ws, table[l - 1, S], k, m)
-            d, other = other, d
 
 
 # ----------------------------------------------------------------------------------------- the step

@@ -25,6 +25,7 @@ from .layout import (
     BLOCKED,
     CHUNKS,
     CLIP,
+    DEFERRED,
     DONE,
     DROP,
     FIELDS,
@@ -64,8 +65,11 @@ from .update import COEFFICIENTS, add_penalty_gradient, sum_of_squares, sum_rang
 
 
 @kernel
-def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, rank):
-    """Loss and gradient by products shared among the ranks; returns the loss."""
+def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, coefficients, may, rank):
+    """Loss and gradient by products shared among the ranks.
+
+    Returns the loss, and whether the parameters have been changed already, as they `may` be.
+    """
     if plan[X_DIRECT] == 0 and not stays:
         begin, end = part(batch.m, ONE, rank.number, rank.of)
         n = net.table[0, N]
@@ -73,10 +77,15 @@ def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, rank)
         barrier(rank.team, rank.of, rank.number)
     blocked.forward(plan, net, samples, memory, batch, rank)
     total = blocked.loss(plan, net, samples, memory, batch, loss_parameter, rank)
+    applied = False
     if plan[GRADIENT] == 1:
         blocked.backward(plan, net, samples, memory, batch, rank)
-        barrier(rank.team, rank.of, rank.number)
-    return total
+        if plan[DEFERRED] == 1:
+            may = may and math.isfinite(total)
+            applied = blocked.descend(plan, net, samples, memory, batch, coefficients, may, rank)
+        if not applied:
+            barrier(rank.team, rank.of, rank.number)
+    return total, applied
 
 
 @kernel
@@ -159,11 +168,19 @@ def steps(plan, net, samples, rule, loss_parameter, memory, ws, rank):
         if plan[REGIME] == BLOCKED:
             # a full batch stays where it is from step to step, unless dropout thins it
             stays = s > 0 and per_epoch == 1 and net.table[0, DROP] == 0
-            total = blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, rank)
+            may, row = (
+                plan[UPDATE] >= 0 and not first_sum,
+                address(rule.coefficients, s * COEFFICIENTS),
+            )
+            total, applied = blocked_step(
+                plan, net, samples, memory, batch, loss_parameter, stays, row, may, rank
+            )
         else:
+            applied = False
             total = resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank)
         reason = FINITE
-        if plan[GRADIENT] == 1 and not gradient_is_finite(plan, memory, batch, rank):
+        finite = applied or plan[GRADIENT] == 0 or gradient_is_finite(plan, memory, batch, rank)
+        if not finite:
             reason = GRADIENT_NOT_FINITE
         if first_sum:
             # the ranks have read the parts of the loss before they write those of the penalties
@@ -179,7 +196,7 @@ def steps(plan, net, samples, rule, loss_parameter, memory, ws, rank):
             memory.results[REASON] = reason if stop else FINITE
         if stop:
             return
-        if plan[UPDATE] >= 0:
+        if plan[UPDATE] >= 0 and not applied:
             update(plan, net, memory, batch, rule, s, first_sum, rank)
 
 

@@ -1,47 +1,60 @@
-"""The training step of whole networks: microseconds per step, by shape and number of threads."""
+"""The training step of whole networks, as in the comparison with other libraries."""
 
-from time import perf_counter
+from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-import fastdnn
+from by_path import comparison
 
-# layer sizes and batch
-SHAPES = {
-    "digits": ([64, 100, 10], 200),
-    "mnist": ([784, 128, 10], 128),
-    "deep": ([64] * 17 + [10], 256),
-}
-STEPS = 50
+from . import labelled
+
+contenders = comparison("contenders")
+BIG = {"mnist_m", "wide", "large"}  # in float32 with Adam alone
+SAMPLES = {"large": 2048}  # fewer than the comparison has
+
+
+def prepare(case: str, **settings: Any) -> tuple[Any, int]:
+    """An epoch of fastdnn, and its number of steps."""
+    work = contenders.Work(case, samples=SAMPLES.get(case), **settings)
+    return contenders.CONTENDERS["fastdnn"](work).epoch, work.steps
 
 
 class Step:
-    """One step of Adam on random data, float32."""
+    """A step: gather, forward, loss, backward and update."""
 
-    params = (list(SHAPES), [1, 2])
-    param_names = ("shape", "threads")
-    unit = "us"
-    timeout = 300
+    params = (list(contenders.CASES), ["adam", "sgd"], ["float32", "float64"], [1, 2])
+    param_names = ("case", "optimizer", "dtype", "threads")
+    timeout = 120
 
-    def setup(self, shape: str, threads: int) -> None:
-        """Build, compile and warm up: no timing holds any of it."""
-        sizes, batch = SHAPES[shape]
-        rng = np.random.default_rng(0)
-        self.X = rng.standard_normal((STEPS * batch, sizes[0]), dtype=np.float32)
-        self.y = rng.integers(0, sizes[-1], len(self.X))
-        hidden = [fastdnn.Dense(n, "relu") for n in sizes[1:-1]]
-        self.model = fastdnn.Sequential([*hidden, fastdnn.Dense(sizes[-1], "softmax")], seed=0)
-        self.model.compile("adam", "sparse_categorical_crossentropy")
-        self.batch = batch
-        fastdnn.set_num_threads(threads)
-        self.epoch()
+    def setup(self, case: str, optimizer: str, dtype: str, threads: int) -> None:
+        """Build the network; the first epoch, which compiles, does not count."""
+        if case in BIG and (optimizer, dtype) != ("adam", "float32"):
+            raise NotImplementedError(f"{case} is trained by Adam in float32 only: it takes long")
+        self.epoch, self.steps = prepare(case, optimizer=optimizer, dtype=dtype, threads=threads)
 
-    def epoch(self) -> float:
-        """Train an epoch; returns its seconds."""
-        start = perf_counter()
-        self.model.fit(self.X, self.y, batch_size=self.batch, verbose=0)
-        return perf_counter() - start
-
-    def track_step(self, shape: str, threads: int) -> float:
+    @labelled("training step", "us")
+    def track_step(self, case: str, optimizer: str, dtype: str, threads: int) -> float:
         """The best of several epochs, per step."""
-        return min(self.epoch() for _ in range(10)) / STEPS * 1e6
+        from machine import best
+
+        return 1e6 * best(self.epoch) / self.steps
+
+
+class Samples:
+    """Adam, float32, two threads."""
+
+    params = (list(contenders.CASES),)
+    param_names = ("case",)
+    timeout = 120
+
+    def setup(self, case: str) -> None:
+        """Build the network; the first epoch, which compiles, does not count."""
+        self.epoch, steps = prepare(case)
+        self.samples = steps * contenders.CASES[case].batch
+
+    @labelled("samples trained on in a second", "samples/s")
+    def track_rate(self, case: str) -> float:
+        """In the best of several epochs."""
+        from machine import best
+
+        return self.samples / best(self.epoch)

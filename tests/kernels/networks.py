@@ -161,6 +161,12 @@ def rule(name: str, steps: int, *, t: int = 1, **clipping: Any) -> Rule:
     return Rule(code, np.array(rows), **clipping)
 
 
+def still(steps: int = 1) -> Rule:
+    """Steps that change nothing and leave the whole gradient: clipping by a norm needs it."""
+    none = rule("descent", steps, clip="global")
+    return none._replace(coefficients=np.zeros_like(none.coefficients))
+
+
 def tensors(engine: Engine, pairs: Sequence[naive.Pair]) -> list[Array]:
     """W1, b1, W2, …, without the b that a layer does not have."""
     return [

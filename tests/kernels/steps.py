@@ -116,10 +116,9 @@ def check_dropout(net: Engine, loss: str, rates: tuple[float, ...], m: int = 67)
         value, pairs, outputs = networks.gradients_with_dropout(
             net, loss, X, Y, rate=rates[0], seed=11, step=number
         )
-        still = rule("descent", 1)._replace(coefficients=np.zeros((1, 8)))
         got = nan(m * n, dtype=net.dtype)
         outcome = net.train(
-            X, given_targets, still, batch=m, seed=11, step_number=number, outputs=got
+            X, given_targets, networks.still(), batch=m, seed=11, step_number=number, outputs=got
         )
         scale = float(np.prod([1 / (1 - rate) for rate in rates]))
         bound = error_bound(net, X, Y, scale)

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels import gemm, targets
-from fastdnn.kernels.blocked import LOSS_ROWS
+from fastdnn.kernels import gemm, layout, targets
+from fastdnn.kernels.blocked import BLOCK_COLUMNS, LOSS_ROWS
+from fastdnn.kernels.engine import Targets
 from tests.kernels import regimes
 from tests.kernels.common import (
     DTYPES,
     LAYOUTS,
+    RANKS,
+    Array,
     assert_within,
     draw,
     each_dtype,
@@ -22,7 +25,8 @@ from tests.kernels.common import (
     run_python,
 )
 from tests.kernels.networks import data, error_bound, flat, gradients, make, rule
-from tests.kernels.regimes import assert_shared
+from tests.kernels.regimes import assert_shared, place_of
+from tests.kernels.rules import RULES
 from tests.kernels.steps import (
     bits_of_training,
     check_dropout,
@@ -101,6 +105,77 @@ def test_dropout(dtype: Any, rates: tuple[float, ...], names: tuple[str, str]) -
         input_dropout=rates[0], dropout=[rates[1], rates[2], 0.0],
     )  # fmt: skip
     check_dropout(net, loss, rates)
+
+
+# ------------------------------------------------------------------- dW and what it changes in one
+SHAPES = [
+    ([7, 37, 9, 3], 5),
+    ([3, 2 * TILES[DTYPES[0]].nr + 1, 2, 1], 1),
+    ([TILES[DTYPES[0]].mc * 3 + 1, gemm.PACKED_COLUMNS + 1, 2], 13),
+    ([5, BLOCK_COLUMNS + 3, 2], 3),
+]
+
+
+def trained(sizes: list[int], dtype: Any, name: str, batch: int, clip: str | None, n: int) -> Array:
+    loss = "sparse_categorical_crossentropy"
+    names = [*["relu", "silu", "tanh"][: len(sizes) - 2], "softmax"]
+    bias = [True, False, True][: len(names)]
+    net = make(sizes, names, loss, dtype=dtype, use_bias=bias)
+    X, _, given_targets = data(net, 67, loss)
+    fill_memory(net)
+    with fastdnn.num_threads(n):
+        outcome = net.train(X, given_targets, rule(name, 5, clip=clip), batch=batch)
+    assert (outcome.done, outcome.reason) == (5, layout.FINITE)
+    return np.concatenate([net.parameters, net.slots])
+
+
+@each_dtype
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(("sizes", "batch"), SHAPES, ids=str)
+def test_at_once_it_is_the_same_step(dtype: Any, name: str, sizes: list[int], batch: int) -> None:
+    # clipping needs the whole gradient first; without a limit it changes none
+    wanted = trained(sizes, dtype, name, batch, "global", 1)
+    for n in RANKS:
+        np.testing.assert_array_equal(trained(sizes, dtype, name, batch, None, n), wanted)
+
+
+@each_dtype
+@pytest.mark.parametrize("more", [0, 1])
+def test_batches_around_one_block(dtype: Any, more: int) -> None:
+    batch = TILES[dtype].kc + more
+    net = make([7, 37, 9, 3], ["relu", "silu", "identity"], dtype=dtype)
+    assert place_of(net, batch).deferred == (more == 0)
+    check_training(net, "adam", "mean_squared_error", m=batch, batch=batch, steps=2)
+
+
+@each_dtype
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_gradient_that_is_not_finite_changes_no_layer(dtype: Any, n: int) -> None:
+    # dW_1 alone is infinite: the layers above have finite gradients, known before
+    net = make([2, 3, 3, 1], ["identity"] * 3, dtype=dtype)
+    net.weights(1)[:], net.weights(2)[:], net.weights(3)[:] = 0, 1, 1
+    before = net.parameters.copy()
+    X, y = np.ones((16, 2), dtype), np.full((16, 1), -1000, dtype)
+    X[3, 0] = float(np.finfo(dtype).max) / 2
+    with fastdnn.num_threads(n):
+        outcome = net.train(X, Targets(y), rule("descent", 3), batch=16)
+        assert (outcome.done, outcome.reason) == (0, layout.GRADIENT_NOT_FINITE)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+@each_dtype
+def test_large_numbers_with_a_finite_gradient_are_trained_on(dtype: Any) -> None:
+    # |dW| is a tenth of the largest number, the bound on it more than that number
+    large = float(np.finfo(dtype).max) / 20
+    got, wanted = (make([2, 1], ["identity"], dtype=dtype) for _ in range(2))
+    X, y = np.full((16, 2), large, dtype), np.ones((16, 1), dtype)
+    for net, clip in ((got, None), (wanted, "global")):
+        net.parameters[:] = 0
+        step = rule("descent", 1, clip=clip)
+        step.coefficients[:] /= large
+        assert net.train(X, Targets(y), step, batch=16).reason == layout.FINITE
+    np.testing.assert_array_equal(got.parameters, wanted.parameters)
+    assert got.parameters.all()
 
 
 @each_dtype

@@ -9,13 +9,13 @@ from fastdnn.kernels.layout import Memory, Net, Rule, Samples
 from fastdnn.kernels.microkernel import FLAT
 
 TABLE_FIELDS = (
-    "N_PREV", "N", "W", "B", "CODE", "FROM_Z", "WHOLE_ROW", "A", "S", "DROP", "PACKED", "PANELS",
-    "RECTIFY",
+    "N_PREV", "N", "W", "B", "CODE", "FROM_Z", "WHOLE_ROW", "A", "S", "DELTA", "DROP",
+    "PACKED", "PANELS", "RECTIFY",
 )  # fmt: skip
 PLAN_FIELDS = (
     "BATCH", "SAMPLES", "FIRST", "STEPS", "STEP", "SEED", "LOSS", "FUSED", "OUT_CODE",
     "OUT_FROM_Z", "GRADIENT", "UPDATE", "CLIP", "PENALTIES", "X_OTHER", "X_OFFSET", "X_ROW",
-    "X_COLUMN", "X_DIRECT", "TARGETS", "GRADIENT_A", "GRADIENT_B", "REGIME", "SEGMENT", "CHUNK",
+    "X_COLUMN", "X_DIRECT", "TARGETS", "REGIME", "DEFERRED", "SEGMENT", "CHUNK",
     "WORKSPACE", "PACKED_SIZE", "PARAMETERS", "LAYERS", "CHUNKS",
     "DELTA_PANELS", "OUTPUTS",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from fastdnn.kernels import LOSSES
 from fastdnn.kernels.engine import Engine, Targets
 from tests.kernels import networks, regimes
 from tests.kernels.common import Array, assert_within, draw, each_dtype, nan
-from tests.kernels.networks import data, error_bound, flat, gradients, make, rule
+from tests.kernels.networks import data, error_bound, flat, gradients, make, rule, still
 from tests.kernels.regimes import each_regime
 
 pytestmark = pytest.mark.usefixtures("share_small_work")
@@ -40,8 +40,7 @@ each_order = pytest.mark.parametrize("order", ORDERS)
 
 def step_at(net: Engine, X: Array, given_targets: Targets, **settings: Any) -> Any:
     """One step that moves no parameter."""
-    still = rule("descent", 1)._replace(coefficients=np.zeros((1, 8)))
-    return net.train(X, given_targets, still, batch=BATCH, **settings)
+    return net.train(X, given_targets, still(), batch=BATCH, **settings)
 
 
 @each_dtype

@@ -131,8 +131,9 @@ def spaces(table: Any, place: Place) -> list[tuple[int, int]]:
     for row in table:
         for field in (layout.S, layout.A):
             found[int(row[field])] = place.chunk * (int(row[layout.N]) + ones)
-    widest = int(table[:, layout.N].max()) * place.chunk
-    found |= {place.deltas[0]: widest, place.deltas[1]: widest}
+    for row in table[1:]:
+        size = place.chunk * int(row[layout.N])
+        found[int(row[layout.DELTA])] = max(size, found.get(int(row[layout.DELTA]), 0))
     found[place.targets] = place.chunk * int(table[-1, layout.N])
     return sorted(found.items())
 
@@ -156,6 +157,20 @@ def test_nothing_overlaps_in_the_workspace(
         # a tile may read past the end of the last
         assert at + TILES[dtype].nr <= place.workspace
     assert place.workspace % ALIGNMENT == place.packed % ALIGNMENT == 0
+
+
+@each_dtype
+@each_net
+@pytest.mark.parametrize("more", [0, 1])
+def test_each_delta_has_its_place_where_the_batch_is_one_block(
+    dtype: Any, name: str, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regimes.force(monkeypatch, "blocked")
+    place = placed(NETS[name], dtype, TILES[dtype].kc + more)
+    deltas = place.table[1:, layout.DELTA].tolist()
+    assert place.deferred == (more == 0)
+    assert len(set(deltas)) == (len(deltas) if place.deferred else min(len(deltas), 2))
+    assert all(a != b for a, b in pairwise(deltas))
 
 
 @each_dtype

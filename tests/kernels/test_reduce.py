@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 from numba import boolean, float64, int64
 
-from fastdnn.kernels._jit import vector
+from fastdnn.kernels._arrays import Matrix, as_matrix
+from fastdnn.kernels._jit import named, vector
 from fastdnn.kernels.gemm import part
-from fastdnn.kernels.reduce import COLUMNS, add_not_finite, column_sums
+from fastdnn.kernels.reduce import COLUMNS, add_absolutes, add_not_finite, column_sums
 from tests.kernels.common import (
+    LAYOUTS,
     RANKS,
     Array,
     assert_within,
     compiled,
     draw,
     each_dtype,
+    each_layout,
     nan,
     product_bound,
 )
@@ -32,6 +35,11 @@ def _sums(rank, n_ranks, team, m, n, z, z0, ldz, scale, add, out, out0):  # type
 @compiled(lambda t: (vector(t), int64, int64, vector(float64)))
 def _not_finite(rank, n_ranks, team, x, start, count, found):  # type: ignore[no-untyped-def]
     add_not_finite(x, start, count, found)
+
+
+@compiled(lambda t: (named(Matrix, vector(t), *[int64] * 3), int64, int64, vector(float64)))
+def _absolutes(rank, n_ranks, team, x, m, n, total):  # type: ignore[no-untyped-def]
+    add_absolutes(m, n, x.flat, x.offset, x.row_stride, x.column_stride, total)
 
 
 def sums(
@@ -124,3 +132,30 @@ def test_not_finite(dtype: Any, count: int) -> None:
             assert count_not_finite(other, 7, count) == 1
     x[7 : 7 + count] = np.resize([np.nan, np.inf, -np.inf], count)
     assert count_not_finite(x, 7, count) == count
+
+
+def sum_of_absolutes(x: Array) -> float:
+    total = np.full(1, 3.0)  # it is added to
+    _absolutes(x.dtype, 1, as_matrix(x), *x.shape, total)
+    return float(total[0]) - 3
+
+
+@each_dtype
+@each_layout
+@pytest.mark.parametrize("shape", [(1, 1), (1, 37), (131, 1), (37, 70)])
+def test_absolutes(dtype: Any, layout: str, shape: tuple[int, int]) -> None:
+    x = LAYOUTS[layout](draw(1, *shape, dtype=dtype))
+    wanted = np.abs(x.astype(np.float64)).sum()
+    assert abs(sum_of_absolutes(x) - wanted) <= 2 * x.size * np.finfo(dtype).eps * (3 + wanted)
+
+
+@each_dtype
+@each_layout
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_absolutes_are_not_finite_where_an_element_is_not(
+    dtype: Any, layout: str, bad: float
+) -> None:
+    for at in ((0, 0), (2, 18), (4, 36)):
+        x = draw(1, 5, 37, dtype=dtype)
+        x[at] = bad
+        assert not np.isfinite(sum_of_absolutes(LAYOUTS[layout](x)))

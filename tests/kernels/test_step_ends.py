@@ -45,9 +45,8 @@ def test_masks_follow_from_seed_and_step() -> None:
         net = small(dropout=[0.5, 0.5, 0.0])
         X, _, given_targets = data(net, 67, "mean_squared_error")
         run = partial(net.train, X, given_targets, batch=67, seed=seed, step_number=number)
-        still = rule("descent", 1)._replace(coefficients=np.zeros((1, 8)))
-        losses[seed, number] = run(still).losses[0]
-        assert run(still).losses[0] == losses[seed, number]
+        losses[seed, number] = run(networks.still()).losses[0]
+        assert run(networks.still()).losses[0] == losses[seed, number]
     assert len(set(losses.values())) == 3
 
 
@@ -58,9 +57,8 @@ def test_outputs_lie_at_their_samples(dtype: Any, loss: str) -> None:
     net = small(loss, dtype)
     X, Y, given_targets = data(net, 67, loss)
     order = np.random.default_rng(3).permutation(67)
-    still = rule("descent", 3)._replace(coefficients=np.zeros((3, 8)))
     outputs = nan(67 * 3, dtype=dtype)
-    net.train(X, given_targets, still, batch=16, first=1, order=order, outputs=outputs)
+    net.train(X, given_targets, networks.still(3), batch=16, first=1, order=order, outputs=outputs)
     seen = np.isin(np.arange(67), order[16:64])
     rows = outputs.reshape(67, 3)
     assert np.isnan(rows[~seen]).all()

@@ -1,0 +1,28 @@
+"""Programs in a process of their own: what they print last is a number."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CONTENDERS = Path(__file__).resolve().parents[1] / "fastdnn" / "benchmark" / "contenders.py"
+
+
+def number(program: str, *arguments: str, **environment: str) -> float:
+    """Run `program` and read its number; its last words if it fails.
+
+    ``contenders`` is there to import: the networks of the comparison.
+    """
+    path = f"import sys; sys.path.append({str(CONTENDERS.parent)!r})\n"
+    run = subprocess.run(
+        [sys.executable, "-c", path + program, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode != 0:
+        raise RuntimeError(run.stderr.strip().splitlines()[-1])
+    return float(run.stdout.split()[-1])

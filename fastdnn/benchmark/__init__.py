@@ -1,0 +1,1 @@
+"""Training speed side by side with the other libraries that are installed: ``fastdnn bench``."""

@@ -1,0 +1,35 @@
+"""Whether data are finite, at the speed of memory and with the threads that compute anyway.
+
+BLAS could tell by a scalar product. But it wakes threads of its own for that, and these go on
+spinning for a tenth of a second beside the ranks: a step of 784-128-10 took twice as long.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import float64
+from numpy.typing import NDArray
+
+from . import threads
+from ._jit import vector
+from ._simd import address
+from .entry import entry
+from .gemm import part
+from .layout import ONE
+from .reduce import add_not_finite
+
+
+@entry(lambda t: (vector(t), vector(float64)))
+def _count_not_finite(rank, n_ranks, team, x, found):
+    begin, end = part(x.size, ONE, rank, n_ranks)
+    add_not_finite(address(x, 0), begin, end - begin, address(found, rank))
+
+
+def all_finite(x: NDArray[Any]) -> bool:
+    """Whether a contiguous vector of float32 or float64 holds neither NaN nor infinity."""
+    n_ranks = threads.workers(x.size)
+    found = np.zeros(n_ranks)
+    _count_not_finite(x.dtype, n_ranks, x, found)
+    return not found.any()

@@ -1,0 +1,35 @@
+"""Whether data are finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdnn
+from fastdnn.kernels.finite import all_finite
+from tests.kernels.common import RANKS, draw, each_dtype
+
+pytestmark = pytest.mark.usefixtures("share_small_work")
+
+
+@each_dtype
+@pytest.mark.parametrize("n_threads", RANKS)
+@pytest.mark.parametrize("size", [0, 1, 2, 15, 16, 17, 1009])
+def test_every_place_is_looked_at(dtype: Any, n_threads: int, size: int) -> None:
+    x = draw(1, size, dtype=dtype)
+    x[::3] = np.finfo(dtype).max
+    with fastdnn.num_threads(n_threads):
+        assert all_finite(x)
+        for at in range(0, size, max(size // 17, 1)):
+            for bad in (np.nan, np.inf, -np.inf):
+                one = x.copy()
+                one[at] = bad
+                assert not all_finite(one)
+
+
+@each_dtype
+def test_the_largest_numbers_are_finite(dtype: Any) -> None:
+    # though no sum of them is
+    assert all_finite(np.full(100, -np.finfo(dtype).max, dtype))
