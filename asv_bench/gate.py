@@ -29,7 +29,7 @@ ATTEMPTS = 4  # the first and three to confirm it
 Epoch = Callable[[], Any]
 
 
-# ------------------------------------------------------------------------------------- what is timed
+# ----------------------------------------------------------------------------------- workloads
 def training(case: str, **settings: Any) -> Callable[[], Epoch]:
     """An epoch of a case of the comparison with other libraries."""
 

@@ -142,7 +142,7 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.set_defaults(run=run)
     bench.description = "Time a training step of the same networks with each library, in turn."
     add = bench.add_argument
-    add("--cases", metavar="NAME,…", help="networks; all eight take about four minutes")
+    add("--cases", metavar="NAME,…", help="networks; all eight take about six minutes")
     add("--contenders", metavar="NAME,…", help="libraries, such as fastdnn,torch; all of them")
     add("--optimizer", choices=("adam", "sgd"), default="adam", help="adam")
     add("--dtype", choices=("float32", "float64"), default="float32", help="float32")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,11 @@ class Runner:
             env={**os.environ, **environment},
             text=True,
         )
-        self.ready = self._answer()
+
+    @cached_property
+    def ready(self) -> dict[str, Any]:
+        """What it says once it can measure; until asked, processes get ready side by side."""
+        return self._answer()
 
     def ask(self) -> dict[str, Any]:
         """Have it measure once."""

@@ -77,7 +77,7 @@ FUNCTIONS = {
         lambda x: mpmath.log1p(mpmath.exp(x)),
         _each(2, 2),
     ),
-    "distribution": Function(_distribution, scipy.special.ndtr, mpmath.ncdf, _each(3.5, 3)),
+    "distribution": Function(_distribution, scipy.special.ndtr, mpmath.ncdf, _each(3, 2.5)),
     "density": Function(
         _density,
         lambda x: np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi),
