@@ -178,14 +178,20 @@ def point_links_at_copies(page: Path, copies: dict[str, Path]) -> None:
     page.write_text(LINK.sub(local, page.read_text("utf-8")), "utf-8")
 
 
-def show_units(index: Path) -> None:
-    """Add each benchmark's unit to the name that the first page shows."""
+def tidy_index(html: Path) -> None:
+    """Add the unit to each name on the first page, and leave out what has no results yet.
+
+    Of a benchmark without results the page would ask for a plot that does not exist.
+    """
+    index = html / "index.json"
     content = json.loads(index.read_text("utf-8"))
-    for benchmark in content["benchmarks"].values():
-        name = benchmark.get("pretty_name") or benchmark["name"].partition(".")[2]
-        unit = benchmark["unit"]
-        if unit not in name:
-            benchmark["pretty_name"] = f"{name} ({unit})"
+    benchmarks = content["benchmarks"]
+    for name in list(benchmarks):
+        if not (html / "graphs" / "summary" / f"{name}.json").is_file():
+            del benchmarks[name]
+            continue
+        label = benchmarks[name].get("pretty_name") or name.partition(".")[2]
+        benchmarks[name]["pretty_name"] = f"{label} ({benchmarks[name]['unit']})"
     index.write_text(json.dumps(content), "utf-8")
 
 
@@ -208,7 +214,7 @@ def publish(config: Path) -> Path:
         if code := subprocess.run([*command, "--html-dir", str(new)], check=False).returncode:
             raise SystemExit(code)
         point_links_at_copies(new / "index.html", copy_libraries(new))
-        show_units(new / "index.json")
+        tidy_index(new)
         try:
             if html.exists():
                 html.rename(old)

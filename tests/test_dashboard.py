@@ -154,7 +154,7 @@ def test_the_first_page_says_what_is_measured_and_its_unit(page: Any, dashboard:
     titles = dict(zip(names, texts(page, ".benchmark-container"), strict=True))
     assert set(titles) == set(dashboard.benchmarks)
     for name, title in titles.items():
-        assert dashboard.benchmarks[name]["unit"] in title
+        assert title.endswith(f" ({dashboard.benchmarks[name]['unit']})")
         assert "track_" not in title
 
 
@@ -193,10 +193,10 @@ def test_the_list_has_every_benchmark_with_its_unit(page: Any, dashboard: Dashbo
     page.get(f"{dashboard.address}#/summarylist")
     cells = texts(page, "#summarylist-body td")
     names, values, changes = cells[::4], cells[1::4], cells[2::4]
-    assert len(names) == sum(
-        math.prod(map(len, each["params"])) for each in dashboard.benchmarks.values()
-    )
+    assert any(values)
     if dashboard.commits:
+        params = [each["params"] for each in dashboard.benchmarks.values()]
+        assert len(names) == sum(math.prod(map(len, each)) for each in params)
         row = names.index("Training step ('digits', 2)")
         assert (values[row], changes[row]) == ("75.1 us", "+50.1% (+25.1 us)")
 
