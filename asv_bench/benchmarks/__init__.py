@@ -7,9 +7,7 @@ could start no threads.
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 # each commit keeps its compiled code in a folder of its own, so that none runs another's
 if commit := os.environ.get("ASV_COMMIT"):
@@ -17,13 +15,3 @@ if commit := os.environ.get("ASV_COMMIT"):
 
 # asv finds this package alone, not the modules beside it
 sys.path.append(str(Path(__file__).parents[1]))
-
-
-def labelled(pretty_name: str, unit: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """What asv calls a benchmark, and what it counts."""
-
-    def label(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.pretty_name, function.unit = pretty_name, unit  # type: ignore[attr-defined]
-        return function
-
-    return label

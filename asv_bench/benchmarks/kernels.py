@@ -10,8 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
-from . import labelled
+from labels import labelled
 
 DTYPES = ["float32", "float64"]
 THREADS = [1, 2]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from by_path import comparison
-
-from . import labelled
+from labels import labelled
 
 contenders = comparison("contenders")
 STEPS = 1000

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from by_path import comparison
-
-from . import labelled
+from labels import labelled
 
 contenders = comparison("contenders")
 CALLS = 200

@@ -5,8 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from by_path import comparison
-
-from . import labelled
+from labels import labelled
 
 contenders = comparison("contenders")
 ROUNDS = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from time import perf_counter
 
-from . import labelled
+from labels import labelled
 
 ROUNDS = 5
 IMPORT = """

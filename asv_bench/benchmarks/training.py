@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from by_path import comparison
-
-from . import labelled
+from labels import labelled
 
 contenders = comparison("contenders")
 BIG = {"mnist_m", "wide", "large"}  # in float32 with Adam alone
