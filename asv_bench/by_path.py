@@ -10,11 +10,21 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def _fastdnn() -> Path:
+    """The working tree's package; the installed one where this folder is copied without it."""
+    if (ROOT / "fastdnn").is_dir():
+        return ROOT / "fastdnn"
+    found = importlib.util.find_spec("fastdnn")
+    if found is None or found.origin is None:
+        raise ImportError("there is no fastdnn, neither beside asv_bench nor installed")
+    return Path(found.origin).parent
+
+
 def working_tree(package: str) -> ModuleType:
     """A package inside the working tree's ``fastdnn/``, imported under a name of its own."""
     name = f"working_tree_{package}"
     if name not in sys.modules:
-        folder = ROOT / "fastdnn" / package
+        folder = _fastdnn() / package
         spec = importlib.util.spec_from_file_location(
             name, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CONTENDERS = Path(__file__).resolve().parents[1] / "fastdnn" / "benchmark" / "contenders.py"
+from by_path import comparison
 
 
 def number(program: str, *arguments: str, **environment: str) -> float:
@@ -15,7 +15,8 @@ def number(program: str, *arguments: str, **environment: str) -> float:
 
     ``contenders`` is there to import: the networks of the comparison.
     """
-    path = f"import sys; sys.path.append({str(CONTENDERS.parent)!r})\n"
+    folder = str(Path(str(comparison("contenders").__file__)).parent)
+    path = f"import sys; sys.path.append({folder!r})\n"
     run = subprocess.run(
         [sys.executable, "-c", path + program, *arguments],
         env={**os.environ, **environment},

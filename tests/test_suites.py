@@ -145,9 +145,10 @@ def test_peers_race_and_what_is_not_there_is_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     peers = suite("peers")
-    why_not = peers.racing.why_not
+    racing = peers.beside.racing
+    why_not = racing.why_not
     monkeypatch.setattr(
-        peers.racing, "why_not", lambda name: "absent" if name == "torch" else why_not(name)
+        racing, "why_not", lambda name: "absent" if name == "torch" else why_not(name)
     )
     times = peers.compare(["figure"], ["fastdnn", "numpy", "torch"], 1)
     assert "figure, torch: n/a, absent" in capsys.readouterr().err

@@ -123,10 +123,14 @@ def test_warmup_compiles_each_entry_for_each_dtype(monkeypatch: pytest.MonkeyPat
         def compile(self, dtype: Any) -> None:
             asked.append((self.function.__name__, dtype))
 
+        def starter(self, dtype: Any) -> None:
+            asked.append(("start", dtype))
+
     monkeypatch.setattr(entry, "ENTRIES", [Recorder("first"), Recorder("second")])
     said = list(entry.warmup())
     assert said == [f"one.{name} {dtype}" for name in ("first", "second") for dtype in _jit.FLOATS]
-    assert asked == [(name, dtype) for name in ("first", "second") for dtype in _jit.FLOATS]
+    wanted = [(name, dtype) for name in ("first", "second") for dtype in _jit.FLOATS]
+    assert asked == [(one, dtype) for name, dtype in wanted for one in (name, "start")]
 
 
 # ---------------------------------------------------------------------------------------- threads
@@ -182,6 +186,7 @@ def test_threads_that_need_the_same_entry_compile_it_once(
         together.wait()
         v, w = nan(4, dtype=DOUBLE), draw(number, 3, 5)
         again(DOUBLE, 1, 0, 0.5, 0.0, v, np.zeros(2), w, as_matrix(w), np.zeros(1, np.int64))
+        again.starter(DOUBLE)
         return v
 
     with ThreadPoolExecutor(4) as pool:
