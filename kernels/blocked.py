@@ -14,7 +14,7 @@ from ._arrays import Matrix
 from ._jit import kernel
 from ._simd import address, span
 from .dropout import drop_range, dropout_key
-from .gemm import BACKWARD, FORWARD, PLAIN, Start, packed_B, part, product, share
+from .gemm import BACKWARD, FORWARD, PLAIN, Start, calls_of, packed_B, part, product, share
 from .layout import (
     DEFERRED,
     DELTA,
@@ -74,13 +74,15 @@ def gather(plan, net, samples, ws, batch, begin, end, place, to_row, to_column):
 
 
 @kernel
-def input_of(plan, net, samples, memory, batch, l):
-    """A_{l-1}, rows of samples: of the first layer X itself, where it can be read as it lies."""
-    k = net.table[l, N_PREV]
+def input_of(plan, net, samples, ws, batch, begin, l):
+    """A_{l-1}, rows of samples: of the first layer X itself, where it can be read as it lies.
+
+    Row `begin` of the batch is the first, and the first in the workspace.
+    """
     if l == 1 and plan[X_DIRECT] == 1:
-        at = plan[X_OFFSET] + batch.first * plan[X_ROW]
+        at = plan[X_OFFSET] + (batch.first + begin) * plan[X_ROW]
         return Matrix(samples.x, at, plan[X_ROW], plan[X_COLUMN])
-    return Matrix(memory.ws, net.table[l - 1, A], k, ONE)
+    return Matrix(ws, net.table[l - 1, A], net.table[l, N_PREV], ONE)
 
 
 @kernel
@@ -99,7 +101,7 @@ def forward(plan, net, samples, memory, batch, rank):
         region = share(batch.m, n, rank, False, table[l, WHOLE_ROW] == 1, ws)
         key = dropout_key(plan[SEED], batch.number, l)
         product(
-            region, n, k, input_of(plan, net, samples, memory, batch, l), weights,
+            region, n, k, input_of(plan, net, samples, ws, batch, ZERO, l), weights,
             p if table[l, B] >= 0 else ws, start_of(net, l), ws, table[l, S], True,
             FORWARD, table, l, ws, 1.0, key, rank.packed,
         )  # fmt: skip
@@ -130,7 +132,7 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
     n, k, d, zeros = table[l, N], table[l, N_PREV], table[l, DELTA], Start(ZERO, ZERO, ZERO)
     # dW^T = A_prev^T dZ
     region = share(k, n, rank, True, False, ws)
-    x = input_of(plan, net, samples, memory, batch, l)
+    x = input_of(plan, net, samples, ws, batch, ZERO, l)
     A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
     product(
         region, n, m, A_prev, Matrix(ws, d, n, ONE), ws, zeros, net.gradient, table[l, W], True,
@@ -154,7 +156,7 @@ def is_bounded(plan, net, samples, memory, batch, rank):
     of_A, of_dZ = address(sums, 2 * rank.number), address(sums, 2 * rank.number + 1)
     of_A[0], of_dZ[0] = 1.0, 0.0
     for l in range(1, table.shape[0]):
-        n, k, x = table[l, N], table[l, N_PREV], input_of(plan, net, samples, memory, batch, l)
+        n, k, x = table[l, N], table[l, N_PREV], input_of(plan, net, samples, ws, batch, ZERO, l)
         at = x.offset + begin * x.row_stride
         add_absolutes(end - begin, k, x.flat, at, x.row_stride, x.column_stride, of_A)
         add_absolutes(end - begin, n, ws, table[l, DELTA] + begin * n, n, ONE, of_dZ)
@@ -174,7 +176,7 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
     n, k, d = table[l, N], table[l, N_PREV], table[l, DELTA]
     rule, size, nr, mr = plan[UPDATE], plan[PARAMETERS], nr_of(ws), mr_of(ws)
     region = share(k, n, rank, True, False, ws)
-    x = input_of(plan, net, samples, memory, batch, l)
+    x = input_of(plan, net, samples, ws, batch, ZERO, l)
     panels, block = address(packed, packed_B(ws)), address(packed, plan[DELTA_PANELS])
     for jc in range(region.left, region.right, BLOCK_COLUMNS):
         columns = min(BLOCK_COLUMNS, region.right - jc)
@@ -188,12 +190,11 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
                 packed, ONE, ONE, True, panels, nr, m * nr, m, address(ws, ZERO), ZERO, ZERO,
                 block, columns, rows, columns, False,
             )  # fmt: skip
-            # whole rows of W^T lie behind each other
-            lines, width = (1, rows * n) if columns == n else (rows, columns)
-            for i in range(lines):
+            calls, lines = calls_of(rows, columns, n)
+            for i in range(calls):
                 at = table[l, W] + (i0 + i) * n + jc
-                dW = address(block, i * columns - at)
-                update_range(rule, net.p, dW, net.slots, size, at, at + width, 1.0, coefficients)
+                dW, to = address(block, i * columns - at), at + lines * columns
+                update_range(rule, net.p, dW, net.slots, size, at, to, 1.0, coefficients)
     if table[l, B] >= 0:
         begin, end = part(n, 16, rank.number, rank.of)
         at, to = table[l, B] + begin, table[l, B] + end

@@ -110,6 +110,12 @@ def share(m, n, rank, by_rows, whole_rows, c):
 
 # --------------------------------------------------------------------------------------- finishing
 @kernel
+def calls_of(rows, columns, n):
+    """How often a function of rows is called, and for how many: at once where they are whole."""
+    return (ONE, rows) if columns == n else (rows, ONE)
+
+
+@kernel
 def finish_forward(table, l, ws, i0, number, rows, j0, columns, key):
     """A = g(Z), dropout; Z lies at S, or g(Z) where the product has rectified.
 
@@ -120,13 +126,10 @@ def finish_forward(table, l, ws, i0, number, rows, j0, columns, key):
     if code < 0:
         return
     g = a if table[l, FROM_Z] else s
-    if table[l, RECTIFY] == 1:
-        pass
-    elif columns == n:
-        activate(code, ws, s, ws, g, rows, n)
-    else:
-        for i in range(rows):
-            activate(code, ws, s + i * n, ws, g + i * n, ONE, columns)
+    if table[l, RECTIFY] == 0:
+        calls, height = calls_of(rows, columns, n)
+        for i in range(calls):
+            activate(code, ws, s + i * n, ws, g + i * n, height, columns)
     if drop > 0:
         for i in range(rows):
             at, first = i * n, (number + i) * n + j0
@@ -144,11 +147,9 @@ def finish_backward(table, l, ws, d0, i0, number, rows, j0, columns, key):
             drop_range(ws, at, ws, at, columns, first, drop, key)
     if code < 0:
         return
-    if columns == n:
-        differentiate(code, ws, d, ws, s, rows, n)
-    else:
-        for i in range(rows):
-            differentiate(code, ws, d + i * n, ws, s + i * n, ONE, columns)
+    calls, height = calls_of(rows, columns, n)
+    for i in range(calls):
+        differentiate(code, ws, d + i * n, ws, s + i * n, height, columns)
 
 
 @kernel

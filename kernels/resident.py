@@ -16,7 +16,7 @@ from ._arrays import Matrix
 from ._jit import kernel
 from ._simd import address, span
 from .activations import activate, differentiate
-from .blocked import gather
+from .blocked import gather, input_of
 from .dropout import dropout_key
 from .gemm import block_depth, finish_backward, finish_forward
 from .layout import (
@@ -37,10 +37,7 @@ from .layout import (
     SEED,
     SEGMENT,
     TINY,
-    X_COLUMN,
     X_DIRECT,
-    X_OFFSET,
-    X_ROW,
     ZERO,
     A,
     B,
@@ -84,15 +81,6 @@ def pack_weights(net, packed, backward):
 
 
 @kernel
-def chunk_input(plan, net, samples, ws, batch, begin, l):
-    """A_{l-1} of the chunk: of the first layer X itself, where it can be read as it lies."""
-    if l == 1 and plan[X_DIRECT] == 1:
-        at = plan[X_OFFSET] + (batch.first + begin) * plan[X_ROW]
-        return Matrix(samples.x, at, plan[X_ROW], plan[X_COLUMN])
-    return Matrix(ws, net.table[l - 1, A], net.table[l, N_PREV], ONE)
-
-
-@kernel
 def forward_layer(net, ws, x, weights, ldb, panel, l, m):
     """Z_l = A_{l-1} W_l^T + b_l, in rows; relu's A_l."""
     table, p = net.table, net.p
@@ -109,12 +97,9 @@ def forward_layer(net, ws, x, weights, ldb, panel, l, m):
 @kernel
 def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, panel, add, gradient, at):
     """dW^T = A_prev^T dZ, added to what is there or in its place; A^T is k x m, dZ m x n."""
-    c = address(gradient, at)
-    if add:
-        multiply_deep(m, a, rs, ks, b, ldb, panel, c, n, ONE, c, n, k, n, False)
-    else:
-        zeros = address(ws, ZERO)
-        multiply_deep(m, a, rs, ks, b, ldb, panel, zeros, ZERO, ZERO, c, n, k, n, False)
+    c, zeros = address(gradient, at), address(ws, ZERO)
+    c0, ld0, step0 = (c, n, ONE) if add else (zeros, ZERO, ZERO)
+    multiply_deep(m, a, rs, ks, b, ldb, panel, c0, ld0, step0, c, n, k, n, False)
 
 
 @kernel
@@ -122,7 +107,7 @@ def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
     """A_l = g(W_l A_{l-1} + b_l) for all layers; the last leaves Z_L."""
     nr = nr_of(ws)
     for l in range(1, net.table.shape[0]):
-        x = chunk_input(plan, net, samples, ws, batch, begin, l)
+        x = input_of(plan, net, samples, ws, batch, begin, l)
         weights, panel = address(packed, net.table[l, PANELS]), net.table[l, N_PREV] * nr
         forward_layer(net, ws, x, weights, nr, panel, l, m)
         key = dropout_key(plan[SEED], batch.number, l)
@@ -136,7 +121,7 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
     for l in range(table.shape[0] - 1, 0, -1):
         n, k, d, other = table[l, N], table[l, N_PREV], table[l, DELTA], table[l - 1, DELTA]
         dZ = address(ws, d)
-        x = chunk_input(plan, net, samples, ws, batch, begin, l)
+        x = input_of(plan, net, samples, ws, batch, begin, l)
         a, rows, ldb, panel = address(x.flat, x.offset), dZ, n, nr
         if k >= PACKED_ROWS:
             rows, ldb, panel = address(packed, plan[DELTA_PANELS]), nr, m * nr

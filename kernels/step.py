@@ -135,8 +135,8 @@ def clip_factor(plan, chunks, norms, tensor, limit):
 
 
 @kernel
-def update(plan, net, memory, batch, rule, s, combined, rank):
-    """The plan's step s of the update rule, on this rank's chunks of the parameters."""
+def update(plan, net, memory, batch, rule, coefficients, combined, rank):
+    """A step of the update rule, on this rank's chunks of the parameters."""
     chunks, factor, of = rule.chunks, 1.0, -1
     begin, end = part(chunks.shape[0], ONE, rank.number, rank.of)
     for chunk in range(begin, end):
@@ -145,10 +145,10 @@ def update(plan, net, memory, batch, rule, s, combined, rank):
             combine(plan, net, memory, batch, start, stop)
         if plan[CLIP] > 0 and of != tensor:
             factor, of = clip_factor(plan, chunks, memory.norms, tensor, rule.limit), tensor
-        row = address(rule.coefficients, s * COEFFICIENTS)
         update_range(
-            plan[UPDATE], net.p, net.gradient, net.slots, plan[PARAMETERS], start, stop, factor, row
-        )
+            plan[UPDATE], net.p, net.gradient, net.slots, plan[PARAMETERS], start, stop, factor,
+            coefficients,
+        )  # fmt: skip
 
 
 @kernel
@@ -162,15 +162,13 @@ def steps(plan, net, samples, rule, loss_parameter, memory, ws, rank):
         batch = Batch(first, min(plan[BATCH], plan[SAMPLES] - first), plan[STEP] + s)
         if s > 0:
             barrier(rank.team, rank.of, rank.number)
+        coefficients = address(rule.coefficients, s * COEFFICIENTS)
         if plan[REGIME] == BLOCKED:
             # a full batch stays where it is from step to step, unless dropout thins it
             stays = s > 0 and per_epoch == 1 and net.table[0, DROP] == 0
-            may, row = (
-                plan[UPDATE] >= 0 and not first_sum,
-                address(rule.coefficients, s * COEFFICIENTS),
-            )
+            may = plan[UPDATE] >= 0 and not first_sum
             total, applied = blocked_step(
-                plan, net, samples, memory, batch, loss_parameter, stays, row, may, rank
+                plan, net, samples, memory, batch, loss_parameter, stays, coefficients, may, rank
             )
         else:
             applied = False
@@ -194,7 +192,7 @@ def steps(plan, net, samples, rule, loss_parameter, memory, ws, rank):
         if stop:
             return
         if plan[UPDATE] >= 0 and not applied:
-            update(plan, net, memory, batch, rule, s, first_sum, rank)
+            update(plan, net, memory, batch, rule, coefficients, first_sum, rank)
 
 
 # What `run` is given the addresses of, in the order of `layout`'s tuples
