@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import mmap
 import os
@@ -17,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdnn
+from fastdnn.kernels import _jit
 from fastdnn.kernels.entry import ENTRIES, Entry, entry
 from tests import naive
 
@@ -215,3 +217,10 @@ def for_each_count(run: Callable[[], Array]) -> list[bytes]:
         with fastdnn.num_threads(n):
             bits.append(run().tobytes())
     return bits
+
+
+def use_folders(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    """Keep compiled code in the first of these that can be written."""
+    monkeypatch.setattr(_jit, "cache_folders", lambda: folders)
+    again = functools.cache(_jit.cache_folder.__wrapped__)  # it finds the folder anew
+    monkeypatch.setattr(_jit, "cache_folder", again)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numba
+import numba.core.compiler
 import pytest
 
 from fastdnn.kernels import threads
 from tests.kernels import regimes
+from tests.kernels.common import use_folders
 
 
 @pytest.fixture
@@ -27,3 +32,24 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """All ranks of a call run one after another, on one thread."""
     numba.set_num_threads(1)
     monkeypatch.setattr(numba, "set_num_threads", lambda n: None)
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache folder."""
+    use_folders(monkeypatch, tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the functions that numba compiles from now on."""
+    names: list[str] = []
+    compile_extra = numba.core.compiler.compile_extra
+
+    def counted(context: Any, target: Any, function: Any, *arguments: Any, **options: Any) -> Any:
+        names.append(function.__name__)
+        return compile_extra(context, target, function, *arguments, **options)
+
+    monkeypatch.setattr(numba.core.compiler, "compile_extra", counted)
+    return names

@@ -1,0 +1,134 @@
+"""Leaves: compiled once per dtype, kept on disk, and called by their symbols."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from numba import float64, int64
+
+from fastdnn.kernels import _jit
+from fastdnn.kernels._jit import leaf, pointer, vector
+from fastdnn.kernels._simd import address
+from tests.kernels.common import Array, compiled, each_dtype, run_python
+
+
+@leaf(lambda t: (pointer(t), int64, float64, pointer(t), vector(t)))
+def _leaf_add(x, count, scale, out, last):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        out[i] += scale * x[i]
+    last[0] = x[count - 1]
+
+
+@compiled(lambda t: (vector(t), vector(t), vector(t)))
+def _calls_leaf(rank, n_ranks, team, x, out, last):  # type: ignore[no-untyped-def]
+    # an array stands for the address of its first element
+    _leaf_add(x, 5, 2.0, out, last)
+    _leaf_add(address(x, 5), 3, 0.5, address(out, 5), last)
+    _leaf_add(x, 2, 1.0, address(out, 8), last)
+
+
+def call_leaf(dtype: Any) -> tuple[Array, Array]:
+    x, out, last = np.arange(10, dtype=dtype), np.zeros(12, dtype), np.zeros(1, dtype)
+    _calls_leaf(dtype, 1, x, out, last)
+    return out, last
+
+
+def leaf_results(dtype: Any) -> Array:
+    x = np.arange(10, dtype=dtype)
+    return np.concatenate([2 * x[:5], x[5:8] / 2, x[:2], [0, 0]])
+
+
+def new_leaf() -> _jit.Leaf:
+    return _jit.Leaf(_leaf_add_again, lambda t: (vector(t),))
+
+
+def _leaf_add_again(x: Array) -> None:
+    for i in range(x.size):
+        x[i] += 1
+
+
+@each_dtype
+def test_a_leaf_is_called_by_arrays_and_addresses(dtype: Any) -> None:
+    out, last = call_leaf(dtype)
+    np.testing.assert_array_equal(out, leaf_results(dtype))
+    assert last[0] == 1
+
+
+def test_both_dtypes_of_a_leaf_side_by_side() -> None:
+    for dtype in (np.float32, np.float64, np.float32):
+        out, _ = call_leaf(np.dtype(dtype))
+        assert out.dtype == dtype
+        np.testing.assert_array_equal(out, leaf_results(dtype))
+    (one,) = [one for one in _jit.LEAVES if one.name == "test_jit_leaves._leaf_add"]
+    symbols = {one.symbol(kind) for kind in _jit.FLOATS.values()}
+    addresses = {llvm.address_of_symbol(symbol) for symbol in symbols}
+    assert None not in addresses
+    assert len(addresses) == len(symbols) == 2
+
+
+def test_a_leaf_is_compiled_once_per_dtype_and_kept(cache: Path, compilations: list[str]) -> None:
+    one = new_leaf()
+    for kind in (*_jit.FLOATS.values(), *_jit.FLOATS.values()):
+        one.load(kind)
+    assert compilations.count("_leaf_add_again") == 2
+    names = [file.name for file in cache.iterdir()]
+    assert len(names) == 2
+    assert all(name.startswith("test_jit_leaves._leaf_add_again-") for name in names)
+    # as a new process does
+    compilations.clear()
+    another = new_leaf()
+    for kind in _jit.FLOATS.values():
+        another.load(kind)
+    assert not compilations
+    assert len(list(cache.iterdir())) == 2
+
+
+def _calls_twice(x: Array) -> None:
+    _leaf_add(x, 1, 2.0, x, x)
+    _leaf_add(x, 1, 2.0, x, x)
+
+
+def test_a_caller_holds_a_leafs_symbol_and_not_its_code(
+    cache: Path, compilations: list[str]
+) -> None:
+    _jit.load_leaves(float64)
+    compilations.clear()
+    result = _jit.compile_cached(_calls_twice, (vector(float64),), parallel=False)
+    assert "_leaf_add" not in compilations
+    code = result.library.get_llvm_str()
+    assert re.search(r"declare .*fastdnn\.test_jit_leaves\._leaf_add\.float64", code)
+    assert not re.search(r"define .*_leaf_add", code)
+    x = np.array([1.0])
+    result.entry_point(x)
+    assert x[0] == 9
+
+
+def test_leaves_and_callers_are_read_in_a_new_process(tmp_path: Path) -> None:
+    program = (
+        "import numba.core.compiler\n"
+        "def refuse(*arguments, **options): raise AssertionError('compiled')\n"
+        "if {refuse}: numba.core.compiler.compile_extra = refuse\n"
+        "import numpy as np\n"
+        "from fastdnn.kernels import _jit, bias_gradient\n"
+        "from tests.kernels.test_jit_leaves import call_leaf\n"
+        "wanted = {names!r}\n"
+        "_jit.LEAVES[:] = [one for one in _jit.LEAVES if one.name in wanted]\n"
+        "for dtype in (np.float32, np.float64):\n"
+        "    print(bias_gradient(np.ones((3, 4), dtype)).tolist())\n"
+        "    print(call_leaf(np.dtype(dtype))[0].tolist())"
+    )
+    names = ["reduce.column_sums", "test_jit_leaves._leaf_add"]
+    variables = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    first = run_python(program.format(refuse=False, names=names), variables)
+    files = sorted(tmp_path.rglob("*.nbc"))
+    assert run_python(program.format(refuse=True, names=names), variables) == first
+    assert sorted(tmp_path.rglob("*.nbc")) == files
+    lines = first.splitlines()
+    assert lines[1] == str(leaf_results(np.float32).tolist())
+    assert lines[1] == lines[3]
+    for name in names:  # a file for each dtype
+        assert len([file for file in files if file.name.startswith(f"{name}-")]) == 2
