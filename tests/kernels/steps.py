@@ -108,8 +108,20 @@ def check_training(
     assert_within(net.parameters, reference.parameters, bound)
 
 
-def check_dropout(net: Engine, loss: str, rates: tuple[float, ...], m: int = 67) -> None:
+DROPOUT_RATES = [(0.3, 0.0, 0.0), (0.0, 0.5, 0.0), (0.2, 0.3, 0.4)]
+
+
+def check_dropout(
+    names: Sequence[str], rates: tuple[float, float, float], dtype: Any, regime: str | None = None
+) -> None:
     """Loss, gradient and outputs of a step that drops elements of X and of the layers."""
+    loss, m = "categorical_crossentropy", 67
+    net = make(
+        [7, 21, 37, 3], [*names, "softmax"], loss, dtype=dtype,
+        input_dropout=rates[0], dropout=[rates[1], rates[2], 0.0],
+    )  # fmt: skip
+    if regime is not None:
+        regimes.assert_shared(net, m, regime, rates[0])
     X, Y, given_targets = data(net, m, loss)
     n = net.layers[-1].n
     for number in (0, 5):

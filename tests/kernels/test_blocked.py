@@ -28,6 +28,7 @@ from tests.kernels.networks import data, error_bound, flat, gradients, make, rul
 from tests.kernels.regimes import assert_shared, place_of
 from tests.kernels.rules import RULES
 from tests.kernels.steps import (
+    DROPOUT_RATES,
     bits_of_training,
     check_dropout,
     check_passes,
@@ -96,15 +97,10 @@ def test_training(dtype: Any, clip: str | None, batch: int) -> None:
 
 
 @each_dtype
-@pytest.mark.parametrize("rates", [(0.3, 0.0, 0.0), (0.0, 0.5, 0.0), (0.2, 0.3, 0.4)], ids=str)
+@pytest.mark.parametrize("rates", DROPOUT_RATES, ids=str)
 @pytest.mark.parametrize("names", [("relu", "gelu"), ("softmax", "relu")])
-def test_dropout(dtype: Any, rates: tuple[float, ...], names: tuple[str, str]) -> None:
-    loss = "categorical_crossentropy"
-    net = make(
-        [7, 21, 37, 3], [*names, "softmax"], loss, dtype=dtype,
-        input_dropout=rates[0], dropout=[rates[1], rates[2], 0.0],
-    )  # fmt: skip
-    check_dropout(net, loss, rates)
+def test_dropout(dtype: Any, rates: tuple[float, float, float], names: tuple[str, str]) -> None:
+    check_dropout(names, rates, dtype)
 
 
 # ------------------------------------------------------------------- dW and what it changes in one

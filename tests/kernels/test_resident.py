@@ -24,6 +24,7 @@ from tests.kernels.common import (
 from tests.kernels.networks import data, make, rule
 from tests.kernels.regimes import RESIDENT, assert_shared, place_of
 from tests.kernels.steps import (
+    DROPOUT_RATES,
     bits_of_training,
     check_dropout,
     check_passes,
@@ -101,24 +102,18 @@ def test_training(
 
 @each_dtype
 @each_regime
-@pytest.mark.parametrize("rates", [(0.3, 0.0, 0.0), (0.0, 0.5, 0.0), (0.2, 0.3, 0.4)], ids=str)
+@pytest.mark.parametrize("rates", DROPOUT_RATES, ids=str)
 @pytest.mark.parametrize("names", [("relu", "gelu"), ("softmax", "relu")])
 def test_dropout(
     dtype: Any,
     regime: str,
-    rates: tuple[float, ...],
+    rates: tuple[float, float, float],
     names: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # the masks are those of the batch, wherever it is cut
     regimes.force(monkeypatch, regime)
-    loss = "categorical_crossentropy"
-    net = make(
-        [7, 21, 37, 3], [*names, "softmax"], loss, dtype=dtype,
-        input_dropout=rates[0], dropout=[rates[1], rates[2], 0.0],
-    )  # fmt: skip
-    assert_shared(net, 67, regime, rates[0])
-    check_dropout(net, loss, rates)
+    check_dropout(names, rates, dtype, regime)
 
 
 @each_dtype

@@ -21,22 +21,19 @@ from tests.kernels.common import (
 )
 from tests.kernels.networks import data, error_bound, make, rule, small
 from tests.kernels.rules import RULES
-from tests.kernels.steps import check_dropout
+from tests.kernels.steps import DROPOUT_RATES, check_dropout
 
 pytestmark = pytest.mark.usefixtures("share_small_work", "in_every_regime")
 
 
 # ---------------------------------------------------------------------------------------- dropout
 @each_dtype
-@pytest.mark.parametrize("rates", [(0.3, 0.0, 0.0), (0.0, 0.5, 0.0), (0.2, 0.3, 0.4)], ids=str)
+@pytest.mark.parametrize("rates", DROPOUT_RATES, ids=str)
 @pytest.mark.parametrize("names", [("tanh", "gelu"), ("softmax", "elu"), ("silu", "softmax")])
-def test_dropouts_gradient(dtype: Any, rates: tuple[float, ...], names: tuple[str, str]) -> None:
-    loss = "categorical_crossentropy"
-    net = make(
-        [7, 21, 37, 3], [*names, "softmax"], loss, dtype=dtype,
-        input_dropout=rates[0], dropout=[rates[1], rates[2], 0.0],
-    )  # fmt: skip
-    check_dropout(net, loss, rates)
+def test_dropouts_gradient(
+    dtype: Any, rates: tuple[float, float, float], names: tuple[str, str]
+) -> None:
+    check_dropout(names, rates, dtype)
 
 
 def test_masks_follow_from_seed_and_step() -> None:
