@@ -50,8 +50,7 @@ def prediction(samples: int, calls: int) -> Callable[[], Epoch]:
         import fastdnn
 
         fastdnn.set_num_threads(2)
-        layers = [fastdnn.Dense(128, "relu"), fastdnn.Dense(10, "softmax")]
-        model = fastdnn.Sequential(layers, input_size=784, seed=0)
+        model = contenders.fastdnn_model(contenders.CASES["mnist_s"])
         X = np.random.default_rng(0).standard_normal((samples, 784), dtype=np.float32)
         return lambda: [model.predict(X) for _ in range(calls)]
 

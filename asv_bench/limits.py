@@ -14,22 +14,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from by_path import comparison
 from machine import bandwidth, best, fma_peak
 from threadpoolctl import threadpool_limits
 
 import fastdnn
 from fastdnn import kernels
 
-CASES: dict[str, tuple[list[int], int, str]] = {
-    "figure": ([3, 5, 5, 3, 1], 64, "relu"),
-    "tabular": ([30, 64, 32, 1], 64, "relu"),
-    "digits": ([64, 100, 10], 200, "relu"),
-    "mnist_s": ([784, 128, 10], 128, "relu"),
-    "mnist_m": ([784, 512, 512, 10], 128, "relu"),
-    "deep": ([64] * 17 + [10], 256, "tanh"),
-    "wide": ([100, 1024, 1024, 1024, 1], 1024, "relu"),
-    "large": ([2048, 2048, 2048, 2048, 10], 1024, "relu"),
-}
+contenders = comparison("contenders")
 
 
 def _numpy_forward(A_prev: Any, W: Any, b: Any) -> Any:
@@ -56,20 +48,15 @@ def forward_kernel(dtype: Any, threads: int) -> None:
 
 def training_step(name: str, optimizer: str, peak: float) -> None:
     """Microseconds per step of a case, and its share of the peak."""
-    sizes, batch, activation = CASES[name]
+    net = contenders.CASES[name]
+    batch = net.batch
     samples = max(4 * batch, 12_800 // batch * batch)
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((samples, sizes[0]), dtype=np.float32)
-    y = rng.integers(0, max(2, sizes[-1]), samples)
-    last, loss = ("softmax", "sparse_categorical_crossentropy")
-    if sizes[-1] == 1:
-        last, loss = ("sigmoid", "binary_crossentropy")
-    hidden = [fastdnn.Dense(n, activation) for n in sizes[1:-1]]
-    model = fastdnn.Sequential([*hidden, fastdnn.Dense(sizes[-1], last)], seed=0)
-    model.compile(optimizer, loss)
+    X, y = contenders.data(contenders.Work(name, samples=samples))
+    model = contenders.fastdnn_model(net)
+    model.compile(optimizer, contenders.fastdnn_loss(net))
     run = best(lambda: model.fit(X, y, batch_size=batch, shuffle=False, verbose=0), 1.0)
     seconds = run / (samples // batch)
-    weights = [a * b for a, b in pairwise(sizes)]
+    weights = [a * b for a, b in pairwise(net.sizes)]
     flops = 2 * batch * (3 * sum(weights) - weights[0])
     print(
         f"| {name} | {batch} | {1e6 * seconds:.1f} | {flops / seconds / 1e9:.1f} | "
@@ -93,7 +80,7 @@ def main() -> None:
     print(
         "\n| case | batch | us a step | GFLOP/s | us at the peak | of the peak |\n|" + " --- |" * 6
     )
-    for name in CASES:
+    for name in contenders.CASES:
         training_step(name, options.optimizer, peak)
 
 

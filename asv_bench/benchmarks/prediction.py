@@ -21,9 +21,7 @@ class Predict:
 
         fastdnn.set_num_threads(threads)
         net = contenders.CASES[case]
-        layers = [fastdnn.Dense(n, net.activation) for n in net.sizes[1:-1]]
-        last = fastdnn.Dense(net.sizes[-1], "sigmoid" if net.sizes[-1] == 1 else "softmax")
-        self.model = fastdnn.Sequential([*layers, last], input_size=net.sizes[0], seed=0)
+        self.model = contenders.fastdnn_model(net)
         rng = np.random.default_rng(0)
         self.X = rng.standard_normal((samples, net.sizes[0]), dtype=np.float32)
 

@@ -102,18 +102,28 @@ def start(work: Work) -> list[tuple[Any, Any]]:
 
 
 # -------------------------------------------------------------------------------------- libraries
+def fastdnn_model(net: Case, dtype: str = "float32") -> Any:
+    """A case's network by fastdnn, with fresh weights."""
+    import fastdnn
+
+    hidden = [fastdnn.Dense(n, net.activation) for n in net.sizes[1:-1]]
+    output = fastdnn.Dense(net.sizes[-1], "sigmoid" if net.sizes[-1] == 1 else "softmax")
+    return fastdnn.Sequential([*hidden, output], input_size=net.sizes[0], dtype=dtype, seed=0)
+
+
+def fastdnn_loss(net: Case) -> str:
+    """The cross-entropy that fits a case's output."""
+    return "binary_crossentropy" if net.sizes[-1] == 1 else "sparse_categorical_crossentropy"
+
+
 def _fastdnn(work: Work) -> Network:
     """One `fit` an epoch."""
     import fastdnn
 
     fastdnn.set_num_threads(work.threads)
-    net, binary = work.net, work.net.sizes[-1] == 1
-    hidden = [fastdnn.Dense(n, net.activation) for n in net.sizes[1:-1]]
-    output = fastdnn.Dense(net.sizes[-1], "sigmoid" if binary else "softmax")
-    model = fastdnn.Sequential([*hidden, output], input_size=net.sizes[0], dtype=work.dtype, seed=0)
+    net, model = work.net, fastdnn_model(work.net, work.dtype)
     kind = {"sgd": fastdnn.SGD, "adam": fastdnn.Adam}[work.optimizer]
-    loss = "binary_crossentropy" if binary else "sparse_categorical_crossentropy"
-    model.compile(kind(LEARNING_RATE[work.optimizer]), loss)
+    model.compile(kind(LEARNING_RATE[work.optimizer]), fastdnn_loss(net))
     model.set_weights([x for pair in start(work) for x in pair])
     X, y = data(work)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastdnn import kernels
 from fastdnn.plots import write_figure
 
-from .contenders import CASES
+from .contenders import CASES, Work
 from .race import Lane
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def result_of(settings: Mapping[str, Any], lanes: Mapping[str, Mapping[str, Lane
             if lane.skipped is not None:
                 cases[case][name] = {"skipped": lane.skipped}
                 continue
-            steps = -(-CASES[case].samples // CASES[case].batch)
+            steps = Work(case).steps
             cases[case][name] = {
                 "microseconds per step": [round(1e6 * s / steps, 3) for s in lane.seconds],
                 "first epoch seconds": None if lane.first is None else round(lane.first, 3),
