@@ -26,7 +26,8 @@ def _inner(module: str, name: str, parameters: str) -> Any:
     except (ImportError, AttributeError):
         raise NotImplementedError(f"this commit has no {module}.{name}") from None
     # an intrinsic's first parameter is numba's
-    has = list(signature(function._defn).parameters)[1:] if hasattr(function, "_defn") else []
+    defined = getattr(function, "py_func", None) or partial(function._defn, None)
+    has = list(signature(defined).parameters)
     if has != parameters.split():
         raise NotImplementedError(f"this commit has another {module}.{name}: {' '.join(has)}")
     return function

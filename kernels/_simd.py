@@ -233,6 +233,16 @@ def address_at(typing: Any, numbers: Any, i: Any, like: Any) -> Any:
 
 
 @intrinsic
+def nowhere(typing: Any, like: Any) -> Any:
+    """The address 0, of elements like those of an array or at an address."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(context.get_value_type(signature.return_type), None)
+
+    return types.CPointer(like.dtype)(like), emit
+
+
+@intrinsic
 def exists(typing: Any, address: Any) -> Any:
     """Whether an address is not 0."""
 

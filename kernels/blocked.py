@@ -12,7 +12,7 @@ import numpy as np
 
 from ._arrays import Matrix
 from ._jit import kernel
-from ._simd import address, span
+from ._simd import address, nowhere, span
 from .dropout import drop_range, dropout_key
 from .gemm import BACKWARD, FORWARD, PLAIN, Start, calls_of, packed_B, part, product, share
 from .layout import (
@@ -43,7 +43,7 @@ from .output import output_rows
 from .pack import gather_other_rows, gather_rows, pack_A_block, pack_B_block
 from .reduce import add_absolutes, add_not_finite, column_sums
 from .team import barrier
-from .update import update_range
+from .update import update_range, update_rows
 
 LOSS_ROWS = 32  # samples in a partial sum of the loss
 # A block of dW that is used while it is in L2: its columns, and elements
@@ -170,20 +170,17 @@ def is_bounded(plan, net, samples, memory, batch, rank):
 
 
 @kernel
-def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
-    """Change W_l and b_l by their gradients: block by block, each dW used while it is in cache."""
-    table, ws, m, packed = net.table, memory.ws, batch.m, rank.packed
-    n, k, d = table[l, N], table[l, N_PREV], table[l, DELTA]
-    rule, size, nr, mr = plan[UPDATE], plan[PARAMETERS], nr_of(ws), mr_of(ws)
-    region = share(k, n, rank, True, False, ws)
-    x = input_of(plan, net, samples, ws, batch, ZERO, l)
+def descend_by_blocks(plan, net, ws, m, x, coefficients, l, region, packed):
+    """Change a region of W_l by blocks of dW, each used while it is in cache."""
+    table, size, nr, mr = net.table, plan[PARAMETERS], nr_of(ws), mr_of(ws)
+    n, d = table[l, N], table[l, DELTA]
     panels, block = address(packed, packed_B(ws)), address(packed, plan[DELTA_PANELS])
     for jc in range(region.left, region.right, BLOCK_COLUMNS):
         columns = min(BLOCK_COLUMNS, region.right - jc)
         pack_B_block(address(ws, d + jc), n, ONE, m, columns, panels)
         height = min(max(BLOCK_SIZE // columns // mr, 1) * mr, mc_of(ws))
         for i0 in range(region.top, region.bottom, height):
-            rows = min(height, region.bottom - i0)
+            rows, at = min(height, region.bottom - i0), table[l, W] + i0 * n + jc
             left = address(x.flat, x.offset + i0 * x.column_stride)
             pack_A_block(left, x.column_stride, x.row_stride, rows, m, packed)
             multiply(
@@ -191,15 +188,45 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
                 block, columns, rows, columns, False,
             )  # fmt: skip
             calls, lines = calls_of(rows, columns, n)
-            for i in range(calls):
-                at = table[l, W] + (i0 + i) * n + jc
-                dW, to = address(block, i * columns - at), at + lines * columns
-                update_range(rule, net.p, dW, net.slots, size, at, to, 1.0, coefficients)
+            update_rows(
+                plan[UPDATE], net.p, block, net.slots, size, at, calls, lines * columns, n,
+                columns, 1.0, nowhere(block), ZERO, coefficients,
+            )  # fmt: skip
+
+
+@kernel
+def descend_by_rows(plan, net, ws, x, coefficients, l, region):
+    """The same for one sample: each row of dW^T is dZ times an element of A_prev."""
+    n, size = net.table[l, N], plan[PARAMETERS]
+    rows, columns = region.bottom - region.top, region.right - region.left
+    at = net.table[l, W] + region.top * n + region.left
+    dZ = address(ws, net.table[l, DELTA] + region.left)
+    factors = address(x.flat, x.offset + region.top * x.column_stride)
+    update_rows(
+        plan[UPDATE], net.p, dZ, net.slots, size, at, rows, columns, n, ZERO,
+        1.0, factors, x.column_stride, coefficients,
+    )  # fmt: skip
+
+
+@kernel
+def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
+    """Change W_l and b_l by their gradients, of which dW is not stored."""
+    table, ws, m = net.table, memory.ws, batch.m
+    n, k, d = table[l, N], table[l, N_PREV], table[l, DELTA]
+    region = share(k, n, rank, True, False, ws)
+    x = input_of(plan, net, samples, ws, batch, ZERO, l)
+    if m == 1:
+        descend_by_rows(plan, net, ws, x, coefficients, l, region)
+    else:
+        descend_by_blocks(plan, net, ws, m, x, coefficients, l, region, rank.packed)
     if table[l, B] >= 0:
         begin, end = part(n, 16, rank.number, rank.of)
         at, to = table[l, B] + begin, table[l, B] + end
         column_sums(m, end - begin, ws, d + begin, n, 1.0, False, net.gradient, at)
-        update_range(rule, net.p, net.gradient, net.slots, size, at, to, 1.0, coefficients)
+        update_range(
+            plan[UPDATE], net.p, net.gradient, net.slots, plan[PARAMETERS], at, to, 1.0,
+            coefficients,
+        )  # fmt: skip
 
 
 @kernel

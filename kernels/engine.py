@@ -261,7 +261,7 @@ class Engine:
         same = X.dtype == self.dtype
         plan[layout.X_DIRECT] = same and not len(order) and not drops and place.regime != TINY
         losses = np.empty(steps)
-        n_ranks = self._ranks(batch, place, steps * batch)
+        n_ranks = self._ranks(batch, place, steps * batch, rule)
         table = place.table if dropout else place.plain_table
         chunks = self._layout.chunks
         if plan[layout.PENALTIES] or plan[layout.CLIP] == CLIPPING["tensor"]:
@@ -347,13 +347,17 @@ class Engine:
         doubles = [self._doubles[end - size : end] for end, size in zip(ends, sizes, strict=True)]
         return self._ws, self._packed, self._gradients, *doubles, self._labels
 
-    def _ranks(self, batch: int, place: Place, samples: int) -> int:
+    def _ranks(self, batch: int, place: Place, samples: int, rule: Rule | None) -> int:
         """How many ranks a call is worth, of steps of `batch` and of so many samples in all."""
         flops = 2 * self._layout.size
         if (place.segment >= batch and place.regime != BLOCKED) or flops * samples < SERIAL_CALL:
             return 1
-        n_ranks = threads.workers(flops * batch)
-        return n_ranks if place.regime == BLOCKED else min(n_ranks, -(-batch // place.segment))
+        if place.regime != BLOCKED:
+            return min(threads.workers(flops * batch), -(-batch // place.segment))
+        if rule is None:
+            return threads.workers(flops * batch)
+        # every step moves W from core to core: twice the work must be there, a slot's counts too
+        return threads.workers(self._layout.size * (batch + UPDATES[rule.name].n_slots))
 
     def _make_slots(self, n_slots: int) -> None:
         if self.slots.size < n_slots * self._layout.size:

@@ -94,6 +94,8 @@ def share(m, n, rank, by_rows, whole_rows, c):
     The cut is the one whose largest part is smallest; among almost equals, the one with the fewest
     parts along the columns if `by_rows`, else along the rows.
     """
+    if rank.of == 1:
+        return Region(0, m, 0, n)
     mr, nr, of = mr_of(c), nr_of(c), rank.of
     smallest, across = -1, 1
     for i in range(1, of + 1):
@@ -189,7 +191,7 @@ def product(
     b_at, whole = packed_B(c), mode != PLAIN and table[l, WHOLE_ROW] == 1
     for jc in range(region.left, region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
-        pack_rows = columns >= PACKED_COLUMNS
+        pack_rows = columns >= PACKED_COLUMNS and rows >= DIRECT_ROWS
         for pc in range(0, max(k, 1), depth):
             kc = min(depth, k - pc)
             at = b.offset + pc * b.row_stride + jc * b.column_stride

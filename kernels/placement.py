@@ -15,7 +15,7 @@ from ._arrays import rounded
 from .activations import ACTIVATIONS
 from .blocked import BLOCK_COLUMNS, BLOCK_SIZE
 from .dropout import LEVELS
-from .gemm import packed_elements
+from .gemm import DIRECT_ROWS, packed_elements
 from .layout import (
     BLOCKED,
     CODE,
@@ -40,8 +40,8 @@ from .layout import (
 from .targets import Tile
 
 SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
-# A network is resident if W, W packed and dW stay near one core.
-RESIDENT_PARAMETERS = 80_000
+# A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
+RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
 SEGMENT_ROWS = 32  # samples that repay a gradient of their own
 SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
@@ -179,10 +179,10 @@ def place_batch(
 
 def _regime(table: TABLE, size: int, drops: bool, tile: Tile, batch: int) -> tuple[int, int, int]:
     """The regime, the samples of a segment and of a chunk."""
-    if size > RESIDENT_PARAMETERS:
-        return BLOCKED, batch, batch
     widths = table[:, N]
     is_tiny = widths.max() <= tile.nr and not drops and not table[:, WHOLE_ROW].any()
+    if size > RESIDENT_PARAMETERS or (batch < RESIDENT_ROWS and not is_tiny):
+        return BLOCKED, batch, batch
     segments = 1
     while not is_tiny and 2 * segments * SEGMENT_ROWS <= batch and segments * size <= SEGMENTS_SIZE:
         segments *= 2  # so that 2, 4 or 8 ranks share them evenly

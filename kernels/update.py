@@ -18,7 +18,8 @@ from numba import float64, int64
 
 from ._dispatch import switch
 from ._jit import inline_kernel, kernel, leaf, pointer, sum_kernel
-from ._simd import span
+from ._simd import address, exists, nowhere, span
+from .layout import ONE, ZERO
 
 COEFFICIENTS = 8  # the width of a row of coefficients
 
@@ -27,7 +28,7 @@ class Update(NamedTuple):
     """A table entry."""
 
     code: int
-    apply: Callable[..., None]  # (p, g, m, v, scale, c), spans of the same length
+    apply: Callable[..., None]  # (p, g, m, v, rows, c), addresses
     n_slots: int
 
 
@@ -67,23 +68,50 @@ def _adam(p, g, m, v, c):
     return c[6] * p - c[0] * m / (math.sqrt(v) * c[5] + c[7]), m, v
 
 
+class Rows(NamedTuple):
+    """Rows of parameters and of their gradient, and what the gradient is multiplied by."""
+
+    lines: int
+    n: int  # elements of a row
+    apart: int  # from a row's beginning to the next one's
+    gradient_apart: int  # 0: one row of the gradient is that of all
+    factor: float
+    factors: Any  # unless this is the address 0: a factor for each row, `step` elements apart
+    step: int
+
+
+@inline_kernel
+def _factor(rows, r, like):
+    return rows.factors[r * rows.step] if exists(rows.factors) else like.dtype.type(rows.factor)
+
+
 def _with_slots(step: Callable[..., Any], n_slots: int) -> tuple[Callable[..., None], int]:
-    """Apply `step` to parameters, with the gradient times `scale`."""
+    """Apply `step` to rows of parameters, with the gradient times the row's factor."""
 
     @kernel
-    def without(p, g, m, v, scale, c):
-        for i in range(p.size):
-            p[i] = step(p[i], scale * g[i], scale, scale, c)[0]
+    def without(p, g, m, v, rows, c):
+        for r in range(rows.lines):
+            to, d = span(p, r * rows.apart, rows.n), span(g, r * rows.gradient_apart, rows.n)
+            factor = _factor(rows, r, d)
+            for i in range(rows.n):
+                to[i] = step(to[i], factor * d[i], factor, factor, c)[0]
 
     @kernel
-    def one(p, g, m, v, scale, c):
-        for i in range(p.size):
-            p[i], m[i], _ = step(p[i], scale * g[i], m[i], scale, c)
+    def one(p, g, m, v, rows, c):
+        for r in range(rows.lines):
+            to, d = span(p, r * rows.apart, rows.n), span(g, r * rows.gradient_apart, rows.n)
+            first, factor = span(m, r * rows.apart, rows.n), _factor(rows, r, d)
+            for i in range(rows.n):
+                to[i], first[i], _ = step(to[i], factor * d[i], first[i], factor, c)
 
     @kernel
-    def two(p, g, m, v, scale, c):
-        for i in range(p.size):
-            p[i], m[i], v[i] = step(p[i], scale * g[i], m[i], v[i], c)
+    def two(p, g, m, v, rows, c):
+        for r in range(rows.lines):
+            to, d = span(p, r * rows.apart, rows.n), span(g, r * rows.gradient_apart, rows.n)
+            first, second = span(m, r * rows.apart, rows.n), span(v, r * rows.apart, rows.n)
+            factor = _factor(rows, r, d)
+            for i in range(rows.n):
+                to[i], first[i], second[i] = step(to[i], factor * d[i], first[i], second[i], c)
 
     return (without, one, two)[n_slots], n_slots
 
@@ -100,17 +128,35 @@ UPDATES = {name: Update(code, *rule) for code, (name, rule) in enumerate(_RULES.
 _apply = switch([entry.apply for entry in UPDATES.values()])
 
 
-@leaf(lambda t: (int64, *(pointer(t),) * 3, *(int64,) * 3, float64, pointer(t)))
-def update_range(code, p, gradient, slots, size, start, stop, factor, coefficients):
-    """One step of a rule on parameters [start, stop) of `size`, with the gradient times `factor`.
+@leaf(
+    lambda t: (
+        *(int64, *(pointer(t),) * 3, *(int64,) * 6),
+        *(float64, pointer(t), int64, pointer(t)),
+    )
+)
+def update_rows(
+    code, p, gradient, slots, size, start, lines, n, apart, gradient_apart,
+    factor, factors, step, coefficients,
+):  # fmt: skip
+    """One step of a rule on `Rows` of parameters, the first of them number `start` of `size`.
 
-    `slots` holds m in its first half and v in its second, each as long as the parameters.
+    `gradient` begins with that of the first. `slots` holds m in its first half and v in its second,
+    each as long as the parameters.
     """
-    n, row = stop - start, span(coefficients, 0, COEFFICIENTS)
-    m, v = span(slots, start, n), span(slots, size + start, n)
-    p, g = span(p, start, n), span(gradient, start, n)
+    row = span(coefficients, 0, COEFFICIENTS)
     c = (row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7])
-    _apply(code, p, g, m, v, row.dtype.type(factor), c)
+    rows = Rows(lines, n, apart, gradient_apart, factor, factors, step)
+    m, v = address(slots, start), address(slots, size + start)
+    _apply(code, address(p, start), gradient, m, v, rows, c)
+
+
+@kernel
+def update_range(code, p, gradient, slots, size, start, stop, factor, coefficients):
+    """One step of a rule on parameters [start, stop), with the gradient times `factor`."""
+    update_rows(
+        code, p, address(gradient, start), slots, size, start, ONE, stop - start, ZERO, ZERO,
+        factor, nowhere(gradient), ZERO, coefficients,
+    )  # fmt: skip
 
 
 @leaf(lambda t: (pointer(t), pointer(t), *(int64,) * 4))

@@ -192,7 +192,7 @@ def read_up_to_the_end_of_memory(regime: str) -> None:
                     others = end(X.astype(DTYPES[dtype == DTYPES[0]]))
                     for x in (end(X), end(X.T.copy()).T, others):
                         for order in (np.empty(0, np.int64), end(np.arange(67))):
-                            for batch in (5, 30, 67):
+                            for batch in (1, 5, 30, 67):
                                 outcome = one.train(
                                     x, ends, rule("adam", 5), batch=batch, weights=weights,
                                     order=order, outputs=outputs,

@@ -107,6 +107,7 @@ def test_dropout(dtype: Any, rates: tuple[float, float, float], names: tuple[str
 SHAPES = [
     ([7, 37, 9, 3], 5),
     ([3, 2 * TILES[DTYPES[0]].nr + 1, 2, 1], 1),
+    ([5 * TILES[DTYPES[0]].mr, 3 * TILES[DTYPES[0]].nr, 7], 1),
     ([TILES[DTYPES[0]].mc * 3 + 1, gemm.PACKED_COLUMNS + 1, 2], 13),
     ([5, BLOCK_COLUMNS + 3, 2], 3),
 ]
@@ -177,7 +178,7 @@ def test_large_numbers_with_a_finite_gradient_are_trained_on(dtype: Any) -> None
 @each_dtype
 @each_layout
 @pytest.mark.parametrize("of", DTYPES, ids=str)
-@pytest.mark.parametrize("batch", [5, 67])
+@pytest.mark.parametrize("batch", [1, 5, 67])
 def test_x_of_any_layout_and_type(dtype: Any, layout: str, of: Any, batch: int) -> None:
     # read where it lies, or gathered
     X = draw(7, 67, 7, dtype=np.float32)

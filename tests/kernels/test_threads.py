@@ -9,8 +9,10 @@ import numba
 import numpy as np
 import pytest
 
-from fastdnn.kernels import linear_forward, threads
+from fastdnn.kernels import linear_forward, step, threads
+from fastdnn.kernels.engine import Targets
 from tests.kernels.common import draw
+from tests.kernels.networks import make, rule
 
 MOST = int(numba.config.NUMBA_NUM_THREADS)
 
@@ -109,3 +111,31 @@ def test_inside_a_block() -> None:
     with pytest.raises(ValueError, match="at least 1"), threads.num_threads(0):
         pass
     assert threads.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("width", "batch", "name", "ranks"),
+    [
+        (40, 1, "adam", 1),  # resident nets with few samples
+        (40, 8, "adam", 1),
+        (400, 1, "descent", 1),  # W would go from core to core and back for one multiplication
+        (400, 1, "adam", 2),
+        (400, 2, "descent", 2),
+        (40, 32, "descent", 1),  # one segment
+        (40, 128, "descent", 2),
+    ],
+)
+def test_a_step_has_as_many_ranks_as_repay_it(
+    width: int, batch: int, name: str, ranks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    run = step.run
+    monkeypatch.setattr(
+        step, "run", lambda dtype, n, *rest: given.append(n) or run(dtype, n, *rest)
+    )
+    net = make([width, width, 3], ["tanh", "identity"])
+    n = 3000  # steps enough that a second thread has time to wake
+    X, y = draw(1, batch, width), draw(2, batch, 3)
+    threads.set_num_threads(2)
+    net.train(X, Targets(y), rule(name, n), batch=batch)
+    assert given == [min(ranks, MOST)]

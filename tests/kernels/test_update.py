@@ -10,7 +10,7 @@ import pytest
 from numba import float64, int64
 
 from fastdnn.kernels._jit import vector
-from fastdnn.kernels._simd import address
+from fastdnn.kernels._simd import address, nowhere
 from fastdnn.kernels.update import (
     COEFFICIENTS,
     UPDATES,
@@ -18,6 +18,7 @@ from fastdnn.kernels.update import (
     sum_of_squares,
     sum_ranges,
     update_range,
+    update_rows,
 )
 from tests import naive
 from tests.kernels.common import (
@@ -33,6 +34,7 @@ from tests.kernels.rules import RULES, coefficients
 
 N = 101
 SUMS = -1  # in place of a rule's code
+START = 7  # of rows
 each_rule = pytest.mark.parametrize("name", RULES)
 each_range = pytest.mark.parametrize(
     ("start", "stop"), [(0, 0), (0, 1), (0, N), (3, 20), (64, 101), (N, N)]
@@ -48,6 +50,20 @@ def _run(rank, n_ranks, team, code, p, gradient, slots, start, stop, scale, c, s
         # of a row of coefficients, between others
         row = address(c, COEFFICIENTS)
         update_range(code, p, gradient, slots, p.size, start, stop, scale, row)
+
+
+@compiled(
+    lambda t: (int64, *[vector(t)] * 3, *[int64] * 4, float64, vector(t), int64, int64, vector(t))
+)
+def _run_rows(  # type: ignore[no-untyped-def]
+    rank, n_ranks, team, code, p, gradient, slots, lines, n, apart, gradient_apart, factor,
+    factors, first, step, c,
+):  # fmt: skip
+    own = address(factors, first) if factors.size > 0 else nowhere(factors)
+    update_rows(
+        code, p, gradient, slots, p.size, START, lines, n, apart, gradient_apart, factor, own, step,
+        c,
+    )  # fmt: skip
 
 
 @compiled(lambda t: (vector(t), vector(t), int64, int64, int64, int64))
@@ -142,6 +158,36 @@ def test_ranges_may_be_cut_anywhere(dtype: Any, name: str) -> None:
             one_step(rule, p, gradient, slots, start, stop, 0.3, c)
         results.append(p.tobytes() + slots.tobytes())
     assert len(set(results)) == 1
+
+
+@each_dtype
+@each_rule
+@pytest.mark.parametrize("lines", [0, 1, 5])
+@pytest.mark.parametrize("n", [1, 17, 40])
+@pytest.mark.parametrize("step", [None, 0, 1, 3, -2])
+def test_rows(dtype: Any, name: str, lines: int, n: int, step: int | None) -> None:
+    rule, _, settings = RULES[name]
+    c = coefficients(rule, 3, settings).astype(dtype)
+    apart, gap = n + 2, 3
+    size = START + 5 * apart
+    p, slots = draw(1, size, dtype=dtype), np.abs(draw(3, 2 * size, dtype=dtype))
+    wanted = p.copy(), slots.copy()
+    # the gradient is one row for all where each has a factor of its own, else rows of its own
+    gradient_apart = 0 if step is not None else n + gap
+    gradient = draw(2, 5 * (n + gap), dtype=dtype)
+    factors = np.empty(0, dtype) if step is None else draw(4, 30, dtype=dtype)
+    code, first = UPDATES[rule].code, 12
+    _run_rows(
+        p.dtype, 1, code, p, gradient, slots, lines, n, apart, gradient_apart, 0.3, factors,
+        first, 0 if step is None else step, c,
+    )  # fmt: skip
+    for i in range(lines):
+        factor = 0.3 if step is None else float(factors[first + i * step])
+        all_of_it, at = np.zeros(size, dtype), START + i * apart
+        all_of_it[at : at + n] = gradient[i * gradient_apart :][:n]
+        one_step(rule, wanted[0], all_of_it, wanted[1], at, at + n, factor, c)
+    np.testing.assert_array_equal(p, wanted[0])
+    np.testing.assert_array_equal(slots, wanted[1])
 
 
 @each_dtype
