@@ -101,7 +101,7 @@ def forward(plan, net, samples, memory, batch, rank):
         region = share(batch.m, n, rank, False, table[l, WHOLE_ROW] == 1, ws)
         key = dropout_key(plan[SEED], batch.number, l)
         product(
-            region, n, k, input_of(plan, net, samples, ws, batch, ZERO, l), weights,
+            region, batch.m, n, k, input_of(plan, net, samples, ws, batch, ZERO, l), weights,
             p if table[l, B] >= 0 else ws, start_of(net, l), ws, table[l, S], True,
             FORWARD, table, l, ws, 1.0, key, rank.packed,
         )  # fmt: skip
@@ -135,7 +135,7 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
     x = input_of(plan, net, samples, ws, batch, ZERO, l)
     A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
     product(
-        region, n, m, A_prev, Matrix(ws, d, n, ONE), ws, zeros, net.gradient, table[l, W], True,
+        region, k, n, m, A_prev, Matrix(ws, d, n, ONE), ws, zeros, net.gradient, table[l, W], True,
         PLAIN, table, l, ws, 1.0, np.uint64(0), rank.packed,
     )  # fmt: skip
     for i in range(region.top, region.bottom):
@@ -237,7 +237,7 @@ def propagate(net, memory, batch, key, l, rank):
     region = share(batch.m, k, rank, False, table[l - 1, WHOLE_ROW] == 1, ws)
     dZ, weights = Matrix(ws, table[l, DELTA], n, ONE), Matrix(net.p, table[l, W], ONE, n)
     product(
-        region, k, n, dZ, weights, ws, zeros, ws, table[l - 1, DELTA], True,
+        region, batch.m, k, n, dZ, weights, ws, zeros, ws, table[l - 1, DELTA], True,
         BACKWARD, table, l - 1, ws, 1.0, key, rank.packed,
     )  # fmt: skip
 

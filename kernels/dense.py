@@ -48,7 +48,7 @@ def _product(number, n_ranks, team, m, n, k, a, b, c, scale, mode, table, p, pac
     # without a bias, p is zeros
     start = Start(max(table[l, B], ZERO), ZERO, ONE if table[l, B] >= 0 else ZERO)
     product(
-        region, n, k, a, b, p, start, c, table[l, S], False, mode, table, l, c, scale, key,
+        region, m, n, k, a, b, p, start, c, table[l, S], False, mode, table, l, c, scale, key,
         rank.packed,
     )  # fmt: skip
 

@@ -5,7 +5,8 @@ of C by mc (a block of A is packed, or read where it lies), then panels of B and
 what it needs into memory of its own, so a product has no barriers inside.
 
 How a region is cut changes no bit: each element of C is one sum in the order of k, cut into the
-same blocks of depth. So regions may follow the number of ranks (`share`).
+same blocks of depth. So regions may follow the number of ranks (`share`). One or two rows times
+columns that run along k (dA_prev of a single sample) are scalar products, and nothing is packed.
 
 When a block's last k is added, it is finished while it is in L2: by the forward pass's activation
 and dropout, or the backward pass's dropout and g'. What a layer lacks is skipped, so fusions
@@ -26,6 +27,7 @@ from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
 from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, nr_of
 from .pack import SPARE, pack_A_block, pack_B_block
+from .reduce import scalar_products
 from .targets import Tile
 
 
@@ -49,6 +51,7 @@ class Start(NamedTuple):
 # What finishes a block. NumPy integers: numba compiles a function anew for each literal argument.
 PLAIN, FORWARD, BACKWARD = cast(list[int], list(np.arange(3)))
 DIRECT_ROWS = 12  # of C: fewer do not repay packing B
+SCALAR_ROWS = 2  # of C: so few do not repay packing B where its columns run along k
 PACKED_COLUMNS = 128  # of C: as many repay packing A
 
 
@@ -177,11 +180,11 @@ def finish(mode, table, l, ws, c, c0, n, i0, rows, j0, columns, scale, key):
 # -------------------------------------------------------------------------------------- the product
 @kernel
 def product(
-    region, n, k, a, b, first, start, c, c0, direct, mode, table, l, ws, scale, key, packed
+    region, m, n, k, a, b, first, start, c, c0, direct, mode, table, l, ws, scale, key, packed
 ):
     """C = (C0 + A B) * scale on a region, finished by `mode`.
 
-    A (rows of C x k) and B (k x columns of C) are `Matrix`; C lies at ``c[c0:]``, its rows n apart;
+    A (m x k) and B (k x n) are `Matrix`; C lies at ``c[c0:]``, its rows n apart;
     C0 is `start` in the flat array `first`. `direct`: B's rows may be read past their ends.
     """
     rows = region.bottom - region.top
@@ -189,6 +192,18 @@ def product(
     direct = direct and b.column_stride == 1 and rows < DIRECT_ROWS
     rectify = mode == FORWARD and table[l, RECTIFY] == 1
     b_at, whole = packed_B(c), mode != PLAIN and table[l, WHOLE_ROW] == 1
+    if m <= SCALAR_ROWS and a.column_stride == 1 and b.row_stride == 1 and b.column_stride != 1:
+        top, left, columns = region.top, region.left, region.right - region.left
+        from_c = start.offset + top * start.row_stride + left * start.column_stride
+        scalar_products(
+            rows, columns, k,
+            address(a.flat, a.offset + top * a.row_stride), a.row_stride,
+            address(b.flat, b.offset + left * b.column_stride), b.column_stride,
+            address(first, from_c), start.row_stride, start.column_stride,
+            address(c, c0 + top * n + left), n, rectify,
+        )  # fmt: skip
+        finish(mode, table, l, ws, c, c0, n, top, rows, left, columns, scale, key)
+        return
     for jc in range(region.left, region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
         pack_rows = columns >= PACKED_COLUMNS and rows >= DIRECT_ROWS

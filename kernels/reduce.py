@@ -70,3 +70,29 @@ def add_absolutes(m, n, x, x0, row, column, total):
 def add_not_finite(x, start, count, found):
     """found[0] += how many of x[start:start + count] are infinite or NaN."""
     found[0] += np.float64(_count(span(x, start, count), 0, count))
+
+
+@sum_kernel
+def _scalar_product(x, y):
+    total = x.dtype.type(0)
+    for i in range(x.size):
+        total += x[i] * y[i]
+    return total
+
+
+@leaf(
+    lambda t: (
+        *(int64,) * 3,
+        *(pointer(t), int64, pointer(t), int64),
+        *(pointer(t), int64, int64, pointer(t), int64, boolean),
+    )
+)
+def scalar_products(m, n, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify):
+    """C = C0 + A B^T, or max(C0 + A B^T, 0), A m x k and B n x k: each element by itself."""
+    for i in range(m):
+        row, to = span(a, i * lda, k), span(c, i * ldc, n)
+        for j in range(n):
+            to[j] = c0[i * ld0 + j * step0] + _scalar_product(row, span(b, j * ldb, k))
+        if rectify:
+            for j in range(n):
+                to[j] = 0 if to[j] < 0 else to[j]

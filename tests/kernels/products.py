@@ -96,19 +96,19 @@ def block_shapes(t: Tile) -> list[Shape]:
     ]
 
 
-def check_plain(shape: Shape, dtype: Any) -> None:
+def check_plain(shape: Shape, dtype: Any, of_b: str = "C") -> None:
     """C = A B for normal numbers."""
     m, n, k = shape
-    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+    a, b = draw(1, m, k, dtype=dtype), LAYOUTS[of_b](draw(2, k, n, dtype=dtype))
     wanted = a.astype(np.float64) @ b.astype(np.float64)
     assert_within(product(a, b), wanted, product_bound(a, b, dtype))
 
 
-def check_forward(shape: Shape, activation: str, dtype: Any) -> None:
+def check_forward(shape: Shape, activation: str, dtype: Any, of_w: str = "C") -> None:
     """Z = A W^T + b and A = g(Z), side by side."""
     m, n, k = shape
     a, w = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype) / max(k, 1) ** 0.5
-    w = w.astype(dtype)
+    w = LAYOUTS[of_w](w.astype(dtype))
     bias = draw(3, n + 7, dtype=dtype)
     g = ACTIVATIONS[activation]
     row = row_of(B=7, CODE=g.code, WHOLE_ROW=g.whole_row, FROM_Z=1)
@@ -134,20 +134,20 @@ def check_layouts(shape: Shape, dtype: Any) -> None:
         np.testing.assert_array_equal(product(LAYOUTS[one](a), LAYOUTS[other](b)), wanted)
 
 
-def check_rectified(shape: Shape, dtype: Any) -> None:
+def check_rectified(shape: Shape, dtype: Any, of_b: str = "C") -> None:
     """max(A B, 0), and NaN where A B is."""
     m, n, k = shape
-    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+    a, b = draw(1, m, k, dtype=dtype), LAYOUTS[of_b](draw(2, k, n, dtype=dtype))
     a[m // 2, k // 2] = np.nan
     row = row_of(CODE=ACTIVATIONS["relu"].code, RECTIFY=1)
     got = product(a, b, mode=gemm.FORWARD, row=row)
     np.testing.assert_array_equal(got, np.maximum(product(a, b), 0))
 
 
-def same_bits_for_all_ranks(shape: Shape, dtype: Any) -> None:
+def same_bits_for_all_ranks(shape: Shape, dtype: Any, of_b: str = "C") -> None:
     """One, two, three and four ranks give the same bits."""
     m, n, k = shape
-    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
+    a, b = draw(1, m, k, dtype=dtype), LAYOUTS[of_b](draw(2, k, n, dtype=dtype))
     row = row_of(CODE=ACTIVATIONS["softmax"].code, WHOLE_ROW=1)
     for mode in (gemm.PLAIN, gemm.FORWARD):
         run = partial(product, a, b, mode=mode, row=row)

@@ -92,6 +92,31 @@ def test_broadcast_operands(dtype: Any) -> None:
 
 
 @each_dtype
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("layout", ["Fortran", "strided Fortran", "all backwards"])
+@pytest.mark.parametrize("m", [*range(gemm.SCALAR_ROWS + 2), TILES[DTYPES[0]].mr + 1])
+def test_few_rows_times_columns_that_run_along_k(
+    dtype: Any, m: int, layout: str, n_threads: int
+) -> None:
+    t = TILES[dtype]
+    with fastdnn.num_threads(n_threads):
+        for n, k in ((0, 3), (1, 0), (1, 1), (1, 7), (2 * t.nr + 3, 37), (5, t.kc + 1)):
+            products.check_plain((m, n, k), dtype, layout)
+            if m * n > 0:
+                for activation in ("relu", "gelu", "softmax"):
+                    products.check_forward((m, n, k), activation, dtype, layout)
+            if m * k > 0:
+                products.check_rectified((m, n, k), dtype, layout)
+
+
+@each_dtype
+def test_few_rows_are_few_for_every_rank(dtype: Any) -> None:
+    mr = TILES[dtype].mr
+    for m in (gemm.SCALAR_ROWS, mr + 1, mr + gemm.SCALAR_ROWS, 2 * mr + 1):
+        products.same_bits_for_all_ranks((m, 2 * TILES[dtype].nr + 3, 37), dtype, "Fortran")
+
+
+@each_dtype
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_forward_finishes_each_tile(dtype: Any, activation: str) -> None:
     tile = TILES[dtype]
