@@ -13,13 +13,13 @@ from ._arrays import aligned_empty, as_matrix
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
 from .blocked import LOSS_ROWS
-from .layout import BLOCKED, FINITE, N_PREV, TINY, ZEROS, B, N, W
+from .layout import BLOCKED, FINITE, N_PREV, RESIDENT, ZEROS, B, N, W
 from .losses import LOSSES
 from .placement import Layer, Place, place_batch, place_parameters
 from .update import COEFFICIENTS, UPDATES
 
 CLIPPING = {None: 0, "tensor": 1, "global": 2}
-SERIAL_CALL = 5_000_000  # flops: less is done before a second thread is awake
+SERIAL_CALL = 5_000_000  # flops: less work is done before a second thread is awake
 _NO_LABELS = np.empty(0, np.int64)
 _NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
 _NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOATS}
@@ -259,7 +259,8 @@ class Engine:
         plan[[layout.X_OFFSET, layout.X_ROW, layout.X_COLUMN]] = x[1:]
         drops = dropout and self._input_dropout > 0
         same = X.dtype == self.dtype
-        plan[layout.X_DIRECT] = same and not len(order) and not drops and place.regime != TINY
+        in_rows = place.regime == BLOCKED or (place.regime == RESIDENT and x.column_stride == 1)
+        plan[layout.X_DIRECT] = same and in_rows and not len(order) and not drops
         losses = np.empty(steps)
         n_ranks = self._ranks(batch, place, steps * batch, rule)
         table = place.table if dropout else place.plain_table
@@ -283,7 +284,7 @@ class Engine:
         taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
         self._run(n_ranks, plan, addresses, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
-        is_small = 2 * self._layout.size * samples < SERIAL_CALL
+        is_small = self._layout.work * samples < SERIAL_CALL
         if targets is None and is_small and _address(x.flat) == _address(X):
             self._again = _Again((X.shape, X.dtype, asked), plan, addresses, losses, used)
         done, reason = self._results.tolist()
@@ -349,13 +350,13 @@ class Engine:
 
     def _ranks(self, batch: int, place: Place, samples: int, rule: Rule | None) -> int:
         """How many ranks a call is worth, of steps of `batch` and of so many samples in all."""
-        flops = 2 * self._layout.size
-        if (place.segment >= batch and place.regime != BLOCKED) or flops * samples < SERIAL_CALL:
+        work = self._layout.work
+        if (place.segment >= batch and place.regime != BLOCKED) or work * samples < SERIAL_CALL:
             return 1
         if place.regime != BLOCKED:
-            return min(threads.workers(flops * batch), -(-batch // place.segment))
+            return min(threads.workers(work * batch), -(-batch // place.segment))
         if rule is None:
-            return threads.workers(flops * batch)
+            return threads.workers(work * batch)
         # every step moves W from core to core: twice the work must be there, a slot's counts too
         return threads.workers(self._layout.size * (batch + UPDATES[rule.name].n_slots))
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import threads
 from ._arrays import rounded
 from .activations import ACTIVATIONS
 from .blocked import BLOCK_COLUMNS, BLOCK_SIZE
@@ -44,6 +45,7 @@ SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
 SEGMENT_ROWS = 32  # samples that repay a gradient of their own
 SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
+ACTIVATION_FLOPS = 32  # take about as long as an element of A or X, beside the products
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
 TABLE = NDArray[np.int64]
 
@@ -69,6 +71,7 @@ class Parameters(NamedTuple):
     tensor_chunks: TABLE  # rows of (start, stop, tensor), where each is treated for itself
     penalties: NDArray[np.float64]  # rows of (l1, l2), one per tensor
     packed: int  # elements of all W, packed for both passes
+    work: int  # of a sample, forward: flops, and what its activations cost in the time of flops
 
 
 class Place(NamedTuple):
@@ -115,8 +118,15 @@ def place_parameters(layers: Sequence[Layer], tile: Tile) -> Parameters:
             chunks.append(_chunks(at, at + size, chunk, len(penalties)))
             penalties.append((l1, l2))
             at += size
+    work = 2 * at + ACTIVATION_FLOPS * int(table[:, N].sum())
     return Parameters(
-        table, at, _chunks(0, at, chunk, 0), np.concatenate(chunks), np.array(penalties), packed
+        table,
+        at,
+        _chunks(0, at, chunk, 0),
+        np.concatenate(chunks),
+        np.array(penalties),
+        packed,
+        work,
     )
 
 
@@ -132,7 +142,7 @@ def place_batch(
     """Choose the regime for batches of so many samples, and lay out what it works in."""
     table = parameters.table.copy()
     dropouts = [input_dropout, *(layer.dropout for layer in layers)]
-    regime, segment, chunk = _regime(table, parameters.size, any(dropouts), tile, batch)
+    regime, segment, chunk = _regime(table, parameters, any(dropouts), tile, batch)
     at = ZEROS
     for l, (row, dropout) in enumerate(zip(table, dropouts, strict=True)):
         size = rounded(chunk * (int(row[N]) + 1))  # tiny: with a row of ones
@@ -177,14 +187,16 @@ def place_batch(
     )
 
 
-def _regime(table: TABLE, size: int, drops: bool, tile: Tile, batch: int) -> tuple[int, int, int]:
+def _regime(
+    table: TABLE, parameters: Parameters, drops: bool, tile: Tile, batch: int
+) -> tuple[int, int, int]:
     """The regime, the samples of a segment and of a chunk."""
-    widths = table[:, N]
+    widths, size = table[:, N], parameters.size
     is_tiny = widths.max() <= tile.nr and not drops and not table[:, WHOLE_ROW].any()
     if size > RESIDENT_PARAMETERS or (batch < RESIDENT_ROWS and not is_tiny):
         return BLOCKED, batch, batch
-    segments = 1
-    while not is_tiny and 2 * segments * SEGMENT_ROWS <= batch and segments * size <= SEGMENTS_SIZE:
+    segments, is_shared = 1, not is_tiny and parameters.work * batch >= threads.SERIAL_FLOPS
+    while is_shared and 2 * segments * SEGMENT_ROWS <= batch and segments * size <= SEGMENTS_SIZE:
         segments *= 2  # so that 2, 4 or 8 ranks share them evenly
     segment = -(-batch // segments)
     chunks = -(-segment * int(widths.sum()) // CHUNK_SIZE)

@@ -72,6 +72,21 @@ def add_not_finite(x, start, count, found):
     found[0] += np.float64(_count(span(x, start, count), 0, count))
 
 
+@leaf(lambda t: (int64, int64, *(pointer(t), int64) * 2, boolean, pointer(t)))
+def weighted_sums(m, n, z, ldz, weights, step, add, out):
+    """out[j] = sum_i weights[i step] z[i, j], rows of z `ldz` apart; `add`: to what `out` holds."""
+    for begin in range(0, n, COLUMNS):
+        width = min(COLUMNS, n - begin)
+        sums = span(out, begin, width)
+        if not add:
+            for j in range(width):
+                sums[j] = 0
+        for i in range(m):
+            row, weight = span(z, begin + i * ldz, width), weights[i * step]
+            for j in range(width):
+                sums[j] += weight * row[j]
+
+
 @sum_kernel
 def _scalar_product(x, y):
     total = x.dtype.type(0)

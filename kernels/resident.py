@@ -48,7 +48,7 @@ from .layout import (
 from .microkernel import multiply, nr_of
 from .output import output_rows
 from .pack import pack_B_block
-from .reduce import add_not_finite, column_sums
+from .reduce import add_not_finite, column_sums, scalar_products, weighted_sums
 from .team import barrier
 
 PACKED_ROWS = 24  # of dW^T: as many repay packing dZ
@@ -88,6 +88,10 @@ def forward_layer(net, ws, x, weights, ldb, panel, l, m):
     a, z, rectify = address(x.flat, x.offset), address(ws, table[l, S]), table[l, RECTIFY] == 1
     # without a bias, Z begins with the zeros that the workspace begins with
     c0, step0 = (address(p, bias), ONE) if bias >= 0 else (address(ws, ZERO), ZERO)
+    if n == 1 and x.column_stride == 1:  # one unit: in tiles, only one lane of each would count
+        w = address(p, table[l, W])
+        scalar_products(ONE, m, k, w, k, a, x.row_stride, c0, ZERO, ZERO, z, m, rectify)
+        return
     multiply_deep(
         k, a, x.row_stride, x.column_stride, weights, ldb, panel, c0, ZERO, step0, z, n, m, n,
         rectify,
@@ -123,13 +127,17 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
         dZ = address(ws, d)
         x = input_of(plan, net, samples, ws, batch, begin, l)
         a, rows, ldb, panel = address(x.flat, x.offset), dZ, n, nr
-        if k >= PACKED_ROWS:
-            rows, ldb, panel = address(packed, plan[DELTA_PANELS]), nr, m * nr
-            pack_B_block(dZ, n, ONE, m, n, rows)
-        weight_gradient(
-            k, n, m, ws, a, x.column_stride, x.row_stride, rows, ldb, panel,
-            add, gradient, g0 + table[l, W],
-        )  # fmt: skip
+        dW = g0 + table[l, W]
+        if n == 1:
+            weighted_sums(m, k, a, x.row_stride, dZ, ONE, add, address(gradient, dW))
+        else:
+            if k >= PACKED_ROWS:
+                rows, ldb, panel = address(packed, plan[DELTA_PANELS]), nr, m * nr
+                pack_B_block(dZ, n, ONE, m, n, rows)
+            weight_gradient(
+                k, n, m, ws, a, x.column_stride, x.row_stride, rows, ldb, panel,
+                add, gradient, dW,
+            )  # fmt: skip
         if table[l, B] >= 0:
             column_sums(m, n, ws, d, n, 1.0, add, gradient, g0 + table[l, B])
         if l > 1:

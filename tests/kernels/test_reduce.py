@@ -18,6 +18,7 @@ from fastdnn.kernels.reduce import (
     add_not_finite,
     column_sums,
     scalar_products,
+    weighted_sums,
 )
 from tests.kernels.common import (
     LAYOUTS,
@@ -57,6 +58,13 @@ def _products(rank, n_ranks, team, a, b, c0, c, m, n, k, rectify):  # type: igno
         address(c0.flat, c0.offset), c0.row_stride, c0.column_stride,
         address(c.flat, c.offset), c.row_stride, rectify,
     )  # fmt: skip
+
+
+@compiled(
+    lambda t: (named(Matrix, vector(t), *[int64] * 3), vector(t), *[int64] * 3, boolean, vector(t))
+)
+def _weighted(rank, n_ranks, team, z, weights, step, m, n, add, out):  # type: ignore[no-untyped-def]
+    weighted_sums(m, n, address(z.flat, z.offset), z.row_stride, weights, step, add, out)
 
 
 def sums(
@@ -209,3 +217,24 @@ def test_scalar_products(dtype: Any, m: int, n: int, k: int, rectify: bool) -> N
         assert_within(inside[number], wanted[number], np.broadcast_to(bound, (m, n))[number])
         inside[...] = np.nan
         assert np.isnan(c).all()
+
+
+@each_dtype
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("n", [0, 1, COLUMNS - 1, COLUMNS, COLUMNS + 1, 3 * COLUMNS + 37])
+@pytest.mark.parametrize("m", [0, 1, 2, 131])
+def test_weighted_sums(dtype: Any, m: int, n: int, step: int, add: bool) -> None:
+    space, weights = nan(m + 2, n + 3, dtype=dtype), nan(m * step + 1, dtype=dtype)
+    z = space[1 : m + 1, 2 : n + 2]
+    z[...], weights[: m * step : step] = draw(1, m, n, dtype=dtype), draw(2, m, dtype=dtype)
+    before, out = draw(3, n, dtype=dtype), nan(n + 5, dtype=dtype)
+    if add:
+        out[:n] = before
+    _weighted(dtype, 1, Matrix(space.reshape(-1), n + 5, n + 3, 1), weights, step, m, n, add, out)
+    w = weights[: m * step : step].astype(np.float64)
+    wanted, size = w @ z.astype(np.float64), np.abs(w) @ np.abs(z.astype(np.float64))
+    if add:
+        wanted, size = wanted + before, size + np.abs(before)
+    assert_within(out[:n], wanted, roundings(m + 1, dtype) * size)
+    assert np.isnan(out[n:]).all()

@@ -149,6 +149,50 @@ def test_segments_gradients_are_added_in_order(dtype: Any, monkeypatch: pytest.M
     np.testing.assert_array_equal(got, wanted)
 
 
+# ----------------------------------------------------------------------------- layers of one unit
+SINGLE = {
+    "linear": ([37, 1], ["sigmoid"]),
+    "regression": ([7, 37, 1], ["gelu", "identity"]),
+    "inside": ([37, 1, 37, 1], ["relu", "softplus", "tanh"]),
+}
+each_single = pytest.mark.parametrize("name", SINGLE)
+
+
+@each_dtype
+@each_regime
+@each_single
+@pytest.mark.parametrize("m", [1, 2, 37, 67])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_single_units(
+    dtype: Any, regime: str, name: str, m: int, has_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regimes.force(monkeypatch, regime)
+    sizes, names = SINGLE[name]
+    net = make(sizes, names, dtype=dtype, use_bias=[has_bias] * len(names))
+    assert place_of(net, m).regime == layout.RESIDENT
+    check_passes(net, MSE, m)
+    check_training(net, "adam", MSE, m=max(m, 2), batch=max(m // 2, 1))
+
+
+@each_dtype
+@each_regime
+@each_single
+@each_layout
+@pytest.mark.parametrize("of", DTYPES, ids=str)
+def test_single_units_of_x_of_any_layout_and_type(
+    dtype: Any, regime: str, name: str, layout: str, of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # read where its rows are whole, else gathered
+    regimes.force(monkeypatch, regime)
+    sizes, names = SINGLE[name]
+    X = draw(7, 67, sizes[0], dtype=np.float32)
+    wanted, got = (make(sizes, names, dtype=dtype) for _ in range(2))
+    given = data(wanted, 67, MSE)[2]
+    wanted.train(X.astype(dtype), given, rule("descent", 4), batch=37, order=np.arange(67))
+    got.train(LAYOUTS[layout](X.astype(of)), given, rule("descent", 4), batch=37)
+    np.testing.assert_array_equal(got.parameters, wanted.parameters)
+
+
 # ------------------------------------------------------------------------------------- in columns
 @each_dtype
 @each_tiny
