@@ -41,7 +41,7 @@ from .layout import (
 from .microkernel import mc_of, mr_of, multiply, nr_of
 from .output import output_rows
 from .pack import gather_other_rows, gather_rows, pack_A_block, pack_B_block
-from .reduce import add_absolutes, add_not_finite, column_sums
+from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
 from .team import barrier
 from .update import update_range, update_rows
 
@@ -126,6 +126,13 @@ def loss(plan, net, samples, memory, batch, loss_parameter, rank):
 
 
 @kernel
+def gradient_of_unit(net, ws, m, x, l, top, bottom, gradient, at):
+    """Elements [top, bottom) of the dW of a layer of one unit; the first lies at gradient[at]."""
+    source, dZ = address(x.flat, x.offset + top), address(ws, net.table[l, DELTA])
+    weighted_sums(m, bottom - top, source, x.row_stride, dZ, ONE, False, address(gradient, at))
+
+
+@kernel
 def layer_gradient(plan, net, samples, memory, batch, l, rank):
     """dW_l and db_l into the gradient, and to the rank's flag what of them is not finite."""
     table, ws, m, found = net.table, memory.ws, batch.m, address(memory.flags, rank.number)
@@ -133,11 +140,16 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
     # dW^T = A_prev^T dZ
     region = share(k, n, rank, True, False, ws)
     x = input_of(plan, net, samples, ws, batch, ZERO, l)
-    A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
-    product(
-        region, k, n, m, A_prev, Matrix(ws, d, n, ONE), ws, zeros, net.gradient, table[l, W], True,
-        PLAIN, table, l, ws, 1.0, np.uint64(0), rank.packed,
-    )  # fmt: skip
+    if n == 1 and l > 1:
+        gradient_of_unit(
+            net, ws, m, x, l, region.top, region.bottom, net.gradient, table[l, W] + region.top
+        )
+    else:
+        A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
+        product(
+            region, k, n, m, A_prev, Matrix(ws, d, n, ONE), ws, zeros, net.gradient, table[l, W],
+            True, PLAIN, table, l, ws, 1.0, np.uint64(0), rank.packed,
+        )  # fmt: skip
     for i in range(region.top, region.bottom):
         at = table[l, W] + i * n
         add_not_finite(net.gradient, at + region.left, region.right - region.left, found)
@@ -209,6 +221,17 @@ def descend_by_rows(plan, net, ws, x, coefficients, l, region):
 
 
 @kernel
+def descend_unit(plan, net, ws, m, x, coefficients, l, region, packed):
+    """The same for a layer of one unit, whose dW is one vector."""
+    block, size = address(packed, plan[DELTA_PANELS]), plan[PARAMETERS]
+    for top in range(region.top, region.bottom, BLOCK_SIZE):
+        bottom, at = min(top + BLOCK_SIZE, region.bottom), net.table[l, W] + top
+        gradient_of_unit(net, ws, m, x, l, top, bottom, block, ZERO)
+        dW, to = address(block, -at), at + bottom - top
+        update_range(plan[UPDATE], net.p, dW, net.slots, size, at, to, 1.0, coefficients)
+
+
+@kernel
 def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
     """Change W_l and b_l by their gradients, of which dW is not stored."""
     table, ws, m = net.table, memory.ws, batch.m
@@ -217,6 +240,8 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
     x = input_of(plan, net, samples, ws, batch, ZERO, l)
     if m == 1:
         descend_by_rows(plan, net, ws, x, coefficients, l, region)
+    elif n == 1 and l > 1:
+        descend_unit(plan, net, ws, m, x, coefficients, l, region, rank.packed)
     else:
         descend_by_blocks(plan, net, ws, m, x, coefficients, l, region, rank.packed)
     if table[l, B] >= 0:

@@ -204,6 +204,16 @@ def product(
         )  # fmt: skip
         finish(mode, table, l, ws, c, c0, n, top, rows, left, columns, scale, key)
         return
+    if region.right == n == 1 and mode != PLAIN and a.column_stride == 1 and b.row_stride == 1:
+        # one unit: C^T = C0^T + B^T A^T
+        top, at = region.top, start.offset + region.top * start.row_stride
+        scalar_products(
+            ONE, rows, k, address(b.flat, b.offset), k,
+            address(a.flat, a.offset + top * a.row_stride), a.row_stride,
+            address(first, at), ZERO, start.row_stride, address(c, c0 + top), rows, rectify,
+        )  # fmt: skip
+        finish(mode, table, l, ws, c, c0, n, top, rows, region.left, n, scale, key)
+        return
     for jc in range(region.left, region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
         pack_rows = columns >= PACKED_COLUMNS and rows >= DIRECT_ROWS

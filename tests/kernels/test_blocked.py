@@ -10,7 +10,7 @@ import pytest
 
 import fastdnn
 from fastdnn.kernels import gemm, layout, targets
-from fastdnn.kernels.blocked import BLOCK_COLUMNS, LOSS_ROWS
+from fastdnn.kernels.blocked import BLOCK_COLUMNS, BLOCK_SIZE, LOSS_ROWS
 from fastdnn.kernels.engine import Targets
 from tests.kernels import regimes
 from tests.kernels.common import (
@@ -57,6 +57,29 @@ def test_passes(dtype: Any, m: int, has_bias: bool) -> None:
     )  # fmt: skip
     assert_shared(net, m, "blocked")
     check_passes(net, "mean_squared_error", m)
+
+
+@each_dtype
+@pytest.mark.parametrize("m", [1, 2, 3, 13, 67])
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize(
+    ("sizes", "names"),
+    [
+        ([37, 1], ["sigmoid"]),
+        ([7, 37, 1], ["gelu", "identity"]),
+        ([7, 1, 37, 1], ["relu", "softmax", "tanh"]),
+        ([1, 1, 1], ["gelu", "identity"]),
+    ],
+    ids=str,
+)
+def test_layers_of_one_unit(
+    dtype: Any, sizes: list[int], names: list[str], m: int, has_bias: bool
+) -> None:
+    for n in RANKS:
+        net = make(sizes, names, dtype=dtype, use_bias=[has_bias] * len(names))
+        with fastdnn.num_threads(n):
+            check_passes(net, "mean_squared_error", m)
+            check_training(net, "adam", "mean_squared_error", m=67, batch=m)
 
 
 @each_dtype
@@ -110,6 +133,8 @@ SHAPES = [
     ([5 * TILES[DTYPES[0]].mr, 3 * TILES[DTYPES[0]].nr, 7], 1),
     ([TILES[DTYPES[0]].mc * 3 + 1, gemm.PACKED_COLUMNS + 1, 2], 13),
     ([5, BLOCK_COLUMNS + 3, 2], 3),
+    ([5, 37, 1, 3], 13),
+    ([2, BLOCK_SIZE + 3, 1, 2], 3),
 ]
 
 
