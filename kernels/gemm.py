@@ -179,6 +179,31 @@ def finish(mode, table, l, ws, c, c0, n, i0, rows, j0, columns, scale, key):
 
 # -------------------------------------------------------------------------------------- the product
 @kernel
+def multiply_scalars(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
+    """C = C0 + A B, or max(C0 + A B, 0), if that is best done by scalar products; whether it is."""
+    if a.column_stride != 1 or b.row_stride != 1:
+        return False
+    top, left, from_c = region.top, region.left, start.offset + region.top * start.row_stride
+    rows, columns = region.bottom - top, region.right - left
+    x, y = address(a.flat, a.offset + top * a.row_stride), address(c, c0 + top * n + left)
+    if m <= SCALAR_ROWS and b.column_stride != 1:
+        w = address(b.flat, b.offset + left * b.column_stride)
+        z = address(first, from_c + left * start.column_stride)
+        scalar_products(
+            rows, columns, k, x, a.row_stride, w, b.column_stride,
+            z, start.row_stride, start.column_stride, y, n, rectify,
+        )  # fmt: skip
+        return True
+    if region.right == n == 1 and mode != PLAIN:  # one unit: C^T = C0^T + B^T A^T
+        scalar_products(
+            ONE, rows, k, address(b.flat, b.offset), k, x, a.row_stride,
+            address(first, from_c), ZERO, start.row_stride, y, rows, rectify,
+        )  # fmt: skip
+        return True
+    return False
+
+
+@kernel
 def product(
     region, m, n, k, a, b, first, start, c, c0, direct, mode, table, l, ws, scale, key, packed
 ):
@@ -191,30 +216,9 @@ def product(
     block, depth = block_rows(rows, c), block_depth(k, c)
     direct = direct and b.column_stride == 1 and rows < DIRECT_ROWS
     rectify = mode == FORWARD and table[l, RECTIFY] == 1
-    b_at, whole = packed_B(c), mode != PLAIN and table[l, WHOLE_ROW] == 1
-    if m <= SCALAR_ROWS and a.column_stride == 1 and b.row_stride == 1 and b.column_stride != 1:
-        top, left, columns = region.top, region.left, region.right - region.left
-        from_c = start.offset + top * start.row_stride + left * start.column_stride
-        scalar_products(
-            rows, columns, k,
-            address(a.flat, a.offset + top * a.row_stride), a.row_stride,
-            address(b.flat, b.offset + left * b.column_stride), b.column_stride,
-            address(first, from_c), start.row_stride, start.column_stride,
-            address(c, c0 + top * n + left), n, rectify,
-        )  # fmt: skip
-        finish(mode, table, l, ws, c, c0, n, top, rows, left, columns, scale, key)
-        return
-    if region.right == n == 1 and mode != PLAIN and a.column_stride == 1 and b.row_stride == 1:
-        # one unit: C^T = C0^T + B^T A^T
-        top, at = region.top, start.offset + region.top * start.row_stride
-        scalar_products(
-            ONE, rows, k, address(b.flat, b.offset), k,
-            address(a.flat, a.offset + top * a.row_stride), a.row_stride,
-            address(first, at), ZERO, start.row_stride, address(c, c0 + top), rows, rectify,
-        )  # fmt: skip
-        finish(mode, table, l, ws, c, c0, n, top, rows, region.left, n, scale, key)
-        return
-    for jc in range(region.left, region.right, nc_of(c)):
+    is_small = multiply_scalars(region, m, n, k, a, b, first, start, c, c0, mode, rectify)
+    b_at, whole = packed_B(c), is_small or (mode != PLAIN and table[l, WHOLE_ROW] == 1)
+    for jc in range(region.left, region.left if is_small else region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
         pack_rows = columns >= PACKED_COLUMNS and rows >= DIRECT_ROWS
         for pc in range(0, max(k, 1), depth):
@@ -246,4 +250,5 @@ def product(
                 if pc + kc == k and not whole:
                     finish(mode, table, l, ws, c, c0, n, i0, height, jc, columns, scale, key)
     if whole and rows > 0:
-        finish(mode, table, l, ws, c, c0, n, region.top, rows, ZERO, n, scale, key)
+        left, columns = region.left, region.right - region.left
+        finish(mode, table, l, ws, c, c0, n, region.top, rows, left, columns, scale, key)
