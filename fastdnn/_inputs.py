@@ -65,7 +65,7 @@ def check_finite(name: str, array: Array, dtype: np.dtype[Any]) -> None:
     # one quick pass, and only a suspicious result has a second look: in a sum they survive
     if array.flags.c_contiguous and array.dtype == dtype:
         flat = array.reshape(-1)
-        if math.isfinite(flat.dot(flat)) if flat.size < FEW else all_finite(flat):
+        if math.isfinite(np.vdot(flat, flat)) if flat.size < FEW else all_finite(flat):
             return
     with np.errstate(over="ignore", invalid="ignore"):
         if math.isfinite(array.sum(dtype=dtype)):
