@@ -54,7 +54,7 @@ def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any]) -> Array:
         raise ValueError(f"X: got shape {array.shape}, without features")
     if n_0 is not None and array.shape[1] != n_0:
         raise ValueError(f"X: want {n_0} features, as the model's input_size, got {array.shape[1]}")
-    if array.dtype != dtype and array.dtype not in (np.float32, np.float64):
+    if array.dtype not in (np.float32, np.float64):
         array = array.astype(dtype)
     check_finite("X", array, dtype)
     return array

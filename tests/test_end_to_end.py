@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.model_selection import KFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import fastdnn
+from tests.kernels.common import LAYOUTS
 
 Array = np.ndarray[Any, Any]
 
@@ -279,19 +281,17 @@ def test_callbacks_are_called_in_order_and_can_stop_the_training(
     assert history.epoch == [2, 3]
 
 
-@pytest.mark.parametrize("layout", ["C", "F", "strided", "reversed", "float32", "int"])
+SAME: dict[str, Callable[[Array], Array]] = {
+    **LAYOUTS,
+    "float32": lambda x: x.astype(np.float32),
+    "int": lambda x: x.astype(np.int64),
+}
+
+
+@pytest.mark.parametrize("layout", SAME)
 def test_the_layout_of_the_data_changes_nothing(blobs: tuple[Array, Array], layout: str) -> None:
     X, y = np.round(blobs[0] * 4), blobs[1]  # whole numbers: exact in every dtype
-    wide = np.zeros((2 * len(X), 2 * X.shape[1]))
-    wide[::2, ::2] = X
-    same = {
-        "C": np.ascontiguousarray(X),
-        "F": np.asfortranarray(X),
-        "strided": wide[::2, ::2],
-        "reversed": X[::-1, ::-1].copy()[::-1, ::-1],
-        "float32": X.astype(np.float32),
-        "int": X.astype(np.int64),
-    }[layout]
+    same = SAME[layout](X)
     expected, found = classifier(), classifier()
     expected.fit(X, y, **FIT)
     found.fit(same, y, **FIT)

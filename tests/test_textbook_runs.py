@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import fastdnn
 from fastdnn import textbook
 from tests.equations import (
+    Array,
     breast_cancer,
     deep_start,
     digits,
@@ -22,6 +24,7 @@ from tests.equations import (
     shallow_start,
     small_job,
 )
+from tests.kernels.common import LAYOUTS
 
 
 def test_replay_of_the_deep_network_on_images(capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,25 +130,19 @@ def test_float32_stays_float32() -> None:
     assert textbook.L_model_forward(X, p)[0].dtype == np.float64  # one float64 array is enough
 
 
-@pytest.mark.parametrize("layout", ["C", "F", "strided", "reversed", "int", "list", "read-only"])
+SAME: dict[str, Callable[[Array], Any]] = {
+    **LAYOUTS,
+    "int": lambda x: x.astype(np.int64),
+    "list": lambda x: x.tolist(),
+}
+
+
+@pytest.mark.parametrize("layout", SAME)
 def test_the_layout_of_the_data_changes_nothing(layout: str) -> None:
     X, Y = small_job()
     X = np.round(4 * X)
-    wide = np.zeros((6, 80))
-    wide[::2, ::2] = X
-    frozen = X.copy()
-    frozen.flags.writeable = False
-    layouts = {
-        "C": np.ascontiguousarray(X),
-        "F": np.asfortranarray(X),
-        "strided": wide[::2, ::2],
-        "reversed": X[::-1, ::-1].copy()[::-1, ::-1],
-        "int": X.astype(np.int64),
-        "list": X.tolist(),
-        "read-only": frozen,
-    }
     expected, _ = textbook.L_layer_model(X, Y, [3, 4, 1], num_iterations=20)
-    found, _ = textbook.L_layer_model(layouts[layout], Y, [3, 4, 1], num_iterations=20)
+    found, _ = textbook.L_layer_model(SAME[layout](X), Y, [3, 4, 1], num_iterations=20)
     for name, value in expected.items():
         assert found[name].tobytes() == value.tobytes()
 
