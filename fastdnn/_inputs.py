@@ -62,6 +62,8 @@ def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any]) -> Array:
 
 def check_finite(name: str, array: Array, dtype: np.dtype[Any]) -> None:
     """Refuse NaN, infinity and what is infinite in `dtype`, saying where the first one is."""
+    if array.dtype.kind != "f":
+        return  # an integer fits any float's range
     # one quick pass, and only a suspicious result has a second look: in a sum they survive
     if array.flags.c_contiguous and array.dtype == dtype:
         flat = array.reshape(-1)
@@ -136,9 +138,8 @@ def _check_labels(array: Array, n: int, loss: Loss) -> Array:
             f"got {array.min()} to {array.max()}"
         )
     labels = np.ascontiguousarray(array, np.int64)
-    fractions = np.flatnonzero(labels != array)
-    if len(fractions):
-        at = fractions[0]
+    if array.dtype.kind == "f" and (labels != array).any():
+        at = np.flatnonzero(labels != array)[0]
         raise ValueError(
             f"y: want class numbers with the loss {loss.name!r}, got {array[at]} at y[{at}]"
         )

@@ -25,6 +25,7 @@ from ._dispatch import switch
 from ._jit import kernel, leaf, pointer, sum_kernel
 from ._scalar import Value, at_least, at_most, copy_strip, strip, where
 from ._simd import span
+from .reduce import row_sum
 from .vmath import exp, expm1, normal, sigmoid, softplus, tanh
 
 
@@ -117,15 +118,6 @@ def less_top(a, a0, rows, n):
             top = row[j] if row[j] > top else top
         for j in range(n):
             row[j] -= top
-
-
-@sum_kernel
-def row_sum(a, a0, n):
-    """sum_j a_j in float64."""
-    row, total = span(a, a0, n), 0.0
-    for j in range(n):
-        total += np.float64(row[j])
-    return total
 
 
 @kernel

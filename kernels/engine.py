@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import addressof, c_char
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +103,7 @@ class Engine:
         self._tile = targets.tile(self.dtype)
         self._places: dict[int, Place] = {}
         self._layout = place_parameters(self.layers, self._tile)
+        self._penalised = any(layer.l1 or layer.l2 for layer in self.layers)
         self.parameters = _zeros(self._layout.size, self.dtype)
         self.gradient = self.slots = _NONE[self.dtype]
         self._ws = self._packed = self._gradients = _NONE[self.dtype]
@@ -245,48 +248,59 @@ class Engine:
         steps = -(-samples // batch) if rule is None else len(rule.coefficients)
         if gradient and not self.gradient.size:
             self.gradient = _zeros(self._layout.size, self.dtype)
-        plan = self._plan(X, batch, place, targets is not None)
-        plan[[layout.FIRST, layout.STEPS, layout.STEP]] = first, steps, step_number
-        plan[[layout.SEED, layout.GRADIENT]] = seed, gradient
-        coefficients = _NO_COEFFICIENTS[self.dtype]
+        coefficients, limit = _NO_COEFFICIENTS[self.dtype], np.inf
+        update, clip = -1, CLIPPING[None]
         if rule is not None:
-            update = UPDATES[rule.name]
-            plan[[layout.UPDATE, layout.CLIP]] = update.code, CLIPPING[rule.clip]
+            update, clip, limit = UPDATES[rule.name].code, CLIPPING[rule.clip], rule.limit
             coefficients = np.ascontiguousarray(rule.coefficients, self.dtype)
-            self._make_slots(update.n_slots)
+            self._make_slots(UPDATES[rule.name].n_slots)
+        by_tensor = self._penalised or clip == CLIPPING["tensor"]
+        chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         # a copy is made where the strides are no whole elements, or X is dropped
         x = as_matrix(X)
-        plan[[layout.X_OFFSET, layout.X_ROW, layout.X_COLUMN]] = x[1:]
         drops = dropout and self._input_dropout > 0
         same = X.dtype == self.dtype
         in_rows = place.regime == BLOCKED or (place.regime == RESIDENT and x.column_stride == 1)
-        plan[layout.X_DIRECT] = same and in_rows and not len(order) and not drops
-        losses = np.empty(steps)
         n_ranks = self._ranks(batch, place, steps * batch, rule)
-        table = place.table if dropout else place.plain_table
-        chunks = self._layout.chunks
-        if plan[layout.PENALTIES] or plan[layout.CLIP] == CLIPPING["tensor"]:
-            chunks = self._layout.tensor_chunks
-        plan[[layout.CHUNKS, layout.OUTPUTS]] = len(chunks), outputs is not None
         given = (
             None if targets is None else targets.y, None if targets is None else targets.labels,
             weights, order,
         )  # fmt: skip
         used = (
-            table, self.parameters, self.gradient, self.slots,
+            place.table if dropout else place.plain_table,
+            self.parameters, self.gradient, self.slots,
             *(None if one is None else np.ascontiguousarray(one) for one in given),
             coefficients, chunks, self._layout.penalties,
             *self._memory(place, batch, n_ranks), self._results,
         )  # fmt: skip
-        addresses = np.array([_address(one) for one in used])
-        limit = np.inf if rule is None else rule.limit
+        plan = self._plan(place, targets is not None) | {
+            layout.BATCH: batch,
+            layout.SAMPLES: samples,
+            layout.FIRST: first,
+            layout.STEPS: steps,
+            layout.STEP: step_number,
+            layout.SEED: seed,
+            layout.GRADIENT: gradient,
+            layout.UPDATE: update,
+            layout.CLIP: clip,
+            layout.X_OTHER: not same,
+            layout.X_OFFSET: x.offset,
+            layout.X_ROW: x.row_stride,
+            layout.X_COLUMN: x.column_stride,
+            layout.X_DIRECT: same and in_rows and not len(order) and not drops,
+            layout.CHUNKS: len(chunks),
+            layout.OUTPUTS: outputs is not None,
+        }
+        fields = np.array([plan[field] for field in range(layout.PLAN)], np.int64)
+        addresses = np.array([_address(one) for one in used], np.int64)
+        losses = np.empty(steps)
         self._results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
-        self._run(n_ranks, plan, addresses, limit, x.flat, taken, losses)
+        self._run(n_ranks, fields, addresses, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
         is_small = self._layout.work * samples < SERIAL_CALL
-        if targets is None and is_small and _address(x.flat) == _address(X):
-            self._again = _Again((X.shape, X.dtype, asked), plan, addresses, losses, used)
+        if targets is None and is_small and np.may_share_memory(x.flat, X):
+            self._again = _Again((X.shape, X.dtype, asked), fields, addresses, losses, used)
         done, reason = self._results.tolist()
         return Outcome(losses[: done + (reason != FINITE)], done, reason)
 
@@ -311,24 +325,26 @@ class Engine:
             )
         return self._places[batch]
 
-    def _plan(
-        self, X: NDArray[Any], batch: int, place: Place, with_loss: bool
-    ) -> NDArray[np.int64]:
+    def _plan(self, place: Place, with_loss: bool) -> dict[int, int]:
+        """The fields of a plan that follow from the network and the batch's size."""
         activation = ACTIVATIONS[self.layers[-1].activation]
-        plan = np.zeros(layout.PLAN, np.int64)
-        plan[[layout.BATCH, layout.SAMPLES, layout.UPDATE]] = batch, len(X), -1
-        plan[layout.LOSS] = self._loss if with_loss else -1
-        plan[layout.FUSED] = self._fused and with_loss
-        plan[[layout.OUT_CODE, layout.OUT_FROM_Z]] = activation.code, activation.from_z
-        plan[layout.DEFERRED] = place.deferred
-        plan[layout.PENALTIES] = self._layout.penalties.any()
-        plan[layout.X_OTHER] = X.dtype != self.dtype
-        plan[[layout.REGIME, layout.SEGMENT, layout.CHUNK]] = place[2:5]
-        plan[[layout.TARGETS, layout.WORKSPACE]] = place.targets, place.workspace
-        plan[[layout.PACKED_SIZE, layout.DELTA_PANELS]] = place.packed, place.panels
-        plan[layout.PARAMETERS] = self._layout.size
-        plan[layout.LAYERS] = len(place.table)
-        return plan
+        return {
+            layout.LOSS: self._loss if with_loss else -1,
+            layout.FUSED: self._fused and with_loss,
+            layout.OUT_CODE: activation.code,
+            layout.OUT_FROM_Z: activation.from_z,
+            layout.PENALTIES: self._penalised,
+            layout.TARGETS: place.targets,
+            layout.REGIME: place.regime,
+            layout.DEFERRED: place.deferred,
+            layout.SEGMENT: place.segment,
+            layout.CHUNK: place.chunk,
+            layout.WORKSPACE: place.workspace,
+            layout.PACKED_SIZE: place.packed,
+            layout.DELTA_PANELS: place.panels,
+            layout.PARAMETERS: self._layout.size,
+            layout.LAYERS: len(place.table),
+        }
 
     def _memory(self, place: Place, batch: int, n_ranks: int) -> tuple[NDArray[Any], ...]:
         """What the steps work in; it grows to what the largest call needs."""
@@ -344,8 +360,10 @@ class Engine:
         sizes = parts, chunks, max(3 * n_ranks, segments), batch
         self._doubles = _at_least(self._doubles, sum(sizes))
         self._labels = _at_least(self._labels, batch)
-        ends = np.cumsum(sizes).tolist()
-        doubles = [self._doubles[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        doubles = [
+            self._doubles[end - size : end]
+            for end, size in zip(accumulate(sizes), sizes, strict=True)
+        ]
         return self._ws, self._packed, self._gradients, *doubles, self._labels
 
     def _ranks(self, batch: int, place: Place, samples: int, rule: Rule | None) -> int:
@@ -375,8 +393,11 @@ def _zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _address(of: NDArray[Any] | None) -> int:
-    """Where an array begins; 0 for none."""
-    return 0 if of is None or not of.size else int(of.__array_interface__["data"][0])
+    """Where a contiguous array begins; 0 for none."""
+    if of is None or not of.size:
+        return 0
+    # a buffer tells it five times as soon, if it may be written
+    return addressof(c_char.from_buffer(of)) if of.flags.writeable else of.ctypes.data
 
 
 def _at_least(memory: NDArray[Any], count: int) -> NDArray[Any]:

@@ -33,8 +33,8 @@ from .activations import (
     exp_strip,
     inner_product,
     less_top,
-    row_sum,
 )
+from .reduce import row_sum
 from .vmath import log, log1p, log1p_exp
 
 CLIP = 1e-7  # probabilities are kept this far from 0 and 1 where a loss takes their logarithm

@@ -18,6 +18,7 @@ from .layout import (
     S,
 )
 from .losses import loss_rows
+from .reduce import row_sum
 
 
 @kernel
@@ -63,9 +64,7 @@ def _loss_and_gradient(plan, samples, memory, ws, s, a, d, y, n, batch, loss_par
         scale = dZ.dtype.type(share)
         for e in range(rows * n):
             dZ[e] *= scale
-        for i in range(begin, end):
-            total += losses[i]
-        return total * share
+        return row_sum(losses, begin, rows) * share
     for i in range(begin, end):
         share = samples.weights[sample_at(samples, batch.first + i)] / batch.m
         dZ = span(ws, d + (i - begin) * n, n)
