@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import addressof, c_char
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,14 @@ def aligned_empty(count: int, dtype: DTypeLike) -> NDArray[Any]:
     raw = np.empty(count * size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + count * size].view(dtype)
+
+
+def address_of(x: NDArray[Any] | None) -> int:
+    """Where a contiguous array begins; 0 for none and for an empty one."""
+    if x is None or not x.size:
+        return 0
+    # a buffer tells it five times as soon, if it may be written
+    return addressof(c_char.from_buffer(x.data)) if x.flags.writeable else x.ctypes.data
 
 
 def rounded(count: int) -> int:

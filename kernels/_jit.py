@@ -44,6 +44,7 @@ import numba
 import numpy as np
 from numba.core import cgutils, config
 from numba.core.caching import CompileResultCacheImpl
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from . import targets
@@ -180,6 +181,12 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
+def is_cached(function: Callable[..., Any], types: tuple[Any, ...]) -> bool:
+    """Whether the cache has what `compile_cached` makes of these."""
+    name = _Cache(function)._file(types, cpu_target.target_context.codegen())
+    return any((folder / name).exists() for folder in cache_folders())
+
+
 def compile_cached(function: Callable[..., Any], types: tuple[Any, ...], *, parallel: bool) -> Any:
     """Compile `function` for parameters of these types, or read it from the cache.
 
@@ -209,13 +216,22 @@ class Leaf:
         """The name of the code for one of numba's float types."""
         return f"fastdnn.{self.name}.{kind}"
 
+    def is_loaded(self, kind: Any) -> bool:
+        """Whether the symbol is registered."""
+        return kind in self._results
+
     def load(self, kind: Any) -> None:
         """Compile for a float type, or read from the cache, and register the symbol."""
-        if kind not in self._results:
+        if not self.is_loaded(kind):
             result = compile_cached(self.function, self.signature(kind), parallel=False)
             self._results[kind] = result
             address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
             llvm.add_symbol(self.symbol(kind), address)
+
+    def promise(self, kind: Any) -> None:
+        """Register the symbol without its code, to compile what calls it and not to run that."""
+        self._results[kind] = None
+        llvm.add_symbol(self.symbol(kind), 1)
 
 
 LEAVES: list[Leaf] = []

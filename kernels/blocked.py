@@ -21,6 +21,7 @@ from .layout import (
     DELTA_PANELS,
     DROP,
     N_PREV,
+    NO,
     ONE,
     PARAMETERS,
     SEED,
@@ -31,6 +32,7 @@ from .layout import (
     X_OFFSET,
     X_OTHER,
     X_ROW,
+    YES,
     ZERO,
     A,
     B,
@@ -69,7 +71,7 @@ def gather(plan, net, samples, ws, batch, begin, end, place, to_row, to_column):
             ws, a, to_row, to_column, samples.x, at, row, column, n, order, first, ZERO, count
         )
     if table[0, DROP] > 0:
-        key = dropout_key(plan[SEED], batch.number, 0)
+        key = dropout_key(plan[SEED], batch.number, ZERO)
         drop_range(ws, a, ws, a, count * n, begin * n, table[0, DROP], key)
 
 
@@ -98,7 +100,7 @@ def forward(plan, net, samples, memory, batch, rank):
     for l in range(1, table.shape[0]):
         n, k = table[l, N], table[l, N_PREV]
         weights = Matrix(p, table[l, W], n, ONE)
-        region = share(batch.m, n, rank, False, table[l, WHOLE_ROW] == 1, ws)
+        region = share(batch.m, n, rank, NO, table[l, WHOLE_ROW] == 1, ws)
         key = dropout_key(plan[SEED], batch.number, l)
         product(
             region, batch.m, n, k, input_of(plan, net, samples, ws, batch, ZERO, l), weights,
@@ -138,7 +140,7 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
     table, ws, m, found = net.table, memory.ws, batch.m, address(memory.flags, rank.number)
     n, k, d, zeros = table[l, N], table[l, N_PREV], table[l, DELTA], Start(ZERO, ZERO, ZERO)
     # dW^T = A_prev^T dZ
-    region = share(k, n, rank, True, False, ws)
+    region = share(k, n, rank, YES, NO, ws)
     x = input_of(plan, net, samples, ws, batch, ZERO, l)
     if n == 1 and l > 1:
         gradient_of_unit(
@@ -236,7 +238,7 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
     """Change W_l and b_l by their gradients, of which dW is not stored."""
     table, ws, m = net.table, memory.ws, batch.m
     n, k, d = table[l, N], table[l, N_PREV], table[l, DELTA]
-    region = share(k, n, rank, True, False, ws)
+    region = share(k, n, rank, YES, NO, ws)
     x = input_of(plan, net, samples, ws, batch, ZERO, l)
     if m == 1:
         descend_by_rows(plan, net, ws, x, coefficients, l, region)
@@ -259,7 +261,7 @@ def propagate(net, memory, batch, key, l, rank):
     """dA_{l-1} = W_l^T dZ_l, and dZ_{l-1} = dA_{l-1} * g'."""
     table, ws, zeros = net.table, memory.ws, Start(ZERO, ZERO, ZERO)
     n, k = table[l, N], table[l, N_PREV]
-    region = share(batch.m, k, rank, False, table[l - 1, WHOLE_ROW] == 1, ws)
+    region = share(batch.m, k, rank, NO, table[l - 1, WHOLE_ROW] == 1, ws)
     dZ, weights = Matrix(ws, table[l, DELTA], n, ONE), Matrix(net.p, table[l, W], ONE, n)
     product(
         region, batch.m, k, n, dZ, weights, ws, zeros, ws, table[l - 1, DELTA], True,

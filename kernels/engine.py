@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import addressof, c_char
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import layout, step, targets, threads
-from ._arrays import aligned_empty, as_matrix
+from ._arrays import address_of, aligned_empty, as_matrix
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
 from .blocked import LOSS_ROWS
@@ -292,7 +291,7 @@ class Engine:
             layout.OUTPUTS: outputs is not None,
         }
         fields = np.array([plan[field] for field in range(layout.PLAN)], np.int64)
-        addresses = np.array([_address(one) for one in used], np.int64)
+        addresses = np.array([address_of(one) for one in used], np.int64)
         losses = np.empty(steps)
         self._results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
@@ -390,14 +389,6 @@ def _zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     memory = aligned_empty(count + ZEROS, dtype)
     memory[:] = 0
     return memory[:count]
-
-
-def _address(of: NDArray[Any] | None) -> int:
-    """Where a contiguous array begins; 0 for none."""
-    if of is None or not of.size:
-        return 0
-    # a buffer tells it five times as soon, if it may be written
-    return addressof(c_char.from_buffer(of)) if of.flags.writeable else of.ctypes.data
 
 
 def _at_least(memory: NDArray[Any], count: int) -> NDArray[Any]:

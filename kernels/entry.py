@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,7 +22,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from ._jit import FLOATS, compile_cached, kernel, load_leaves, vector
+from ._helper import helper
+from ._jit import FLOATS, LEAVES, compile_cached, is_cached, kernel, load_leaves, vector
 from .team import TEAM, join
 
 _RANK = (types.int64, types.int64, vector(types.int64))  # rank, n_ranks, team
@@ -47,13 +49,20 @@ class Entry:
         What one rank does: ``function(rank, n_ranks, team, *arguments)``; `team` is for `barrier`.
     signature : callable
         Maps a numba float type to the types of the arguments.
+    large : bool
+        Whether it takes as long to compile as all leaves do: then a second process compiles it.
     """
 
     def __init__(
-        self, function: Callable[..., None], signature: Callable[[Any], tuple[Any, ...]]
+        self,
+        function: Callable[..., None],
+        signature: Callable[[Any], tuple[Any, ...]],
+        *,
+        large: bool = False,
     ) -> None:
         self.function = function
         self._signature = signature
+        self._large = large
         self._compiled: dict[np.dtype[Any], _Compiled] = {}
         self._starters: dict[np.dtype[Any], Callable[..., None]] = {}
         self._compiling = threading.Lock()
@@ -69,12 +78,27 @@ class Entry:
                     self._compiled[key] = self._compile(key)
         return self._compiled[key]
 
+    def _types(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        return *_RANK, *self._signature(FLOATS[dtype])
+
     def _compile(self, dtype: np.dtype[Any]) -> _Compiled:
-        load_leaves(FLOATS[dtype])
-        arguments = self._signature(FLOATS[dtype])
-        work = compile_cached(self.function, (*_RANK, *arguments), parallel=False)
+        with ExitStack() as helpers:
+            if not all(leaf.is_loaded(FLOATS[dtype]) for leaf in LEAVES):
+                for one in ENTRIES:
+                    if one._large and not is_cached(one.function, one._types(dtype)):
+                        place = one.function.__module__, one.function.__name__
+                        helpers.enter_context(helper(*place, dtype.name))
+            load_leaves(FLOATS[dtype])
+        work = compile_cached(self.function, self._types(dtype), parallel=False)
         address = work.library.get_pointer_to_function(work.fndesc.llvm_func_name)
         return _Compiled(work.entry_point, address, work)
+
+    def compile_for_cache(self, dtype: DTypeLike) -> None:
+        """Have the cache filled by a process that will not run the code."""
+        key = np.dtype(dtype)
+        for leaf in LEAVES:
+            leaf.promise(FLOATS[key])
+        compile_cached(self.function, self._types(key), parallel=False)
 
     def starter(self, dtype: np.dtype[Any]) -> Callable[..., None]:
         """What starts several ranks; who never has as many does not wait for its compilation."""
@@ -169,14 +193,10 @@ ENTRIES: list[Entry] = []
 
 
 def entry(
-    signature: Callable[[Any], tuple[Any, ...]],
+    signature: Callable[[Any], tuple[Any, ...]], *, large: bool = False
 ) -> Callable[[Callable[..., None]], Entry]:
     """Decorate a kernel as an `Entry`."""
-    return partial(_entry, signature)
-
-
-def _entry(signature: Callable[[Any], tuple[Any, ...]], function: Callable[..., None]) -> Entry:
-    return Entry(function, signature)
+    return partial(Entry, signature=signature, large=large)
 
 
 def warmup() -> Iterator[str]:

@@ -59,8 +59,9 @@ BLOCKED, RESIDENT, TINY = range(3)
 # columns (8 vectors of 64 bytes).
 ZEROS = 128
 
-# NumPy integers: numba compiles a function anew for each literal argument.
+# NumPy's numbers: numba compiles a function anew for each literal argument.
 ZERO, ONE = cast(list[int], list(np.arange(2)))
+NO, YES = cast(list[bool], list(np.array([False, True])))
 
 # Results: steps done, and why it stopped before its end
 DONE, REASON = 0, 1

@@ -28,6 +28,7 @@ from .layout import (
     FROM_Z,
     GRADIENT,
     N_PREV,
+    NO,
     ONE,
     PACKED,
     PANELS,
@@ -103,7 +104,7 @@ def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, panel, add, gradient, at):
     """dW^T = A_prev^T dZ, added to what is there or in its place; A^T is k x m, dZ m x n."""
     c, zeros = address(gradient, at), address(ws, ZERO)
     c0, ld0, step0 = (c, n, ONE) if add else (zeros, ZERO, ZERO)
-    multiply_deep(m, a, rs, ks, b, ldb, panel, c0, ld0, step0, c, n, k, n, False)
+    multiply_deep(m, a, rs, ks, b, ldb, panel, c0, ld0, step0, c, n, k, n, NO)
 
 
 @kernel
@@ -145,7 +146,7 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
             weights = address(packed, table[l, PACKED])
             multiply_deep(
                 n, dZ, n, ONE, weights, nr, n * nr, address(ws, ZERO), ZERO, ZERO,
-                address(ws, other), k, m, k, False,
+                address(ws, other), k, m, k, NO,
             )  # fmt: skip
             key = dropout_key(plan[SEED], batch.number, l - 1)
             finish_backward(table, l - 1, ws, other, ZERO, begin, m, ZERO, k, key)
@@ -162,23 +163,26 @@ def add_ones(ws, at, m):
 
 @kernel
 def forward_columns(net, ws, m):
-    """A_l = g([W_l b_l] [A_{l-1}; 1]) for all layers; the last leaves Z_L, in rows."""
+    """A_l = g([W_l b_l] [A_{l-1}; 1]) for all layers; the last leaves Z_L, in rows (or a row)."""
     table, last, nr = net.table, net.table.shape[0] - 1, nr_of(ws)
     add_ones(ws, table[0, A] + table[0, N] * m, m)
     zeros = address(ws, ZERO)
-    for l in range(1, last):
-        n, k = table[l, N], table[l, N_PREV] + (1 if table[l, B] >= 0 else 0)
-        s, a = table[l, S], table[l, A]
+    for l in range(1, last + 1):
+        n, k = table[l, N], table[l, N_PREV]
         weights, A_prev = address(net.p, table[l, W]), address(ws, table[l - 1, A])
-        rectify = table[l, RECTIFY] == 1
+        s, a, rectify = table[l, S], table[l, A], table[l, RECTIFY] == 1
+        if l == last and n > 1:
+            x = Matrix(ws, table[l - 1, A], ONE, m)
+            forward_layer(net, ws, x, weights, n, nr, l, m)
+            return
+        k += 1 if table[l, B] >= 0 else 0
         multiply_deep(
             k, weights, ONE, n, A_prev, m, nr, zeros, ZERO, ZERO, address(ws, s), m, n, m, rectify
         )
-        if not rectify:
-            activate(table[l, CODE], ws, s, ws, a if table[l, FROM_Z] else s, n, m)
-        add_ones(ws, a + n * m, m)
-    x, weights = Matrix(ws, table[last - 1, A], ONE, m), address(net.p, table[last, W])
-    forward_layer(net, ws, x, weights, table[last, N], nr, last, m)
+        if l < last:
+            if not rectify:
+                activate(table[l, CODE], ws, s, ws, a if table[l, FROM_Z] else s, n, m)
+            add_ones(ws, a + n * m, m)
 
 
 @kernel
@@ -208,7 +212,7 @@ def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
             weights = address(net.p, table[l, W])
             multiply_deep(
                 n, weights, n, ONE, columns, column_stride, column_panel, zeros, ZERO, ZERO,
-                address(ws, other), m, k, m, False,
+                address(ws, other), m, k, m, NO,
             )  # fmt: skip
             differentiate(table[l - 1, CODE], ws, other, ws, table[l - 1, S], k, m)
 

@@ -204,7 +204,8 @@ TABLE, NET, TARGETS_AT, RULE, MEMORY = 0, 1, 4, 8, 11
         *(vector(int64),) * 2,
         *(float64,) * 2,
         *(vector(t), vector(other(t)), vector(t), vector(float64)),
-    )
+    ),
+    large=True,
 )
 def run(number, n_ranks, team, plan, at, loss_parameter, limit, x, x_other, outputs, losses):
     """Run a plan; see `engine.Engine`, which makes the arguments.

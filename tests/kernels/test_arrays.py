@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdnn.kernels._arrays import ALIGNMENT, Matrix, aligned_empty, as_float, as_matrix, rounded
+from fastdnn.kernels._arrays import (
+    ALIGNMENT,
+    Matrix,
+    address_of,
+    aligned_empty,
+    as_float,
+    as_matrix,
+    rounded,
+)
 from tests.kernels.common import LAYOUTS, Array, draw, each_dtype, each_layout
 
 COPIED = {"unaligned", "field of records"}  # compiled code counts in whole elements
@@ -125,3 +133,13 @@ def test_as_float_wants_as_many_dimensions(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="W: want 2 dimensions, got shape") as error:
         as_float("W", np.ones(shape))
     assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+@each_dtype
+def test_an_address(dtype: Any, writeable: bool) -> None:
+    x = draw(1, 3, 5, dtype=dtype)
+    x.flags.writeable = writeable
+    assert address_of(x) == x.ctypes.data
+    assert address_of(x[1:]) == x.ctypes.data + 5 * x.itemsize
+    assert address_of(x[3:]) == address_of(None) == 0

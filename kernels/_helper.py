@@ -1,0 +1,60 @@
+"""A second process that shares a cold start: it compiles one entry, while this one does the leaves.
+
+Numba compiles with one thread, under a lock. The step's program and the leaves that it calls take
+about as long as each other and know each other by names alone, so two processes need half the time.
+What the helper made is read from the disk cache; where there is none, or only one CPU, or no
+interpreter to start, or the helper fails, this process compiles all by itself.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ._jit import cache_folder
+from .threads import available_cpus
+
+_PROGRAM = """
+import sys
+sys.path[:] = {path!r}
+from importlib import import_module
+getattr(import_module({module!r}), {name!r}).compile_for_cache({dtype!r})
+"""
+
+
+@contextmanager
+def helper(module: str, name: str, dtype: str) -> Iterator[None]:
+    """Have the entry of this name compiled into the cache meanwhile; wait for that at the end."""
+    process = _start(module, name, dtype) if _is_possible() else None
+    try:
+        yield
+        if process is not None:
+            process.wait()
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+def _is_possible() -> bool:
+    # in a frozen or an embedded program, `sys.executable` may be that program
+    is_python = Path(sys.executable or "").stem.lower().startswith("python")
+    frozen = getattr(sys, "frozen", False)
+    return is_python and not frozen and available_cpus() > 1 and cache_folder() is not None
+
+
+def _start(module: str, name: str, dtype: str) -> subprocess.Popen[bytes] | None:
+    program = _PROGRAM.format(path=sys.path, module=module, name=name, dtype=dtype)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+    except OSError:  # no more processes, or none allowed
+        return None
