@@ -27,7 +27,7 @@ from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
 from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, nr_of
 from .pack import SPARE, pack_A_block, pack_B_block
-from .reduce import scalar_products
+from .reduce import outer_product, scalar_products
 from .targets import Tile
 
 
@@ -179,8 +179,8 @@ def finish(mode, table, l, ws, c, c0, n, i0, rows, j0, columns, scale, key):
 
 # -------------------------------------------------------------------------------------- the product
 @kernel
-def multiply_scalars(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
-    """C = C0 + A B, or max(C0 + A B, 0), if that is best done by scalar products; whether it is."""
+def multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
+    """C = C0 + A B, or max(C0 + A B, 0), if that is best done without tiles; whether it is."""
     if a.column_stride != 1 or b.row_stride != 1:
         return False
     top, left, from_c = region.top, region.left, start.offset + region.top * start.row_stride
@@ -193,6 +193,11 @@ def multiply_scalars(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
             rows, columns, k, x, a.row_stride, w, b.column_stride,
             z, start.row_stride, start.column_stride, y, n, rectify,
         )  # fmt: skip
+        return True
+    if (
+        k == a.row_stride == b.column_stride == 1 and mode == BACKWARD
+    ):  # dA_prev of one unit; C0 is 0
+        outer_product(rows, columns, x, address(b.flat, b.offset + left), y, n)
         return True
     if region.right == n == 1 and mode != PLAIN:  # one unit: C^T = C0^T + B^T A^T
         scalar_products(
@@ -216,7 +221,7 @@ def product(
     block, depth = block_rows(rows, c), block_depth(k, c)
     direct = direct and b.column_stride == 1 and rows < DIRECT_ROWS
     rectify = mode == FORWARD and table[l, RECTIFY] == 1
-    is_small = multiply_scalars(region, m, n, k, a, b, first, start, c, c0, mode, rectify)
+    is_small = multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify)
     b_at, whole = packed_B(c), is_small or (mode != PLAIN and table[l, WHOLE_ROW] == 1)
     for jc in range(region.left, region.left if is_small else region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)

@@ -136,3 +136,13 @@ def scalar_products(m, n, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify):
         if rectify:
             for j in range(n):
                 to[j] = 0 if to[j] < 0 else to[j]
+
+
+@leaf(lambda t: (int64, int64, *(pointer(t),) * 3, int64))
+def outer_product(m, n, x, y, c, ldc):
+    """C[i, j] = x_i y_j, rows of C `ldc` apart."""
+    row = span(y, 0, n)
+    for i in range(m):
+        to, factor = span(c, i * ldc, n), x[i]
+        for j in range(n):
+            to[j] = factor * row[j]

@@ -49,7 +49,7 @@ from .layout import (
 from .microkernel import multiply, nr_of
 from .output import output_rows
 from .pack import pack_B_block
-from .reduce import add_not_finite, column_sums, scalar_products, weighted_sums
+from .reduce import add_not_finite, column_sums, outer_product, scalar_products, weighted_sums
 from .team import barrier
 
 PACKED_ROWS = 24  # of dW^T: as many repay packing dZ
@@ -72,12 +72,13 @@ def multiply_deep(k, a, rs, ks, b, ldb, panel, c0, ld0, step0, c, ldc, m, n, rec
 # ---------------------------------------------------------------------------------- samples in rows
 @kernel
 def pack_weights(net, packed, backward):
-    """W_l as panels for Z = W A_prev and for dA_prev = W^T dZ."""
+    """W_l as panels for Z = W A_prev and for dA_prev = W^T dZ; one unit's is read as it lies."""
     table = net.table
     for l in range(1, table.shape[0]):
         n, k, source = table[l, N], table[l, N_PREV], address(net.p, table[l, W])
-        pack_B_block(source, n, ONE, k, n, address(packed, table[l, PANELS]))
-        if backward and l > 1:
+        if n > 1:
+            pack_B_block(source, n, ONE, k, n, address(packed, table[l, PANELS]))
+        if n > 1 and backward and l > 1:
             pack_B_block(source, ONE, n, n, k, address(packed, table[l, PACKED]))
 
 
@@ -143,11 +144,14 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
             column_sums(m, n, ws, d, n, 1.0, add, gradient, g0 + table[l, B])
         if l > 1:
             # dA_prev = W^T dZ, and dZ_prev = dA_prev * g'
-            weights = address(packed, table[l, PACKED])
-            multiply_deep(
-                n, dZ, n, ONE, weights, nr, n * nr, address(ws, ZERO), ZERO, ZERO,
-                address(ws, other), k, m, k, NO,
-            )  # fmt: skip
+            weights, dA = address(packed, table[l, PACKED]), address(ws, other)
+            if n == 1:
+                outer_product(m, k, dZ, address(net.p, table[l, W]), dA, k)
+            else:
+                multiply_deep(
+                    n, dZ, n, ONE, weights, nr, n * nr, address(ws, ZERO), ZERO, ZERO,
+                    dA, k, m, k, NO,
+                )  # fmt: skip
             key = dropout_key(plan[SEED], batch.number, l - 1)
             finish_backward(table, l - 1, ws, other, ZERO, begin, m, ZERO, k, key)
 

@@ -17,6 +17,7 @@ from fastdnn.kernels.reduce import (
     add_absolutes,
     add_not_finite,
     column_sums,
+    outer_product,
     scalar_products,
     weighted_sums,
 )
@@ -65,6 +66,11 @@ def _products(rank, n_ranks, team, a, b, c0, c, m, n, k, rectify):  # type: igno
 )
 def _weighted(rank, n_ranks, team, z, weights, step, m, n, add, out):  # type: ignore[no-untyped-def]
     weighted_sums(m, n, address(z.flat, z.offset), z.row_stride, weights, step, add, out)
+
+
+@compiled(lambda t: (vector(t), vector(t), int64, int64, named(Matrix, vector(t), *[int64] * 3)))
+def _outer(rank, n_ranks, team, x, y, m, n, c):  # type: ignore[no-untyped-def]
+    outer_product(m, n, address(x, 0), address(y, 0), address(c.flat, c.offset), c.row_stride)
 
 
 def sums(
@@ -239,3 +245,15 @@ def test_weighted_sums(dtype: Any, m: int, n: int, step: int, add: bool) -> None
         wanted, size = wanted + before, size + np.abs(before)
     assert_within(out[:n], wanted, roundings(m + 1, dtype) * size)
     assert np.isnan(out[n:]).all()
+
+
+@each_dtype
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 101])
+@pytest.mark.parametrize("m", [0, 1, 2, 131])
+def test_outer_product(dtype: Any, m: int, n: int) -> None:
+    x, y, c = draw(1, m, dtype=dtype), draw(2, n, dtype=dtype), nan(m + 2, n + 3, dtype=dtype)
+    x[: m // 2] = np.inf
+    _outer(dtype, 1, x, y, m, n, Matrix(c.reshape(-1), n + 5, n + 3, 1))
+    np.testing.assert_array_equal(c[1 : m + 1, 2 : n + 2], np.outer(x, y))
+    c[1 : m + 1, 2 : n + 2] = np.nan
+    assert np.isnan(c).all()
