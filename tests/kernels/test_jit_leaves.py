@@ -109,7 +109,7 @@ def test_a_caller_holds_a_leafs_symbol_and_not_its_code(
 
 def test_leaves_and_callers_are_read_in_a_new_process(tmp_path: Path) -> None:
     program = (
-        "import numba.core.compiler\n"
+        "import sys, numba.core.compiler\n"
         "def refuse(*arguments, **options): raise AssertionError('compiled')\n"
         "if {refuse}: numba.core.compiler.compile_extra = refuse\n"
         "import numpy as np\n"
@@ -119,7 +119,8 @@ def test_leaves_and_callers_are_read_in_a_new_process(tmp_path: Path) -> None:
         "_jit.LEAVES[:] = [one for one in _jit.LEAVES if one.name in wanted]\n"
         "for dtype in (np.float32, np.float64):\n"
         "    print(bias_gradient(np.ones((3, 4), dtype)).tolist())\n"
-        "    print(call_leaf(np.dtype(dtype))[0].tolist())"
+        "    print(call_leaf(np.dtype(dtype))[0].tolist())\n"
+        "assert not ({refuse} and 'numba.np.linalg' in sys.modules), 'loaded to compile'"
     )
     names = ["reduce.column_sums", "test_jit_leaves._leaf_add"]
     variables = {"NUMBA_CACHE_DIR": str(tmp_path)}
