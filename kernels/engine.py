@@ -156,7 +156,7 @@ class Engine:
         if not m:
             return outputs.reshape(m, n)
         again = self._again
-        if again is not None and again.key == (X.shape, X.dtype, batch) and X.flags.c_contiguous:
+        if again is not None and again.key == (X.shape, X.dtype, batch) and _is_plain(X):
             # all is as it was in the call before but X and what takes the outputs
             self._run(1, again.plan, again.addresses, np.inf, X.reshape(-1), outputs, again.losses)
         else:
@@ -298,7 +298,7 @@ class Engine:
         self._run(n_ranks, fields, addresses, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
         is_small = self._layout.work * samples < SERIAL_CALL
-        if targets is None and is_small and np.may_share_memory(x.flat, X):
+        if targets is None and is_small and _is_plain(X):
             self._again = _Again((X.shape, X.dtype, asked), fields, addresses, losses, used)
         done, reason = self._results.tolist()
         return Outcome(losses[: done + (reason != FINITE)], done, reason)
@@ -389,6 +389,11 @@ def _zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     memory = aligned_empty(count + ZEROS, dtype)
     memory[:] = 0
     return memory[:count]
+
+
+def _is_plain(X: NDArray[Any]) -> bool:
+    """Whether X is read where it lies, row by row."""
+    return X.flags.c_contiguous and X.flags.aligned
 
 
 def _at_least(memory: NDArray[Any], count: int) -> NDArray[Any]:

@@ -1,4 +1,7 @@
-"""Sums and checks over rows, such as db = sum_i dZ[i, :], in the order of the samples."""
+"""Sums and checks over rows, such as db = sum_i dZ[i, :].
+
+They run in the order of the samples; numbers that lie side by side are added in lanes.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def forward_layer(net, ws, x, weights, ldb, panel, l, m):
     a, z, rectify = address(x.flat, x.offset), address(ws, table[l, S]), table[l, RECTIFY] == 1
     # without a bias, Z begins with the zeros that the workspace begins with
     c0, step0 = (address(p, bias), ONE) if bias >= 0 else (address(ws, ZERO), ZERO)
-    if n == 1 and x.column_stride == 1:  # one unit: in tiles, only one lane of each would count
+    if n == 1:  # one unit, of rows: in tiles, only one lane of each would count
         w = address(p, table[l, W])
         scalar_products(ONE, m, k, w, k, a, x.row_stride, c0, ZERO, ZERO, z, m, rectify)
         return

@@ -233,6 +233,17 @@ def test_x_of_any_layout_and_type(dtype: Any, layout: str, of: str) -> None:
     np.testing.assert_array_equal(got, net.forward(X, batch=100))
 
 
+@each_dtype
+@each_layout
+def test_a_call_is_not_made_again_with_another_layout(dtype: Any, layout: str) -> None:
+    net, X = make([7, 9, 4], ["tanh", "identity"], dtype=dtype), draw(7, 6, 7, dtype=dtype)
+    wanted = net.forward(X.copy(), batch=6)
+    for first in (X.copy, lambda: LAYOUTS[layout](X)):
+        fresh = make([7, 9, 4], ["tanh", "identity"], dtype=dtype)
+        for one in (first(), LAYOUTS[layout](X), X.copy(), LAYOUTS[layout](X), X[:3].copy()):
+            np.testing.assert_array_equal(fresh.forward(one, batch=8), wanted[: len(one)])
+
+
 def test_a_broadcast_x() -> None:
     net = make([7, 9, 4], ["tanh", "identity"])
     X = np.broadcast_to(draw(7, 1, 7), (67, 7))
