@@ -1,4 +1,4 @@
-"""A second process that shares a cold start: it compiles one entry, while this one does the leaves.
+"""A second process that shares a cold start: it compiles entries, while this one does the leaves.
 
 Numba compiles with one thread, under a lock. The step's program and the leaves that it calls take
 about as long as each other and know each other by names alone, so two processes need half the time.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,22 +21,24 @@ _PROGRAM = """
 import sys
 sys.path[:] = {path!r}
 from importlib import import_module
-getattr(import_module({module!r}), {name!r}).compile_for_cache({dtype!r})
+for module, name in {entries!r}:
+    getattr(import_module(module), name).compile_for_cache({dtype!r})
 """
 
 
 @contextmanager
-def helper(module: str, name: str, dtype: str) -> Iterator[None]:
-    """Have the entry of this name compiled into the cache meanwhile; wait for that at the end."""
-    process = _start(module, name, dtype) if _is_possible() else None
+def helper(entries: Sequence[tuple[str, str]], dtype: str) -> Iterator[None]:
+    """Have entries (module, name) compiled into the cache meanwhile; wait for that at the end."""
+    process = _start(entries, dtype) if entries and _is_possible() else None
+    if process is None:
+        yield
+        return
     try:
         yield
-        if process is not None:
-            process.wait()
+        process.wait()
     finally:
-        if process is not None:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
 
 
 def _is_possible() -> bool:
@@ -46,8 +48,8 @@ def _is_possible() -> bool:
     return is_python and not frozen and available_cpus() > 1 and cache_folder() is not None
 
 
-def _start(module: str, name: str, dtype: str) -> subprocess.Popen[bytes] | None:
-    program = _PROGRAM.format(path=sys.path, module=module, name=name, dtype=dtype)
+def _start(entries: Sequence[tuple[str, str]], dtype: str) -> subprocess.Popen[bytes] | None:
+    program = _PROGRAM.format(path=sys.path, entries=list(entries), dtype=dtype)
     try:
         return subprocess.Popen(
             [sys.executable, "-c", program],

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,12 +81,7 @@ class Entry:
         return *_RANK, *self._signature(FLOATS[dtype])
 
     def _compile(self, dtype: np.dtype[Any]) -> _Compiled:
-        with ExitStack() as helpers:
-            if not all(leaf.is_loaded(FLOATS[dtype]) for leaf in LEAVES):
-                for one in ENTRIES:
-                    if one._large and not is_cached(one.function, one._types(dtype)):
-                        place = one.function.__module__, one.function.__name__
-                        helpers.enter_context(helper(*place, dtype.name))
+        with helper(_large_entries(dtype), dtype.name):
             load_leaves(FLOATS[dtype])
         work = compile_cached(self.function, self._types(dtype), parallel=False)
         address = work.library.get_pointer_to_function(work.fndesc.llvm_func_name)
@@ -190,6 +184,17 @@ def _starter(arguments: types.Tuple) -> Callable[..., None]:
 
 
 ENTRIES: list[Entry] = []
+
+
+def _large_entries(dtype: np.dtype[Any]) -> list[tuple[str, str]]:
+    """The large entries, by module and name, that a cold start has to compile beside the leaves."""
+    if all(leaf.is_loaded(FLOATS[dtype]) for leaf in LEAVES):
+        return []
+    return [
+        (one.function.__module__, one.function.__name__)
+        for one in ENTRIES
+        if one._large and not is_cached(one.function, one._types(dtype))
+    ]
 
 
 def entry(

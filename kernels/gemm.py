@@ -194,9 +194,8 @@ def multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
             z, start.row_stride, start.column_stride, y, n, rectify,
         )  # fmt: skip
         return True
-    if (
-        k == a.row_stride == b.column_stride == 1 and mode == BACKWARD
-    ):  # dA_prev of one unit; C0 is 0
+    # dA_prev of one unit; C0 is 0
+    if mode == BACKWARD and k == a.row_stride == b.column_stride == 1:
         outer_product(rows, columns, x, address(b.flat, b.offset + left), y, n)
         return True
     if region.right == n == 1 and mode != PLAIN:  # one unit: C^T = C0^T + B^T A^T

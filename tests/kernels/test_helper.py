@@ -80,8 +80,8 @@ def test_an_interrupt_ends_the_helper(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
     start = _helper._start
 
-    def kept(*names: str) -> Any:
-        process = start(*names)
+    def kept(*given: Any) -> Any:
+        process = start(*given)
         assert process is not None
         started.append(process)
         return process
@@ -89,6 +89,6 @@ def test_an_interrupt_ends_the_helper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_helper, "_is_possible", lambda: True)
     monkeypatch.setattr(_helper, "_PROGRAM", "import time\ntime.sleep(100)")
     monkeypatch.setattr(_helper, "_start", kept)
-    with pytest.raises(KeyboardInterrupt), _helper.helper("module", "name", "float32"):
+    with pytest.raises(KeyboardInterrupt), _helper.helper([("module", "name")], "float32"):
         raise KeyboardInterrupt
     assert started[0].returncode not in (None, 0)
