@@ -186,9 +186,9 @@ def test_layers_without_bias_penalties_and_weights(dtype: Any) -> None:
 
 
 def test_dropout_is_for_training_only() -> None:
-    names = ["tanh", "gelu", "identity"]
-    net = make([7, 9, 8, 2], names, input_dropout=0.4, dropout=[0.5, 0.3, 0.0])
-    same = make([7, 9, 8, 2], names)
+    sizes, names = [7, 37, 8, 2], ["tanh", "gelu", "identity"]  # too wide to be tiny without
+    net = make(sizes, names, input_dropout=0.4, dropout=[0.5, 0.3, 0.0])
+    same = make(sizes, names)
     X, _, given_targets = data(net, 37, "huber")
     np.testing.assert_array_equal(net.forward(X, batch=37), same.forward(X, batch=37))
     assert net.differentiate(X, given_targets) == same.differentiate(X, given_targets)

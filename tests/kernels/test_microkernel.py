@@ -13,6 +13,7 @@ from numba import boolean, int64
 from fastdnn.kernels import targets
 from fastdnn.kernels._jit import vector
 from fastdnn.kernels._simd import address
+from fastdnn.kernels.layout import ZEROS
 from fastdnn.kernels.microkernel import (
     UNROLL,
     kc_of,
@@ -133,7 +134,7 @@ def multiplied(
     at, ld0, step0, c0 = MARGIN, n, 1, first
     source = within_nan(first)
     if start == "zeros":
-        source, ld0, step0, c0 = within_nan(np.zeros(64, dtype)), 0, 0, np.zeros((m, n), dtype)
+        source, ld0, step0, c0 = within_nan(np.zeros(ZEROS, dtype)), 0, 0, np.zeros((m, n), dtype)
     elif start == "one row":
         ld0, c0 = 0, np.broadcast_to(first[:1], (m, n))
     elif start == "a column":  # the same vectors for all columns of C
@@ -192,10 +193,9 @@ def test_every_shape(dtype: Any, left: str, right: str) -> None:
 @each_start
 @pytest.mark.parametrize("rectify", [False, True])
 def test_every_start(dtype: Any, start: str, rectify: bool) -> None:
-    first = whole_numbers(3, 40, 80, dtype=dtype)
-    for m, n, k in combinations(
-        range(2 * TILES[dtype].mr + 2), widths(dtype), (0, 1, UNROLL, UNROLL + 1)
-    ):
+    heights, columns = range(2 * TILES[dtype].mr + 2), widths(dtype)
+    first = whole_numbers(3, max(heights), max(columns), dtype=dtype)
+    for m, n, k in combinations(heights, columns, (0, 1, UNROLL, UNROLL + 1)):
         a, b = whole_numbers(1, m, k, dtype=dtype), whole_numbers(2, k, n, dtype=dtype)
         got, c0 = multiplied(a, b, first[:m, :n], start=start, rectify=rectify)
         wanted = c0 + a @ b
