@@ -158,6 +158,28 @@ class Vectors:
             rows = [self.builder.shuffle_vector(a, b, m) for a, b in pairs for m in (low, high)]
         return list(rows)
 
+    def sums(self, rows: Sequence[Any]) -> Any:
+        """Each row's sum, in the lane of its number; 0 where there is no row."""
+        half, lanes = self.lanes // 2, range(self.lanes)
+        rows = [*rows, *[self.zero] * (self.lanes - len(rows))]
+        # each round leaves half as many vectors: first the rows' halves, then what lies in each
+        # half every other time, come to stand beside each other and are added
+        low = [lane % half + self.lanes * (lane // half) for lane in lanes]
+        apart = half
+        while len(rows) > 1:
+            indices = [low, [lane + apart for lane in low]]
+            masks = [ir.Constant(ir.VectorType(I32, self.lanes), index) for index in indices]
+            middle = len(rows) // 2
+            rows = [
+                self.builder.fadd(*(self.builder.shuffle_vector(a, b, mask) for mask in masks))
+                for a, b in zip(rows[:middle], rows[middle:], strict=True)
+            ]
+            low = [
+                lane // half * half + lane % half // 2 + self.lanes * (lane % 2) for lane in lanes
+            ]
+            apart = half // 2
+        return rows[0]
+
     def broadcast(self, pointer: Any, offset: Any) -> Any:
         """The element at ``pointer[offset]`` in every lane."""
         element = self.builder.load(self.builder.gep(pointer, [offset]))

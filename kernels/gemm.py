@@ -27,7 +27,8 @@ from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
 from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, nr_of
 from .pack import SPARE, pack_A_block, pack_B_block
-from .reduce import outer_product, scalar_products
+from .products import scalar_products
+from .reduce import outer_product
 from .targets import Tile
 
 

@@ -115,32 +115,6 @@ def weighted_sums(m, n, z, ldz, weights, step, add, out):
                 sums[j] += weight * row[j]
 
 
-@sum_kernel
-def _scalar_product(x, y):
-    total = x.dtype.type(0)
-    for i in range(x.size):
-        total += x[i] * y[i]
-    return total
-
-
-@leaf(
-    lambda t: (
-        *(int64,) * 3,
-        *(pointer(t), int64, pointer(t), int64),
-        *(pointer(t), int64, int64, pointer(t), int64, boolean),
-    )
-)
-def scalar_products(m, n, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify):
-    """C = C0 + A B^T, or max(C0 + A B^T, 0), A m x k and B n x k: each element by itself."""
-    for i in range(m):
-        row, to = span(a, i * lda, k), span(c, i * ldc, n)
-        for j in range(n):
-            to[j] = c0[i * ld0 + j * step0] + _scalar_product(row, span(b, j * ldb, k))
-        if rectify:
-            for j in range(n):
-                to[j] = 0 if to[j] < 0 else to[j]
-
-
 @leaf(lambda t: (int64, int64, *(pointer(t),) * 3, int64))
 def outer_product(m, n, x, y, c, ldc):
     """C[i, j] = x_i y_j, rows of C `ldc` apart."""

@@ -49,10 +49,12 @@ from .layout import (
 from .microkernel import multiply, nr_of
 from .output import output_rows
 from .pack import pack_B_block
-from .reduce import add_not_finite, column_sums, outer_product, scalar_products, weighted_sums
+from .products import scalar_products
+from .reduce import add_not_finite, column_sums, outer_product, weighted_sums
 from .team import barrier
 
 PACKED_ROWS = 24  # of dW^T: as many repay packing dZ
+LONG = 2  # samples to a unit: with as many, dW is scalar products, which need no packed dZ
 
 
 @kernel
@@ -190,6 +192,13 @@ def forward_columns(net, ws, m):
 
 
 @kernel
+def add_products(k, n, m, ws, a, dZ, add, dW):
+    """dW^T = A_prev dZ^T, added to what is there or in its place; both have the samples in rows."""
+    c0, ld0, step0 = (dW, n, ONE) if add else (address(ws, ZERO), ZERO, ZERO)
+    scalar_products(k, n, m, a, m, dZ, m, c0, ld0, step0, dW, n, NO)
+
+
+@kernel
 def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
     """dW_l and db_l of all layers, from dZ_L in rows."""
     table, last, nr = net.table, net.table.shape[0] - 1, nr_of(ws)
@@ -200,15 +209,17 @@ def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
         # dZ is wanted as m x n for dW and as n x m for dA_prev; the other one of the two is packed
         rows, row_stride, row_panel = dZ, n, nr
         columns, column_stride, column_panel = dZ, m, nr
-        if l < last:
-            pack_B_block(dZ, ONE, m, m, n, panels)
-            rows, row_stride, row_panel = panels, nr, m * nr
-        a = address(ws, table[l - 1, A])
+        a, dW = address(ws, table[l - 1, A]), g0 + table[l, W]
         with_bias = k + (1 if table[l, B] >= 0 else 0)
-        weight_gradient(
-            with_bias, n, m, ws, a, m, ONE, rows, row_stride, row_panel,
-            add, gradient, g0 + table[l, W],
-        )  # fmt: skip
+        if (l < last or n == 1) and m >= LONG * n:
+            add_products(with_bias, n, m, ws, a, dZ, add, address(gradient, dW))
+        else:
+            if l < last:
+                pack_B_block(dZ, ONE, m, m, n, panels)
+                rows, row_stride, row_panel = panels, nr, m * nr
+            weight_gradient(
+                with_bias, n, m, ws, a, m, ONE, rows, row_stride, row_panel, add, gradient, dW
+            )
         if l > 1:
             if l == last and n > 1:
                 pack_B_block(dZ, ONE, n, n, m, panels)

@@ -165,6 +165,10 @@ def check_target(dtype: Any) -> None:
             for activation in ("relu", "gelu", "softmax"):
                 check_forward(shape, activation, dtype)
             check_rectified(shape, dtype)
+        for n in range(2 * tile.lanes + 2):  # scalar products of every number of rows
+            for k in (1, tile.lanes - 1, 2 * tile.lanes + 3):
+                check_plain((gemm.SCALAR_ROWS, n, k), dtype, "Fortran")
+        check_forward((2 * tile.lanes + 1, 1, 37), "relu", dtype)
         check_layouts((tile.mr + 1, 2 * tile.nr + 3, 37), dtype)
         check_layouts((2 * tile.mr + 1, gemm.PACKED_COLUMNS + 1, 37), dtype)
     same_bits_for_all_ranks((3 * tile.mr + 1, tile.nr + 1, tile.kc + 1), dtype)

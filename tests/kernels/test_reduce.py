@@ -18,7 +18,6 @@ from fastdnn.kernels.reduce import (
     add_not_finite,
     column_sums,
     outer_product,
-    scalar_products,
     weighted_sums,
 )
 from tests.kernels.common import (
@@ -50,15 +49,6 @@ def _not_finite(rank, n_ranks, team, x, start, count, found):  # type: ignore[no
 @compiled(lambda t: (named(Matrix, vector(t), *[int64] * 3), int64, int64, vector(float64)))
 def _absolutes(rank, n_ranks, team, x, m, n, total):  # type: ignore[no-untyped-def]
     add_absolutes(m, n, x.flat, x.offset, x.row_stride, x.column_stride, total)
-
-
-@compiled(lambda t: (*[named(Matrix, vector(t), *[int64] * 3)] * 4, *[int64] * 3, boolean))
-def _products(rank, n_ranks, team, a, b, c0, c, m, n, k, rectify):  # type: ignore[no-untyped-def]
-    scalar_products(
-        m, n, k, address(a.flat, a.offset), a.row_stride, address(b.flat, b.offset), b.row_stride,
-        address(c0.flat, c0.offset), c0.row_stride, c0.column_stride,
-        address(c.flat, c.offset), c.row_stride, rectify,
-    )  # fmt: skip
 
 
 @compiled(
@@ -191,39 +181,6 @@ def test_absolutes_are_not_finite_where_an_element_is_not(
         x = draw(1, 5, 37, dtype=dtype)
         x[at] = bad
         assert not np.isfinite(sum_of_absolutes(LAYOUTS[layout](x)))
-
-
-@each_dtype
-@pytest.mark.parametrize("rectify", [False, True])
-@pytest.mark.parametrize("m", [0, 1, 2, 5])
-@pytest.mark.parametrize("n", [0, 1, 17])
-@pytest.mark.parametrize("k", [0, 1, 7, 8, 33, 300])
-def test_scalar_products(dtype: Any, m: int, n: int, k: int, rectify: bool) -> None:
-    # between rows and around the matrices lies NaN
-    spaces = [nan(rows + 2, columns + 3, dtype=dtype) for rows, columns in ((m, k), (n, k), (m, n))]
-    a, b, c = spaces[0][1 : m + 1, 2 : k + 2], spaces[1][1 : n + 1, 1 : k + 1], spaces[2]
-    a[...], b[...] = draw(1, m, k, dtype=dtype), draw(2, n, k, dtype=dtype)
-    if a.size:
-        a[m - 1, k // 2] = np.nan  # stays, and in its row
-    for start in (
-        draw(3, m, n, dtype=dtype),
-        draw(4, 1, n, dtype=dtype),
-        draw(5, 1, 1, dtype=dtype),
-    ):
-        c[...] = np.nan
-        c0 = as_matrix(np.broadcast_to(start, (m, n))) if m * n else as_matrix(start)
-        step = Matrix(c.reshape(-1), n + 3 + 1, n + 3, 1)
-        _products(dtype, 1, as_matrix(a), as_matrix(b), c0, step, m, n, k, rectify)
-        inside = c[1 : m + 1, 1 : n + 1]
-        wanted = a.astype(np.float64) @ b.T.astype(np.float64) + start
-        bound = product_bound(a, b.T, dtype, more=1) + roundings(1, dtype) * np.abs(start)
-        if rectify:
-            wanted = np.maximum(wanted, 0)
-        np.testing.assert_array_equal(np.isnan(inside), np.isnan(wanted))
-        number = ~np.isnan(wanted)
-        assert_within(inside[number], wanted[number], np.broadcast_to(bound, (m, n))[number])
-        inside[...] = np.nan
-        assert np.isnan(c).all()
 
 
 @each_dtype
