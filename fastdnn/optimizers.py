@@ -209,11 +209,16 @@ class AdamW(Optimizer):
         return _adam(self, lr, t, self.weight_decay)
 
 
+def _power(beta: float, t: Vector) -> Vector:
+    """beta^t. NumPy takes several times as long for ``beta**t``."""
+    return np.exp(t * np.log(beta)) if beta else np.zeros_like(t)
+
+
 def _adam(
     of: Adam | AdamW, lr: Vector, t: Vector, weight_decay: float
 ) -> tuple[str, Sequence[float | Vector]]:
     b1, b2 = of.beta_1, of.beta_2
-    step, correction = lr / (1.0 - b1**t), 1.0 / np.sqrt(1.0 - b2**t)
+    step, correction = lr / (1.0 - _power(b1, t)), 1.0 / np.sqrt(1.0 - _power(b2, t))
     keep = 1.0 - lr * weight_decay
     return "adam", [step, b1, 1.0 - b1, b2, 1.0 - b2, correction, keep, of.epsilon]
 
