@@ -105,20 +105,22 @@ def _packer(width: str) -> Callable[..., None]:
 
     @kernel
     def pack_panel(source, across, along, count, kc, panel, ld):
-        done = 0
+        lanes, done = lanes_of(panel), 0
         if across == 1:
             copy(source, along, count, kc, panel, ld)
             return
         if along == 1:
-            lanes = lanes_of(panel)
             done = kc // lanes * lanes
             if count <= lanes:
                 transpose_few(source, across, count, kc // lanes, panel, ld)
             else:
                 transpose(source, across, count, kc // lanes, panel, ld)
+        whole = (count + lanes - 1) // lanes * lanes
         for k in range(done, kc):
             for i in range(count):
                 panel[k * ld + i] = source[k * along + i * across]
+            for i in range(count, whole):  # memory may hold denormals, with which sums are slow
+                panel[k * ld + i] = 0
 
     return pack_panel  # type: ignore[no-any-return]
 
