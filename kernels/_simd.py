@@ -131,6 +131,15 @@ class Vectors:
         )
         return self.builder.call(function, arguments)
 
+    def opaque(self, pointer: Any) -> Any:
+        """The same address, of which LLVM does not know how it came about."""
+        byte = ir.IntType(8).as_pointer()
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(byte, [byte]), "llvm.launder.invariant.group.p0"
+        )
+        same = self.builder.call(function, [self.builder.bitcast(pointer, byte)])
+        return self.builder.bitcast(same, pointer.type)
+
     def prefetch(self, pointer: Any) -> None:
         """Have the cache line at a pointer fetched, to be written soon."""
         flags = [ir.Constant(I32, flag) for flag in (1, 3, 1)]  # to write, into L1, data

@@ -40,7 +40,7 @@ from .layout import (
     S,
     W,
 )
-from .microkernel import mc_of, mr_of, multiply, nr_of
+from .microkernel import mc_of, mr_of, multiply, nr_of, packed_of
 from .output import output_rows
 from .pack import gather_other_rows, gather_rows, pack_A_block, pack_B_block
 from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
@@ -191,15 +191,18 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, region, packed):
     panels, block = address(packed, packed_B(ws)), address(packed, plan[DELTA_PANELS])
     for jc in range(region.left, region.right, BLOCK_COLUMNS):
         columns = min(BLOCK_COLUMNS, region.right - jc)
+        packs = columns >= packed_of(ws)
         pack_B_block(address(ws, d + jc), n, ONE, m, columns, panels)
         height = min(max(BLOCK_SIZE // columns // mr, 1) * mr, mc_of(ws))
         for i0 in range(region.top, region.bottom, height):
             rows, at = min(height, region.bottom - i0), table[l, W] + i0 * n + jc
             left = address(x.flat, x.offset + i0 * x.column_stride)
-            pack_A_block(left, x.column_stride, x.row_stride, rows, m, packed)
+            if packs:
+                pack_A_block(left, x.column_stride, x.row_stride, rows, m, packed)
+                left = packed
             multiply(
-                packed, ONE, ONE, True, panels, nr, m * nr, m, address(ws, ZERO), ZERO, ZERO,
-                block, columns, rows, columns, False,
+                left, x.column_stride, x.row_stride, packs, panels, nr, m * nr, m,
+                address(ws, ZERO), ZERO, ZERO, block, columns, rows, columns, False,
             )  # fmt: skip
             calls, lines = calls_of(rows, columns, n)
             update_rows(

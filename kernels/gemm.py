@@ -25,7 +25,7 @@ from ._simd import address, span
 from .activations import activate, differentiate
 from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
-from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, nr_of
+from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, nr_of, packed_of
 from .pack import SPARE, pack_A_block, pack_B_block
 from .products import scalar_products
 from .reduce import outer_product
@@ -53,7 +53,6 @@ class Start(NamedTuple):
 PLAIN, FORWARD, BACKWARD = cast(list[int], list(np.arange(3)))
 DIRECT_ROWS = 12  # of C: fewer do not repay packing B
 SCALAR_ROWS = 2  # of C: so few do not repay packing B where its columns run along k
-PACKED_COLUMNS = 128  # of C: as many repay packing A
 
 
 @kernel
@@ -225,7 +224,7 @@ def product(
     b_at, whole = packed_B(c), is_small or (mode != PLAIN and table[l, WHOLE_ROW] == 1)
     for jc in range(region.left, region.left if is_small else region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
-        pack_rows = columns >= PACKED_COLUMNS and rows >= DIRECT_ROWS
+        pack_rows = columns >= packed_of(c) and rows >= DIRECT_ROWS
         for pc in range(0, max(k, 1), depth):
             kc = min(depth, k - pc)
             at = b.offset + pc * b.row_stride + jc * b.column_stride

@@ -16,8 +16,7 @@ one fused multiply-add each, so its bits do not depend on the tile that it lies 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +28,8 @@ from ._simd import Vectors, address, constant, counted_loop, element_of
 from .targets import Tile, tile
 
 UNROLL = 4
+GROUP = 4  # rows of A that are found from one address: it and as many multiples of the stride
+LINE = 64  # bytes of a cache line
 FLAT = {1: 8, 2: 4}  # rows of a flat tile: vectors beside each other, where B is no panels
 
 
@@ -67,6 +68,7 @@ mc_of = _tile_constant("mc")
 kc_of = _tile_constant("kc")
 nc_of = _tile_constant("nc")
 near_of = _tile_constant("near")
+packed_of = _tile_constant("packed")
 
 
 @intrinsic
@@ -107,36 +109,52 @@ class _Body:
     def __init__(self, vec: Vectors, h: int, v: int, operands: _Operands) -> None:
         self.vec, self.builder, self.h, self.v, self.at = vec, vec.builder, h, v, operands
         self.is_full = self.builder.icmp_signed("==", operands.columns, constant(v * vec.lanes))
+        self.groups = -(-h // GROUP)
+        self.within = [self._times(operands.row_stride, i) for i in range(GROUP)]
+        self.last_row = self.builder.gep(operands.c, [self._times(operands.ldc, h - 1)])
+
+    def _times(self, stride: Any, count: int) -> Any:
+        return self.builder.mul(stride, constant(count))
 
     def emit(self) -> None:
-        for row in self._rows(self.at.c, self.at.ldc):
-            self.vec.prefetch(row)  # C is far away where A and B are near: it comes meanwhile
-        rows = self._rows(self.at.a, self.at.row_stride)
-        state = [constant(0), self.at.b, *[self.vec.zero] * (self.h * self.v)]
-        for count, unroll in (
-            (self.builder.udiv(self.at.depth, constant(UNROLL)), UNROLL),
-            (self.builder.urem(self.at.depth, constant(UNROLL)), 1),
-        ):
-            state = counted_loop(self.builder, count, state, partial(self._rank_1, rows, unroll))
+        builder, at, unroll = self.builder, self.at, constant(UNROLL)
+        starts = [self._times(at.row_stride, i * GROUP) for i in range(self.groups)]
+        groups = [builder.gep(at.a, [start]) for start in starts]
+        state = [at.c, at.b, *groups, *[self.vec.zero] * (self.h * self.v)]
+        state = counted_loop(builder, builder.udiv(at.depth, unroll), state, self._steps)
+        state = counted_loop(builder, builder.urem(at.depth, unroll), state[1:], self._step)
         start = self._either(self._read)
-        acc = [self.builder.fadd(c0, x) for c0, x in zip(start, state[2:], strict=True)]
+        sums = state[1 + self.groups :]
+        acc = [builder.fadd(c0, x) for c0, x in zip(start, sums, strict=True)]
         acc = self._rectified(acc)
         self._either(lambda mask: self._write(acc, mask))
 
-    def _rank_1(self, rows: list[Any], count: int, state: Any) -> list[Any]:
-        """C += A[:, k] B[k, :], for `count` steps of k."""
-        offset, b, *acc = state
-        vec, lanes = self.vec, self.vec.lanes
-        for _ in range(count):
-            row = [vec.load(b, constant(j * lanes)) for j in range(self.v)]
-            for i in range(self.h):
-                left = vec.broadcast(rows[i], offset)
-                for j in range(self.v):
-                    q = i * self.v + j
-                    acc[q] = vec.multiply_add(left, row[j], acc[q])
-            offset = self.builder.add(offset, self.at.k_stride)
-            b = self.builder.gep(b, [self.at.ldb])
-        return [offset, b, *acc]
+    def _steps(self, state: Sequence[Any]) -> list[Any]:
+        """`UNROLL` steps of k. Meanwhile a row of C is fetched: all at once would delay A and B."""
+        c, *state = state
+        if self.h not in FLAT:
+            for at in range(0, self.v * self.vec.lanes, LINE // self.vec.element_bytes):
+                self.vec.prefetch(self.builder.gep(c, [constant(at)]))
+            is_last = self.builder.icmp_unsigned("==", c, self.last_row)
+            c = self.builder.gep(c, [self.builder.select(is_last, constant(0), self.at.ldc)])
+        for _ in range(UNROLL):
+            state = self._step(state)
+        return [c, *state]
+
+    def _step(self, state: Sequence[Any]) -> list[Any]:
+        """C += A[:, k] B[k, :]."""
+        b, *rest = state
+        groups, acc, vec = rest[: self.groups], rest[self.groups :], self.vec
+        row = [vec.load(b, constant(j * vec.lanes)) for j in range(self.v)]
+        for i in range(self.h):
+            left = vec.broadcast(groups[i // GROUP], self.within[i % GROUP])
+            for j in range(self.v):
+                q = i * self.v + j
+                acc[q] = vec.multiply_add(left, row[j], acc[q])
+        # did LLVM see how the groups lie, it would find each row by adding to the one before: a
+        # chain as long as the step
+        groups = [vec.opaque(self.builder.gep(group, [self.at.k_stride])) for group in groups]
+        return [self.builder.gep(b, [self.at.ldb]), *groups, *acc]
 
     def _rectified(self, acc: list[Any]) -> list[Any]:
         """max(acc, 0) where it is wanted: relu, while C is in registers. A NaN stays."""

@@ -48,6 +48,7 @@ class Tile(NamedTuple):
     kc: int
     nc: int
     near: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
+    packed: int  # columns of C that repay packing A: the wider the vectors, the more
     fma: bool
     masks: bool
 
@@ -99,6 +100,7 @@ def tile(dtype: DTypeLike) -> Tile:
         kc=kc,
         nc=t.nc,
         near=NEAR_BYTES // size,
+        packed=t.bits // 2,
         fma=t.fma,
         masks=t.masks,
     )

@@ -89,9 +89,9 @@ def block_shapes(t: Tile) -> list[Shape]:
         (5, t.nc + 1, 3),
         (16 * t.mc - 1, 3, 5),
         (16 * t.mc + 5, t.nr + 1, 7),
-        (t.mc + 1, gemm.PACKED_COLUMNS - 1, t.kc + 1),
-        (t.mc + 1, gemm.PACKED_COLUMNS, t.kc + 1),
-        (t.mr + 1, gemm.PACKED_COLUMNS + 1, 3 * t.kc + 37),
+        (t.mc + 1, t.packed - 1, t.kc + 1),
+        (t.mc + 1, t.packed, t.kc + 1),
+        (t.mr + 1, t.packed + 1, 3 * t.kc + 37),
         (t.mc + 1, t.nc + 1, t.kc + 1),
     ]
 
@@ -170,5 +170,5 @@ def check_target(dtype: Any) -> None:
                 check_plain((gemm.SCALAR_ROWS, n, k), dtype, "Fortran")
         check_forward((2 * tile.lanes + 1, 1, 37), "relu", dtype)
         check_layouts((tile.mr + 1, 2 * tile.nr + 3, 37), dtype)
-        check_layouts((2 * tile.mr + 1, gemm.PACKED_COLUMNS + 1, 37), dtype)
+        check_layouts((2 * tile.mr + 1, tile.packed + 1, 37), dtype)
     same_bits_for_all_ranks((3 * tile.mr + 1, tile.nr + 1, tile.kc + 1), dtype)

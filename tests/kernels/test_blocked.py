@@ -90,7 +90,7 @@ def test_several_blocks_in_each_direction(dtype: Any) -> None:
         ([t.kc + 1, 37, 3, 2], 5),
         ([3, t.kc + 1, 37, 2], 13),
         ([3, t.nr + 1, t.mr + 1, 2], t.kc + 1),
-        ([5, gemm.PACKED_COLUMNS + 1, 37, 2], t.mc + 1),
+        ([5, t.packed + 1, 37, 2], t.mc + 1),
     ):
         net = make(sizes, names, dtype=dtype)
         check_passes(net, "mean_squared_error", m)
@@ -131,7 +131,7 @@ SHAPES = [
     ([7, 37, 9, 3], 5),
     ([3, 2 * TILES[DTYPES[0]].nr + 1, 2, 1], 1),
     ([5 * TILES[DTYPES[0]].mr, 3 * TILES[DTYPES[0]].nr, 7], 1),
-    ([TILES[DTYPES[0]].mc * 3 + 1, gemm.PACKED_COLUMNS + 1, 2], 13),
+    ([TILES[DTYPES[0]].mc * 3 + 1, TILES[DTYPES[0]].packed + 1, 2], 13),
     ([5, BLOCK_COLUMNS + 3, 2], 3),
     ([5, 37, 1, 3], 13),
     ([2, BLOCK_SIZE + 3, 1, 2], 3),

@@ -81,7 +81,7 @@ def test_any_strides_on_both_sides(dtype: Any, layout: str) -> None:
 
 @each_dtype
 def test_any_strides_where_a_is_packed_too(dtype: Any) -> None:
-    products.check_layouts((37, gemm.PACKED_COLUMNS + 5, 41), dtype)
+    products.check_layouts((37, TILES[dtype].packed + 5, 41), dtype)
 
 
 @each_dtype
