@@ -44,8 +44,11 @@ def check_count(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any]) -> Array:
-    """X as (m, n_0) in float32 or float64: kept where it is that, else converted to `dtype`."""
+def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any], *, finite: bool = True) -> Array:
+    """X as (m, n_0) in float32 or float64: kept where it is that, else converted to `dtype`.
+
+    Without `finite`, NaN and infinity are not looked for.
+    """
     array = _numbers("X", X)
     if array.ndim != 2:
         hint = "; for one sample use X.reshape(1, -1)" if array.ndim == 1 else ""
@@ -56,7 +59,8 @@ def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any]) -> Array:
         raise ValueError(f"X: want {n_0} features, as the model's input_size, got {array.shape[1]}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(dtype)
-    check_finite("X", array, dtype)
+    if finite:
+        check_finite("X", array, dtype)
     return array
 
 
@@ -165,9 +169,11 @@ def check_data(
     loss: Loss,
     dtype: np.dtype[Any],
     sample_weight: ArrayLike | None = None,
+    *,
+    finite: bool = True,
 ) -> Data:
     """Everything that a pass with a loss reads, at least one sample of it."""
-    X = check_X(X, n_0, dtype)
+    X = check_X(X, n_0, dtype, finite=finite)
     if len(X) == 0:
         raise ValueError("X: got no samples; want at least one")
     y, targets = check_y(y, len(X), n, loss, dtype)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from fastdnn.kernels.engine import Engine
 
 from . import checkpoint, losses, optimizers
-from ._inputs import Data, check_count, check_data, split, weigh_classes
+from ._inputs import Data, check_count, check_data, check_finite, split, weigh_classes
 from ._network import Network
 from .layers import Array, Layer
 from .losses import Loss
@@ -23,6 +23,7 @@ from .training import (
     check_callbacks,
     evaluate,
     metric_functions,
+    tells_of_X,
 )
 
 Validation = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -63,7 +64,6 @@ class Sequential(Network):
 
     optimizer: Optimizer
     loss: Loss
-    history: History
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class Sequential(Network):
         self.metrics: dict[str, Metric] = {}
         self._metrics_given: Sequence[str | Callable[..., float]] = ()
         self.metadata: dict[str, str] = {}
+        self.history = History()
         self.stop_training = False
 
     def compile(
@@ -114,12 +115,18 @@ class Sequential(Network):
             self._engine.slots = self._engine.slots[:0]
 
     def _checked(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, n_0: int | None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        n_0: int | None,
+        *,
+        finite: bool = True,
     ) -> Data:
         if not hasattr(self, "loss"):
             raise RuntimeError("the model does not know its loss yet: call compile first")
         n = self._dense[-1].units
-        return check_data(X, y, n_0, n, self.loss, self.dtype, sample_weight)
+        return check_data(X, y, n_0, n, self.loss, self.dtype, sample_weight, finite=finite)
 
     def _ready(self, data: Data) -> Engine:
         """The engine, to read these data with the loss."""
@@ -181,7 +188,8 @@ class Sequential(Network):
         Raises
         ------
         TypeError, ValueError
-            If an argument is wrong; nothing has been trained then.
+            If an argument is wrong; the model is as before then. Of much data it is a step that
+            meets NaN or infinity in X, and what the steps before it have changed is undone.
         RuntimeError
             If `compile` has not been called.
         DivergenceError
@@ -194,7 +202,12 @@ class Sequential(Network):
         epochs = check_count("epochs", epochs, 0)
         initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         batch_size = check_count("batch_size", batch_size, 1)
-        data = self._checked(X, y, sample_weight, self.input_size)
+        data = self._checked(X, y, sample_weight, self.input_size, finite=False)
+        reads_all, refuse = initial_epoch < epochs and validation_split == 0, None
+        if reads_all and self._engine is not None and tells_of_X(self._engine, data.X):
+            refuse = self._refusal(data.X)
+        else:
+            check_finite("X", data.X, self.dtype)
         data, validation = self._validation(data, validation_data, validation_split)
         if class_weight is not None:
             data = weigh_classes(data, class_weight, self._dense[-1].units, self.dtype)
@@ -207,8 +220,24 @@ class Sequential(Network):
             engine, self._lock, self.optimizer, self._state, data, batch_size, bool(shuffle),
             self.metrics, validation, callbacks,
         )  # fmt: skip
-        trainer.run(self, range(initial_epoch, epochs))
+        trainer.run(self, range(initial_epoch, epochs), refuse)
         return history
+
+    def _refusal(self, X: Array) -> Callable[[], None]:
+        """A function that refuses an X that is not finite, with the model as it is now."""
+        engine, state, history = self._built_engine(), self._state, self.history
+        parameters, slots = engine.parameters.copy(), engine.slots.copy()
+        steps, epochs = state.steps, state.epochs
+
+        def refuse() -> None:
+            try:
+                check_finite("X", X, self.dtype)
+            except ValueError as error:
+                engine.parameters[...], engine.slots = parameters, slots
+                state.steps, state.epochs, self.history = steps, epochs, history
+                raise error from None
+
+        return refuse
 
     def _validation(
         self, data: Data, validation: Validation | None, share: float

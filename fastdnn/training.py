@@ -22,6 +22,7 @@ from .progress import Callback, Model
 Array = NDArray[Any]
 EVALUATION_BATCH = 1024  # samples
 SLICE_SECONDS = 0.08  # of one native call: how long Ctrl-C and the progress bar wait
+SOON_COPIED = 8  # elements of X are read while one is copied into new pages
 GUESSED_FLOPS = 2e9  # per second, for the first slice, before a step has been timed
 INITIALIZATION, ORDER = range(2)  # purposes of random numbers
 
@@ -58,6 +59,17 @@ class State:
         return max(1, int(SLICE_SECONDS / self.seconds_per_step.get(batch, guess)))
 
 
+def tells_of_X(engine: Engine, X: Array) -> bool:
+    """Whether `fit` looks for NaN and infinity in X only when a step has met them.
+
+    dW_1 = dZ_1 X^T is not finite where X is not, unless dropout takes that out of X; and a step
+    that is not finite changes no parameter. So X need not be read twice, if what the steps before
+    would have changed is soon copied.
+    """
+    changed = 3 * engine.parameters.size  # with two slots
+    return engine.input_dropout == 0 and X.size > SOON_COPIED * changed
+
+
 @dataclass
 class Trainer:
     """One `fit`: the network, its data and its habits."""
@@ -73,8 +85,11 @@ class Trainer:
     validation: Data | None
     callbacks: Sequence[Callback]
 
-    def run(self, model: Model, epochs: range) -> None:
-        """Train for these epochs, or until a callback stops the model's training."""
+    def run(self, model: Model, epochs: range, refuse: Callable[[], None] | None = None) -> None:
+        """Train for these epochs, or until a callback stops the model's training.
+
+        `refuse` is called if a step of the first epoch, which reads all of X, is not finite.
+        """
         for callback in self.callbacks:
             callback.set_model(model)
         self.engine.compile()  # or the first epoch's time would hold it
@@ -86,10 +101,15 @@ class Trainer:
                 for callback in self.callbacks:
                     callback.on_epoch_begin(epoch)
                 logs = self.epoch(epoch)
+                refuse = None
                 for callback in self.callbacks:
                     callback.on_epoch_end(epoch, logs)
                 if model.stop_training:
                     break
+        except DivergenceError:
+            if refuse is not None:
+                refuse()
+            raise
         finally:
             for callback in self.callbacks:
                 callback.on_train_end()

@@ -98,7 +98,7 @@ class Engine:
     ) -> None:
         self.layers = tuple(layers)
         self.dtype = np.dtype(dtype)
-        self._input_dropout = input_dropout
+        self.input_dropout = input_dropout
         self._tile = targets.tile(self.dtype)
         self._places: dict[int, Place] = {}
         self._layout = place_parameters(self.layers, self._tile)
@@ -257,7 +257,7 @@ class Engine:
         chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         # a copy is made where the strides are no whole elements, or X is dropped
         x = as_matrix(X)
-        drops = dropout and self._input_dropout > 0
+        drops = dropout and self.input_dropout > 0
         same = X.dtype == self.dtype
         in_rows = place.regime == BLOCKED or (place.regime == RESIDENT and x.column_stride == 1)
         n_ranks = self._ranks(batch, place, steps * batch, rule)
@@ -320,7 +320,7 @@ class Engine:
     def _place(self, batch: int) -> Place:
         if batch not in self._places:
             self._places[batch] = place_batch(
-                self.layers, self._input_dropout, self._layout, self._tile, batch
+                self.layers, self.input_dropout, self._layout, self._tile, batch
             )
         return self._places[batch]
 
