@@ -21,6 +21,11 @@ _GOLDEN, _MIX_1, _MIX_2 = (
 _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 
 
+def threshold_of(p: float) -> int:
+    """p in units of 1 / `LEVELS`; what is neither 0 nor 1 does not become it."""
+    return min(max(round(p * LEVELS), 1), LEVELS - 1) if p else 0
+
+
 @inline_kernel
 def mix(x):
     """64 bits that look random, from a uint64."""

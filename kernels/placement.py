@@ -15,7 +15,7 @@ from . import threads
 from ._arrays import rounded
 from .activations import ACTIVATIONS
 from .blocked import BLOCK_COLUMNS, BLOCK_SIZE
-from .dropout import LEVELS
+from .dropout import threshold_of
 from .gemm import DIRECT_ROWS, packed_elements
 from .layout import (
     BLOCKED,
@@ -146,7 +146,7 @@ def place_batch(
     at = ZEROS
     for l, (row, dropout) in enumerate(zip(table, dropouts, strict=True)):
         size = rounded(chunk * (int(row[N]) + 1))  # tiny: with a row of ones
-        row[DROP] = round(dropout * LEVELS)
+        row[DROP] = threshold_of(dropout)
         row[S] = row[A] = at
         at += size
         # X is dropped where it lies; the loss reads Z and writes A

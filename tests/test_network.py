@@ -260,6 +260,13 @@ def test_dropout_is_for_training_only() -> None:
     assert thinned.train_on_batch(X, y) != whole.train_on_batch(X, y)
 
 
+@pytest.mark.parametrize("rate", [1e-12, 1 - 1e-12])
+def test_a_rate_that_is_almost_0_or_1_is_neither(rate: float) -> None:
+    model = classifier(dropout=rate)
+    for _ in range(5):
+        assert np.isfinite(model.train_on_batch(X, y)["loss"])
+
+
 def layers_with(*dropouts: float) -> list[Any]:
     between = [Dropout(rate) for rate in dropouts]
     return [*between, Dense(8), *(Dropout(rate) for rate in dropouts), Dense(3, "softmax")]
