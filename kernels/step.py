@@ -18,6 +18,7 @@ from numba import carray, float64, int64
 from . import blocked
 from ._jit import kernel, other, vector
 from ._simd import address, address_at, span
+from .denormals import flush_denormals, restore
 from .entry import entry
 from .gemm import part
 from .layout import (
@@ -252,4 +253,6 @@ def run(number, n_ranks, team, plan, at, loss_parameter, limit, x, x_other, outp
     zeros = span(ws, 0, ZEROS)
     for i in range(ZEROS):
         zeros[i] = 0
+    mode = flush_denormals()
     steps(plan, net, samples, rule, loss_parameter, memory, ws, rank)
+    restore(mode)

@@ -1,0 +1,57 @@
+"""Denormal numbers count as 0 in a step, and in no other computation of its threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdnn
+from fastdnn.kernels._jit import vector
+from fastdnn.kernels.denormals import flush_denormals, restore
+from fastdnn.kernels.targets import cpu_features
+from tests.kernels.common import RANKS, compiled, each_dtype
+from tests.kernels.networks import data, make, rule
+
+FLUSHES = "sse2" in cpu_features()
+
+
+@compiled(lambda t: (vector(t),))
+def _halves(rank, n_ranks, team, x):  # type: ignore[no-untyped-def]
+    """Each rank halves its number as ever, flushed, and as ever again."""
+    x[3 * rank] *= x.dtype.type(0.5)
+    before = flush_denormals()
+    x[3 * rank + 1] *= x.dtype.type(0.5)
+    restore(before)
+    x[3 * rank + 2] *= x.dtype.type(0.5)
+
+
+@each_dtype
+@pytest.mark.parametrize("n_ranks", RANKS)
+def test_only_what_is_between_is_flushed(dtype: Any, n_ranks: int) -> None:
+    smallest = np.finfo(dtype).tiny
+    x = np.full(3 * n_ranks, smallest, dtype)
+    with fastdnn.num_threads(n_ranks):
+        _halves(dtype, n_ranks, x)
+    half = smallest / 2
+    np.testing.assert_array_equal(x, [half, 0 if FLUSHES else half, half] * n_ranks)
+
+
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_adam_forgets_an_old_gradient(dtype: Any, n_threads: int) -> None:
+    """Where a gradient is 0 from some step on, m shrinks to 0 and is not denormal for ever."""
+    net = make([40, 30, 3], ["relu", "identity"], dtype=dtype)
+    X, _, targets = data(net, 64, "mean_squared_error")
+    with fastdnn.num_threads(n_threads):
+        net.train(X, targets, rule("adam", 3), batch=64)
+        net.weights(1)[...], net.bias(1)[...] = 0, -1  # all units are dead
+        steps = 1000 if dtype == np.float32 else 8000
+        outcome = net.train(X, targets, rule("adam", steps, t=4), batch=64)
+    assert outcome.done == steps
+    m = net.slots[: net.parameters.size]
+    first = m[: 40 * 30]
+    is_denormal = (first != 0) & (np.abs(first) < np.finfo(dtype).tiny)
+    assert is_denormal.any() != FLUSHES
+    assert np.finfo(dtype).tiny / 2 > 0  # the caller's thread is as it was
