@@ -20,6 +20,7 @@ from .targets import cpu_features
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
+BYTES = ir.IntType(8).as_pointer()
 
 
 def constant(value: int) -> ir.Constant:
@@ -37,6 +38,21 @@ def data_pointer(context: Any, builder: ir.IRBuilder, kind: Any, array: Any) -> 
 def element_of(kind: Any) -> ir.Type:
     """LLVM's type of numba's float32 or float64."""
     return ir.FloatType() if kind == types.float32 else ir.DoubleType()
+
+
+def call(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: Any) -> Any:
+    """Call a function that LLVM or the C library knows by its name."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, arguments)
+
+
+def merge(builder: ir.IRBuilder, found: Sequence[tuple[Any, Any]]) -> Any:
+    """The one of these values whose block was left last; each comes with its block."""
+    phi = builder.phi(found[0][0].type)
+    for value, block in found:
+        phi.add_incoming(value, block)
+    return phi
 
 
 class Vectors:
@@ -113,43 +129,26 @@ class Vectors:
             inside = builder.block
         joined = []
         for old, taken in zip(zip(values, pointers, strict=True), new, strict=True):
-            pair = []
-            for one, other in zip(old, taken, strict=True):
-                phi = builder.phi(one.type)
-                phi.add_incoming(one, before)
-                phi.add_incoming(other, inside)
-                pair.append(phi)
-            joined.append(pair)
+            both = zip(old, taken, strict=True)
+            joined.append([merge(builder, [(a, before), (b, inside)]) for a, b in both])
         return [value for value, _ in joined], [pointer for _, pointer in joined]
 
     def _call(self, name: str, result: Any, arguments: Sequence[Any], more: str = "") -> Any:
         letter = {4: "f32", 8: "f64"}[self.element_bytes]
-        function = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(result, [argument.type for argument in arguments]),
-            f"llvm.{name}.v{self.lanes}{letter}{more}",
-        )
-        return self.builder.call(function, arguments)
+        name = f"llvm.{name}.v{self.lanes}{letter}{more}"
+        return call(self.builder, name, result, *arguments)
 
     def opaque(self, pointer: Any) -> Any:
         """The same address, of which LLVM does not know how it came about."""
-        byte = ir.IntType(8).as_pointer()
-        function = cgutils.get_or_insert_function(
-            self.builder.module, ir.FunctionType(byte, [byte]), "llvm.launder.invariant.group.p0"
-        )
-        same = self.builder.call(function, [self.builder.bitcast(pointer, byte)])
+        at = self.builder.bitcast(pointer, BYTES)
+        same = call(self.builder, "llvm.launder.invariant.group.p0", BYTES, at)
         return self.builder.bitcast(same, pointer.type)
 
     def prefetch(self, pointer: Any) -> None:
         """Have the cache line at a pointer fetched, to be written soon."""
         flags = [ir.Constant(I32, flag) for flag in (1, 3, 1)]  # to write, into L1, data
-        arguments = [self.builder.bitcast(pointer, ir.IntType(8).as_pointer()), *flags]
-        function = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments]),
-            "llvm.prefetch.p0",
-        )
-        self.builder.call(function, arguments)
+        at = self.builder.bitcast(pointer, BYTES)
+        call(self.builder, "llvm.prefetch.p0", ir.VoidType(), at, *flags)
 
     def store(self, value: Any, pointer: Any, offset: Any) -> None:
         """Write a vector at ``pointer[offset]``; any alignment."""
@@ -230,13 +229,8 @@ def counted_loop(
         phi.add_incoming(last, end)
     builder.cbranch(builder.icmp_signed("<", following, count), inside, after)
     builder.position_at_end(after)
-    results = []
-    for first, last in zip(carried, new, strict=True):
-        phi = builder.phi(first.type)
-        phi.add_incoming(first, before)
-        phi.add_incoming(last, end)
-        results.append(phi)
-    return results
+    both = zip(carried, new, strict=True)
+    return [merge(builder, [(first, before), (last, end)]) for first, last in both]
 
 
 # -------------------------------------------------------------------------- views and addresses
@@ -357,10 +351,7 @@ def pause(typing: Any) -> Any:
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if "sse2" in cpu_features():
-            hint = ir.FunctionType(ir.VoidType(), [])
-            builder.call(
-                cgutils.get_or_insert_function(builder.module, hint, "llvm.x86.sse2.pause"), []
-            )
+            call(builder, "llvm.x86.sse2.pause", ir.VoidType())
         return context.get_dummy_value()
 
     return types.void(), emit
@@ -373,9 +364,7 @@ def sched_yield(typing: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         # Windows' C library has no sched_yield; its kernel32 has the same under another name.
         name = "SwitchToThread" if "windows" in builder.module.triple else "sched_yield"
-        builder.call(
-            cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, []), name), []
-        )
+        call(builder, name, I32)
         return context.get_dummy_value()
 
     return types.void(), emit
@@ -388,8 +377,6 @@ def current_cpu(typing: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if "linux" not in builder.module.triple:
             return constant(0)
-        kind = ir.FunctionType(I32, [])
-        call = cgutils.get_or_insert_function(builder.module, kind, "sched_getcpu")
-        return builder.sext(builder.call(call, []), I64)
+        return builder.sext(call(builder, "sched_getcpu", I32), I64)
 
     return types.int64(), emit

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._simd import I32
+from ._simd import BYTES, I32, call
 from .targets import cpu_features
 
 FLUSH = 0x8040  # results that are denormal, and operands, are 0
@@ -24,10 +24,7 @@ FLUSH = 0x8040  # results that are denormal, and operands, are 0
 
 def _exchange(builder: ir.IRBuilder, instruction: str, place: Any) -> None:
     """Store the thread's mode at `place`, or load it from there."""
-    byte = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [byte])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{instruction}")
-    builder.call(function, [builder.bitcast(place, byte)])
+    call(builder, f"llvm.x86.sse.{instruction}", ir.VoidType(), builder.bitcast(place, BYTES))
 
 
 @intrinsic

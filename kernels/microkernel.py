@@ -24,7 +24,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ._jit import kernel, leaf, pointer
-from ._simd import Vectors, address, constant, counted_loop, element_of
+from ._simd import Vectors, address, constant, counted_loop, element_of, merge
 from .targets import Tile, tile
 
 UNROLL = 4
@@ -163,13 +163,8 @@ class _Body:
             zero = self.vec.zero
             new = [builder.select(builder.fcmp_ordered("<", x, zero), zero, x) for x in acc]
             inside = builder.block
-        values = []
-        for old, rectified in zip(acc, new, strict=True):
-            phi = builder.phi(self.vec.type)
-            phi.add_incoming(old, before)
-            phi.add_incoming(rectified, inside)
-            values.append(phi)
-        return values
+        both = zip(acc, new, strict=True)
+        return [merge(builder, [(old, before), (a, inside)]) for old, a in both]
 
     def _either(self, emit: Callable[[Any], list[Any]]) -> list[Any]:
         """``emit(None)`` for a tile whose last vector is whole, else ``emit`` of its columns."""
@@ -182,13 +177,9 @@ class _Body:
                         before = constant((self.v - 1) * self.vec.lanes)
                         rest = builder.sub(self.at.columns, before)
                     found.append((emit(rest), builder.block))
-        values = []
-        for q in range(len(found[0][0])):
-            phi = builder.phi(self.vec.type)
-            for results, block in found:
-                phi.add_incoming(results[q], block)
-            values.append(phi)
-        return values
+        values = zip(*(values for values, _ in found), strict=True)
+        blocks = [block for _, block in found]
+        return [merge(builder, list(zip(both, blocks, strict=True))) for both in values]
 
     def _rows(self, start: Any, stride: Any) -> list[Any]:
         """Where each row begins; sums of strides are cheaper than their products."""

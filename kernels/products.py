@@ -17,7 +17,7 @@ from numba import boolean, int64, types
 from numba.extending import intrinsic
 
 from ._jit import leaf, pointer
-from ._simd import Vectors, address, constant, counted_loop, element_of
+from ._simd import Vectors, address, constant, counted_loop, element_of, merge
 from .microkernel import lanes_of, tile_of
 
 
@@ -53,10 +53,7 @@ def _start(vec: Vectors, count: Any, c0: Any, step: Any) -> Any:
         with several:
             values = vec.load_masked(vec.mask(count), c0, constant(0))
             found.append((values, builder.block))
-    start = builder.phi(vec.type)
-    for values, block in found:
-        start.add_incoming(values, block)
-    return start
+    return merge(builder, found)
 
 
 @intrinsic
@@ -82,9 +79,7 @@ def _products(
         builder.position_at_end(none)
         builder.unreachable()
         builder.position_at_end(after)
-        sums = builder.phi(vec.type)
-        for values, block in found:
-            sums.add_incoming(values, block)
+        sums = merge(builder, found)
         z = builder.fadd(_start(vec, count, c0, step), sums)
         # a NaN stays
         a = builder.select(builder.fcmp_ordered("<", z, vec.zero), vec.zero, z)
