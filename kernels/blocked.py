@@ -40,9 +40,9 @@ from .layout import (
     S,
     W,
 )
-from .microkernel import mc_of, mr_of, multiply, nr_of, packed_of
+from .microkernel import mc_of, mr_of, multiply, nr_of
 from .output import output_rows
-from .pack import gather_other_rows, gather_rows, pack_A_block, pack_B_block
+from .pack import gather_other_rows, gather_rows, pack_A_block, pack_B_block, packs_A
 from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
 from .team import barrier
 from .update import update_range, update_rows
@@ -191,7 +191,7 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, region, packed):
     panels, block = address(packed, packed_B(ws)), address(packed, plan[DELTA_PANELS])
     for jc in range(region.left, region.right, BLOCK_COLUMNS):
         columns = min(BLOCK_COLUMNS, region.right - jc)
-        packs = columns >= packed_of(ws)
+        packs = packs_A(columns, x.row_stride, ws)
         pack_B_block(address(ws, d + jc), n, ONE, m, columns, panels)
         height = min(max(BLOCK_SIZE // columns // mr, 1) * mr, mc_of(ws))
         for i0 in range(region.top, region.bottom, height):

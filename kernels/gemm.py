@@ -25,8 +25,8 @@ from ._simd import address, span
 from .activations import activate, differentiate
 from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
-from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, nr_of, packed_of
-from .pack import SPARE, pack_A_block, pack_B_block
+from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, nr_of
+from .pack import SPARE, pack_A_block, pack_B_block, packs_A
 from .products import scalar_products
 from .reduce import outer_product
 from .targets import Tile
@@ -224,7 +224,7 @@ def product(
     b_at, whole = packed_B(c), is_small or (mode != PLAIN and table[l, WHOLE_ROW] == 1)
     for jc in range(region.left, region.left if is_small else region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
-        pack_rows = columns >= packed_of(c) and rows >= DIRECT_ROWS
+        pack_rows = rows >= DIRECT_ROWS and packs_A(columns, a.column_stride, c)
         for pc in range(0, max(k, 1), depth):
             kc = min(depth, k - pc)
             at = b.offset + pc * b.row_stride + jc * b.column_stride

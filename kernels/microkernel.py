@@ -51,7 +51,7 @@ def _tile_constant(field: str) -> Any:
 
     @intrinsic
     def get(typing: Any, of: Any) -> Any:
-        value = getattr(tile_of(of), field)
+        value = int(getattr(tile_of(of), field))
 
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return constant(value)
@@ -69,6 +69,7 @@ kc_of = _tile_constant("kc")
 nc_of = _tile_constant("nc")
 near_of = _tile_constant("near")
 packed_of = _tile_constant("packed")
+transposes_of = _tile_constant("transposes")
 
 
 @intrinsic

@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from ._jit import kernel, leaf, other, pointer
 from ._simd import Vectors, address, constant, counted_loop, element_of, exists, span
-from .microkernel import lanes_of, nr_of, tile_of, tile_rows, tiles_of
+from .microkernel import lanes_of, nr_of, packed_of, tile_of, tile_rows, tiles_of, transposes_of
 
 SPARE = 64  # elements past a packed block that packing may spoil: more than a tile has rows
 
@@ -123,6 +123,12 @@ def _packer(width: str) -> Callable[..., None]:
                 panel[k * ld + i] = 0
 
     return pack_panel  # type: ignore[no-any-return]
+
+
+@kernel
+def packs_A(columns, k_stride, of):
+    """Whether so many columns of C repay packing A."""
+    return columns >= packed_of(of) and (k_stride != 1 or transposes_of(of) == 1)
 
 
 _pack_A_panel, _pack_B_panel = _packer("mr"), _packer("nr")

@@ -49,6 +49,7 @@ class Tile(NamedTuple):
     nc: int
     near: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
     packed: int  # columns of C that repay packing A: the wider the vectors, the more
+    transposes: bool  # A is packed even where that means to transpose it
     fma: bool
     masks: bool
 
@@ -101,6 +102,7 @@ def tile(dtype: DTypeLike) -> Tile:
         nc=t.nc,
         near=NEAR_BYTES // size,
         packed=t.bits // 2,
+        transposes=t.bits < 512,  # with 512 bits it takes longer than reading A's rows in place
         fma=t.fma,
         masks=t.masks,
     )
