@@ -47,6 +47,16 @@ def aligned_empty(count: int, dtype: DTypeLike) -> NDArray[Any]:
     return raw[start : start + count * size].view(dtype)
 
 
+def grown(memory: NDArray[Any], count: int) -> NDArray[Any]:
+    """`memory` if it has so many elements, else new memory."""
+    return memory if memory.size >= count else aligned_empty(count, memory.dtype)
+
+
+def is_plain(x: NDArray[Any]) -> bool:
+    """Whether a matrix can be read where it lies, row by row."""
+    return x.flags.c_contiguous and x.flags.aligned
+
+
 def address_of(x: NDArray[Any] | None) -> int:
     """Where a contiguous array begins; 0 for none and for an empty one."""
     if x is None or not x.size:

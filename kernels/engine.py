@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import layout, step, targets, threads
-from ._arrays import address_of, aligned_empty, as_matrix
+from ._arrays import address_of, aligned_empty, as_matrix, grown, is_plain
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
 from .blocked import LOSS_ROWS
@@ -156,7 +156,7 @@ class Engine:
         if not m:
             return outputs.reshape(m, n)
         again = self._again
-        if again is not None and again.key == (X.shape, X.dtype, batch) and _is_plain(X):
+        if again is not None and again.key == (X.shape, X.dtype, batch) and is_plain(X):
             # all is as it was in the call before but X and what takes the outputs
             self._run(1, again.plan, again.addresses, np.inf, X.reshape(-1), outputs, again.losses)
         else:
@@ -254,6 +254,7 @@ class Engine:
             coefficients = np.ascontiguousarray(rule.coefficients, self.dtype)
             self._make_slots(UPDATES[rule.name].n_slots)
         by_tensor = self._penalised or clip == CLIPPING["tensor"]
+        alone = rule is not None and clip == CLIPPING[None] and not self._penalised
         chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         # a copy is made where the strides are no whole elements, or X is dropped
         x = as_matrix(X)
@@ -261,6 +262,7 @@ class Engine:
         same = X.dtype == self.dtype
         in_rows = place.regime == BLOCKED or (place.regime == RESIDENT and x.column_stride == 1)
         n_ranks = self._ranks(batch, place, steps * batch, rule)
+        own = place.replica if alone and n_ranks > 1 else 0
         given = (
             None if targets is None else targets.y, None if targets is None else targets.labels,
             weights, order,
@@ -270,7 +272,7 @@ class Engine:
             self.parameters, self.gradient, self.slots,
             *(None if one is None else np.ascontiguousarray(one) for one in given),
             coefficients, chunks, self._layout.penalties,
-            *self._memory(place, batch, n_ranks), self._results,
+            *self._memory(place, batch, n_ranks, own), self._results,
         )  # fmt: skip
         plan = self._plan(place, targets is not None) | {
             layout.BATCH: batch,
@@ -289,6 +291,9 @@ class Engine:
             layout.X_DIRECT: same and in_rows and not len(order) and not drops,
             layout.CHUNKS: len(chunks),
             layout.OUTPUTS: outputs is not None,
+            layout.PACKED_SIZE: place.packed + own,
+            layout.REPLICA: place.packed if own else 0,
+            layout.SLOTS: self.slots.size,
         }
         fields = np.array([plan[field] for field in range(layout.PLAN)], np.int64)
         addresses = np.array([address_of(one) for one in used], np.int64)
@@ -298,7 +303,7 @@ class Engine:
         self._run(n_ranks, fields, addresses, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
         is_small = self._layout.work * samples < SERIAL_CALL
-        if targets is None and is_small and _is_plain(X):
+        if targets is None and is_small and is_plain(X):
             self._again = _Again((X.shape, X.dtype, asked), fields, addresses, losses, used)
         done, reason = self._results.tolist()
         return Outcome(losses[: done + (reason != FINITE)], done, reason)
@@ -339,26 +344,25 @@ class Engine:
             layout.SEGMENT: place.segment,
             layout.CHUNK: place.chunk,
             layout.WORKSPACE: place.workspace,
-            layout.PACKED_SIZE: place.packed,
             layout.DELTA_PANELS: place.panels,
             layout.PARAMETERS: self._layout.size,
             layout.LAYERS: len(place.table),
         }
 
-    def _memory(self, place: Place, batch: int, n_ranks: int) -> tuple[NDArray[Any], ...]:
+    def _memory(self, place: Place, batch: int, n_ranks: int, own: int) -> tuple[NDArray[Any], ...]:
         """What the steps work in; it grows to what the largest call needs."""
         spaces = 1 if place.regime == BLOCKED else n_ranks
         self._again = None
-        self._ws = _at_least(self._ws, spaces * place.workspace)
-        self._packed = _at_least(self._packed, n_ranks * place.packed)
-        segments = -(-batch // place.segment)
+        self._ws = grown(self._ws, spaces * place.workspace)
+        self._packed = grown(self._packed, n_ranks * (place.packed + own))
+        segments = place.segments(batch) * (2 if own else 1)
         if segments > 1:
-            self._gradients = _at_least(self._gradients, segments * self._layout.size)
+            self._gradients = grown(self._gradients, segments * self._layout.size)
         chunks = len(self._layout.tensor_chunks)
         parts = max(chunks, -(-batch // LOSS_ROWS), segments)
         sizes = parts, chunks, max(3 * n_ranks, segments), batch
-        self._doubles = _at_least(self._doubles, sum(sizes))
-        self._labels = _at_least(self._labels, batch)
+        self._doubles = grown(self._doubles, sum(sizes))
+        self._labels = grown(self._labels, batch)
         doubles = [
             self._doubles[end - size : end]
             for end, size in zip(accumulate(sizes), sizes, strict=True)
@@ -371,7 +375,7 @@ class Engine:
         if (place.segment >= batch and place.regime != BLOCKED) or work * samples < SERIAL_CALL:
             return 1
         if place.regime != BLOCKED:
-            return min(threads.workers(work * batch), -(-batch // place.segment))
+            return min(threads.workers(work * batch), place.segments(batch))
         if rule is None:
             return threads.workers(work * batch)
         # every step moves W from core to core: twice the work must be there, a slot's counts too
@@ -389,12 +393,3 @@ def _zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     memory = aligned_empty(count + ZEROS, dtype)
     memory[:] = 0
     return memory[:count]
-
-
-def _is_plain(X: NDArray[Any]) -> bool:
-    """Whether X is read where it lies, row by row."""
-    return X.flags.c_contiguous and X.flags.aligned
-
-
-def _at_least(memory: NDArray[Any], count: int) -> NDArray[Any]:
-    return memory if memory.size >= count else aligned_empty(count, memory.dtype)

@@ -49,8 +49,10 @@ FIELDS = 14
     LAYERS,  # rows of the table
     CHUNKS,  # rows of the ranges to update
     OUTPUTS,  # 1: A_L is wanted
-) = range(31)
-PLAN = 31
+    REPLICA,  # resident: where in its packed blocks a rank keeps parameters of its own; 0: nowhere
+    SLOTS,  # elements of the update rule's memory
+) = range(33)
+PLAN = 33
 
 # How a step is shared among ranks, chosen from shapes alone (see `engine`)
 BLOCKED, RESIDENT, TINY = range(3)

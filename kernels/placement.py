@@ -39,14 +39,17 @@ from .layout import (
     W,
 )
 from .targets import Tile
+from .update import UPDATES
 
 SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
 # A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
 SEGMENT_ROWS = 32  # samples that repay a gradient of their own
 SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
+REPLICA_GRADIENTS = 32_000  # elements of these that each rank may read, to update all by itself
 ACTIVATION_FLOPS = 32  # take about as long as an element of A or X, beside the products
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
+MOST_SLOTS = max(rule.n_slots for rule in UPDATES.values())
 TABLE = NDArray[np.int64]
 
 
@@ -87,6 +90,11 @@ class Place(NamedTuple):
     workspace: int  # elements; of each rank's, unless blocked
     packed: int  # elements, of each rank's
     panels: int  # where in these dZ is packed
+    replica: int  # elements of a rank's own parameters, gradient and slots; 0: all ranks share them
+
+    def segments(self, batch: int) -> int:
+        """How many parts with gradients of their own a batch has."""
+        return -(-batch // self.segment)
 
 
 def place_parameters(layers: Sequence[Layer], tile: Tile) -> Parameters:
@@ -171,6 +179,8 @@ def place_batch(
     if regime == BLOCKED:
         at_panels = packed_elements(tile, widest)
         panels = max(BLOCK_SIZE, tile.mr * BLOCK_COLUMNS)
+    size, segments = parameters.size, -(-batch // segment)
+    replicates = 1 < segments <= REPLICA_GRADIENTS // size
     # what is read past a matrix's end lies in the workspace too
     workspace = targets + rounded(chunk * layers[-1].n) + ZEROS
     return Place(
@@ -184,6 +194,7 @@ def place_batch(
         workspace,
         rounded(at_panels + panels),
         at_panels,
+        rounded((2 + MOST_SLOTS) * (size + ZEROS)) if replicates else 0,
     )
 
 

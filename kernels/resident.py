@@ -2,8 +2,11 @@
 
 A batch is cut into segments, a segment into chunks. A chunk's activations and the weights stay in
 the caches of one core, from A_0 to dZ_1; each segment has a gradient of its own, to which its
-chunks are added in order, and the update adds the segments' gradients in order. Segments and chunks
-follow from shapes alone.
+chunks are added in order, and the update adds the segments' gradients, by pairs and these in order.
+Segments and chunks follow from shapes alone.
+
+Where the gradients are small, each rank reads all of them and updates parameters of its own (a
+*replica*): W never moves from core to core, and a rank that has updated need not wait.
 
 In a *tiny* network, whose layers are narrower than a tile, vectors run along the samples: A_l is
 n_l x m, the notes' own shape, for all layers but the last (the loss wants rows). A row of ones
@@ -35,6 +38,7 @@ from .layout import (
     PARAMETERS,
     RECTIFY,
     REGIME,
+    REPLICA,
     SEED,
     SEGMENT,
     TINY,
@@ -52,6 +56,7 @@ from .pack import pack_B_block
 from .products import scalar_products
 from .reduce import add_not_finite, column_sums, outer_product, weighted_sums
 from .team import barrier
+from .update import add_vector
 
 PACKED_ROWS = 24  # of dW^T: as many repay packing dZ
 LONG = 2  # samples to a unit: with as many, dW is scalar products, which need no packed dZ
@@ -262,15 +267,22 @@ def segments_of(plan, batch):
 
 
 @kernel
+def joins(plan, count, rank):
+    """Whether each rank adds the gradients of its pairs of segments before the others read them."""
+    return plan[REPLICA] > 0 and count % (2 * rank.of) == 0
+
+
+@kernel
 def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
     """Loss and gradients of all segments; returns the loss, the same on every rank."""
     count = segments_of(plan, batch)
     size = plan[PARAMETERS]
-    if plan[REGIME] != TINY and rank.number < count:
+    mine, end_of_mine = count * rank.number // rank.of, count * (rank.number + 1) // rank.of
+    if plan[REGIME] != TINY and mine < end_of_mine:
         pack_weights(net, rank.packed, plan[GRADIENT] == 1)
     # a batch that is one segment leaves its gradient where it is wanted
     gradient = memory.gradients if plan[SEGMENT] < plan[BATCH] else net.gradient
-    for segment in range(rank.number, count, rank.of):
+    for segment in range(mine, end_of_mine):
         first = segment * plan[SEGMENT]
         last = min(first + plan[SEGMENT], batch.m)
         total = 0.0
@@ -284,6 +296,9 @@ def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
         if plan[GRADIENT] == 1:
             memory.flags[segment] = 0.0
             add_not_finite(gradient, segment * size, size, address(memory.flags, segment))
+            if segment % 2 == 1 and joins(plan, count, rank):
+                pair = address(gradient, (segment - 1) * size)
+                add_vector(pair, address(pair, size), size)
     barrier(rank.team, rank.of, rank.number)
     total = 0.0
     for segment in range(count):

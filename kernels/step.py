@@ -42,8 +42,10 @@ from .layout import (
     PENALTIES,
     REASON,
     REGIME,
+    REPLICA,
     SAMPLES,
     SEGMENT,
+    SLOTS,
     STEP,
     STEPS,
     UPDATE,
@@ -59,7 +61,7 @@ from .layout import (
     Rule,
     Samples,
 )
-from .resident import resident_step, segments_of
+from .resident import joins, resident_step, segments_of
 from .team import barrier
 from .update import COEFFICIENTS, add_penalty_gradient, sum_of_squares, sum_ranges, update_range
 
@@ -87,11 +89,14 @@ def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, coeff
 
 
 @kernel
-def combine(plan, net, memory, batch, start, stop):
-    """The sum of the segments' gradients, where they have their own."""
+def combine(plan, net, memory, batch, start, stop, rank):
+    """The sum of the segments' gradients, where they have their own: of pairs, in their order."""
     if plan[REGIME] != BLOCKED and plan[SEGMENT] < plan[BATCH]:
-        count, size = segments_of(plan, batch), plan[PARAMETERS]
-        sum_ranges(net.gradient, memory.gradients, start, stop - start, size, count)
+        count, size, vectors = segments_of(plan, batch), plan[PARAMETERS], memory.gradients
+        if joins(plan, count, rank):
+            sum_ranges(net.gradient, vectors, start, stop - start, 2 * size, count // 2, ONE)
+        else:
+            sum_ranges(net.gradient, vectors, start, stop - start, size, count, 2)
 
 
 @kernel
@@ -111,7 +116,7 @@ def penalise(plan, net, rule, memory, batch, rank):
     begin, end = part(chunks.shape[0], ONE, rank.number, rank.of)
     for c in range(begin, end):
         start, stop, tensor = chunks[c, 0], chunks[c, 1], chunks[c, 2]
-        combine(plan, net, memory, batch, start, stop)
+        combine(plan, net, memory, batch, start, stop, rank)
         l1, l2 = rule.penalties[2 * tensor], rule.penalties[2 * tensor + 1]
         memory.partial[c] = 0.0
         if l1 != 0.0 or l2 != 0.0:
@@ -137,13 +142,14 @@ def clip_factor(plan, chunks, norms, tensor, limit):
 
 @kernel
 def update(plan, net, memory, batch, rule, coefficients, combined, rank):
-    """A step of the update rule, on this rank's chunks of the parameters."""
+    """A step of the update rule, on this rank's chunks of the parameters or on all of its own."""
     chunks, factor, of = rule.chunks, 1.0, -1
-    begin, end = part(chunks.shape[0], ONE, rank.number, rank.of)
+    number, ranks = (ZERO, ONE) if plan[REPLICA] > 0 else (rank.number, rank.of)
+    begin, end = part(chunks.shape[0], ONE, number, ranks)
     for chunk in range(begin, end):
         start, stop, tensor = chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2]
         if not combined:
-            combine(plan, net, memory, batch, start, stop)
+            combine(plan, net, memory, batch, start, stop, rank)
         if plan[CLIP] > 0 and of != tensor:
             factor, of = clip_factor(plan, chunks, memory.norms, tensor, rule.limit), tensor
         update_range(
@@ -153,15 +159,49 @@ def update(plan, net, memory, batch, rule, coefficients, combined, rank):
 
 
 @kernel
-def steps(plan, net, samples, rule, loss_parameter, memory, ws, rank):
+def copy(out, x, count):
+    """out[i] = x[i]."""
+    to, source = span(out, ZERO, count), span(x, ZERO, count)
+    for i in range(count):
+        to[i] = source[i]
+
+
+@kernel
+def replica(plan, net, rank):
+    """The network with parameters, gradient and slots of the rank's own."""
+    size = plan[PARAMETERS]
+    p = address(rank.packed, plan[REPLICA])
+    gradient = address(p, size + ZEROS)
+    slots = address(gradient, size + ZEROS)
+    copy(p, net.p, size + ZEROS)
+    copy(slots, net.slots, plan[SLOTS])
+    return Net(net.table, p, gradient, slots)
+
+
+@kernel
+def in_turn(plan, memory, s):
+    """What the segments leave: every other step has a place of its own."""
+    count = (plan[BATCH] + plan[SEGMENT] - 1) // plan[SEGMENT] * (s % 2)
+    return Memory(
+        memory.ws, memory.packed, address(memory.gradients, count * plan[PARAMETERS]),
+        address(memory.partial, count), memory.norms, address(memory.flags, count),
+        memory.sample_losses, memory.labels, memory.losses, memory.results,
+    )  # fmt: skip
+
+
+@kernel
+def steps(plan, net, samples, rule, loss_parameter, places, ws, rank):
     """All steps of the plan, as one rank."""
+    own, memory = plan[REPLICA] > 0, places
     per_epoch = (plan[SAMPLES] + plan[BATCH] - 1) // plan[BATCH]
     # what needs all of the gradient before any parameter changes
     first_sum = plan[GRADIENT] == 1 and (plan[UPDATE] < 0 or plan[CLIP] > 0 or plan[PENALTIES] == 1)
     for s in range(plan[STEPS]):
         first = (plan[FIRST] + s) % per_epoch * plan[BATCH]
         batch = Batch(first, min(plan[BATCH], plan[SAMPLES] - first), plan[STEP] + s)
-        if s > 0:
+        if own:
+            memory = in_turn(plan, places, s)
+        elif s > 0:
             barrier(rank.team, rank.of, rank.number)
         coefficients = address(rule.coefficients, s * COEFFICIENTS)
         if plan[REGIME] == BLOCKED:
@@ -253,6 +293,8 @@ def run(number, n_ranks, team, plan, at, loss_parameter, limit, x, x_other, outp
     zeros = span(ws, 0, ZEROS)
     for i in range(ZEROS):
         zeros[i] = 0
+    if plan[REPLICA] > 0 and number > 0:
+        net = replica(plan, net, rank)
     mode = flush_denormals()
     steps(plan, net, samples, rule, loss_parameter, memory, ws, rank)
     restore(mode)

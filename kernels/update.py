@@ -159,18 +159,37 @@ def update_range(code, p, gradient, slots, size, start, stop, factor, coefficien
     )  # fmt: skip
 
 
-@leaf(lambda t: (pointer(t), pointer(t), *(int64,) * 4))
-def sum_ranges(out, parts, start, n, stride, count):
-    """out[start:start + n] = the sum of the same range of `count` vectors, in their order."""
+@leaf(lambda t: (pointer(t), pointer(t), *(int64,) * 5))
+def sum_ranges(out, parts, start, n, stride, count, group):
+    """out[start:start + n] = the sum of the same range of `count` vectors, in their order.
+
+    One after the other (`group` is 1), or the sums of two each (2).
+    """
     total = span(out, start, n)
-    for part in range(count):
+    for part in range(0, count, group):
         values = span(parts, part * stride + start, n)
-        if part == 0:
+        if group == 2 and part + 1 < count:
+            others = span(parts, (part + 1) * stride + start, n)
+            if part == 0:
+                for i in range(n):
+                    total[i] = values[i] + others[i]
+            else:
+                for i in range(n):
+                    total[i] += values[i] + others[i]
+        elif part == 0:
             for i in range(n):
                 total[i] = values[i]
         else:
             for i in range(n):
                 total[i] += values[i]
+
+
+@leaf(lambda t: (pointer(t), pointer(t), int64))
+def add_vector(out, x, n):
+    """out += x."""
+    total, values = span(out, 0, n), span(x, 0, n)
+    for i in range(n):
+        total[i] += values[i]
 
 
 @sum_kernel

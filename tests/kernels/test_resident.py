@@ -129,24 +129,25 @@ def test_depths_of_several_blocks(dtype: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 @each_dtype
-def test_segments_gradients_are_added_in_order(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_gradients_are_added_by_pairs(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     regimes.force(monkeypatch, "segments")
     monkeypatch.setattr(placement, "SEGMENT_ROWS", 8)
     net, m = wide(dtype), 64
     X, _, given_targets = data(net, m, MSE)
     segment = place_of(net, m).segment
-    assert segment == 8
+    assert segment == 8  # of which there are 8
     net.differentiate(X, given_targets)
     got = net.gradient.copy()
     # each segment's gradient alone, with the batch's 1 / m (powers of two: nothing is rounded)
     regimes.force(monkeypatch, "one segment")
-    alone, wanted = wide(dtype), None
+    alone, parts = wide(dtype), []
     weights = np.full(segment, segment / m, dtype)
     for begin in range(0, m, segment):
         part = slice(begin, begin + segment)
         alone.differentiate(X[part], Targets(given_targets.y[part]), weights=weights)
-        wanted = alone.gradient.copy() if wanted is None else wanted + alone.gradient
-    np.testing.assert_array_equal(got, wanted)
+        parts.append(alone.gradient.copy())
+    a, b, c, d = (left + right for left, right in zip(parts[::2], parts[1::2], strict=True))
+    np.testing.assert_array_equal(got, a + b + c + d)
 
 
 # ----------------------------------------------------------------------------- layers of one unit

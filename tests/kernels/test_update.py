@@ -66,9 +66,9 @@ def _run_rows(  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@compiled(lambda t: (vector(t), vector(t), int64, int64, int64, int64))
-def _add_up(rank, n_ranks, team, out, parts, start, n, stride, count):  # type: ignore[no-untyped-def]
-    sum_ranges(out, parts, start, n, stride, count)
+@compiled(lambda t: (vector(t), vector(t), int64, int64, int64, int64, int64))
+def _add_up(rank, n_ranks, team, out, parts, start, n, stride, count, group):  # type: ignore[no-untyped-def]
+    sum_ranges(out, parts, start, n, stride, count, group)
 
 
 def one_step(
@@ -252,15 +252,18 @@ def test_outputs_are_written_nowhere_else() -> None:
 
 @each_dtype
 @each_range
-@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 5, 6])
 @pytest.mark.parametrize("gap", [0, 3])
-def test_ranges_are_added_in_order(dtype: Any, start: int, stop: int, count: int, gap: int) -> None:
+@pytest.mark.parametrize("group", [1, 2])
+def test_ranges_are_added_in_order(
+    dtype: Any, start: int, stop: int, count: int, gap: int, group: int
+) -> None:
     parts, out = nan(count, N + gap, dtype=dtype), nan(N, dtype=dtype)
     parts[:, start:stop] = draw(1, count, stop - start, dtype=dtype)
     before = parts.copy()
-    _add_up(dtype, 1, out, parts.reshape(-1), start, stop - start, N + gap, count)
-    wanted = before[0, :N].copy()
-    for part in before[1:, :N]:
+    _add_up(dtype, 1, out, parts.reshape(-1), start, stop - start, N + gap, count, group)
+    wanted, *others = (sum(before[i : i + group, :N]) for i in range(0, count, group))
+    for part in others:
         wanted += part
     np.testing.assert_array_equal(out, wanted)  # and NaN, as before, around the range
     np.testing.assert_array_equal(parts, before)
