@@ -144,9 +144,10 @@ class Vectors:
         same = call(self.builder, "llvm.launder.invariant.group.p0", BYTES, at)
         return self.builder.bitcast(same, pointer.type)
 
-    def prefetch(self, pointer: Any) -> None:
-        """Have the cache line at a pointer fetched, to be written soon."""
-        flags = [ir.Constant(I32, flag) for flag in (1, 3, 1)]  # to write, into L1, data
+    def prefetch(self, pointer: Any, *, writes: bool) -> None:
+        """Have the cache line at a pointer fetched: into L1 to be written soon, else into L2."""
+        near, data = (3, 1) if writes else (2, 1)
+        flags = [ir.Constant(I32, flag) for flag in (int(writes), near, data)]
         at = self.builder.bitcast(pointer, BYTES)
         call(self.builder, "llvm.prefetch.p0", ir.VoidType(), at, *flags)
 

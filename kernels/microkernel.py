@@ -25,11 +25,10 @@ from numba.extending import intrinsic
 
 from ._jit import kernel, leaf, pointer
 from ._simd import Vectors, address, constant, counted_loop, element_of, merge
-from .targets import Tile, tile
+from .targets import LINE_BYTES, Tile, tile
 
 UNROLL = 4
 GROUP = 4  # rows of A that are found from one address: it and as many multiples of the stride
-LINE = 64  # bytes of a cache line
 FLAT = {1: 8, 2: 4}  # rows of a flat tile: vectors beside each other, where B is no panels
 
 
@@ -67,6 +66,7 @@ nr_of = _tile_constant("nr")
 mc_of = _tile_constant("mc")
 kc_of = _tile_constant("kc")
 nc_of = _tile_constant("nc")
+line_of = _tile_constant("line")
 near_of = _tile_constant("near")
 packed_of = _tile_constant("packed")
 transposes_of = _tile_constant("transposes")
@@ -101,6 +101,7 @@ class _Operands(NamedTuple):
     c: Any
     ldc: Any
     columns: Any
+    ahead: Any  # the part of the next panel of B that is fetched meanwhile
     rectify: Any
 
 
@@ -121,9 +122,9 @@ class _Body:
         builder, at, unroll = self.builder, self.at, constant(UNROLL)
         starts = [self._times(at.row_stride, i * GROUP) for i in range(self.groups)]
         groups = [builder.gep(at.a, [start]) for start in starts]
-        state = [at.c, at.b, *groups, *[self.vec.zero] * (self.h * self.v)]
+        state = [at.c, at.ahead, at.b, *groups, *[self.vec.zero] * (self.h * self.v)]
         state = counted_loop(builder, builder.udiv(at.depth, unroll), state, self._steps)
-        state = counted_loop(builder, builder.urem(at.depth, unroll), state[1:], self._step)
+        state = counted_loop(builder, builder.urem(at.depth, unroll), state[2:], self._step)
         start = self._either(self._read)
         sums = state[1 + self.groups :]
         acc = [builder.fadd(c0, x) for c0, x in zip(start, sums, strict=True)]
@@ -131,16 +132,22 @@ class _Body:
         self._either(lambda mask: self._write(acc, mask))
 
     def _steps(self, state: Sequence[Any]) -> list[Any]:
-        """`UNROLL` steps of k. Meanwhile a row of C is fetched: all at once would delay A and B."""
-        c, *state = state
+        """`UNROLL` steps of k. Meanwhile a row of C and a line of the next panel of B are fetched.
+
+        All at once would delay A and B.
+        """
+        c, ahead, *state = state
+        line = LINE_BYTES // self.vec.element_bytes
+        self.vec.prefetch(ahead, writes=False)
+        ahead = self.builder.gep(ahead, [constant(line)])
         if self.h not in FLAT:
-            for at in range(0, self.v * self.vec.lanes, LINE // self.vec.element_bytes):
-                self.vec.prefetch(self.builder.gep(c, [constant(at)]))
+            for at in range(0, self.v * self.vec.lanes, line):
+                self.vec.prefetch(self.builder.gep(c, [constant(at)]), writes=True)
             is_last = self.builder.icmp_unsigned("==", c, self.last_row)
             c = self.builder.gep(c, [self.builder.select(is_last, constant(0), self.at.ldc)])
         for _ in range(UNROLL):
             state = self._step(state)
-        return [c, *state]
+        return [c, ahead, *state]
 
     def _step(self, state: Sequence[Any]) -> list[Any]:
         """C += A[:, k] B[k, :]."""
@@ -215,7 +222,7 @@ class _Body:
 @intrinsic
 def _tile(
     typing: Any, h: Any, a: Any, row_stride: Any, k_stride: Any, b: Any, ldb: Any, depth: Any,
-    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, rectify: Any,
+    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, rectify: Any,
 ) -> Any:  # fmt: skip
     t = tile_of(a)
 
@@ -241,7 +248,7 @@ def _tile(
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(i, a, i, i, b, i, i, c0, i, c, i, i, types.boolean), emit
+    return types.void(i, a, i, i, b, i, i, c0, i, c, i, i, b, types.boolean), emit
 
 
 @kernel
@@ -276,7 +283,7 @@ def multiply(
     apart, where 0 repeats one.
 
     A block of B that leaves room for a tile's rows in L1 is gone through for each of them; else
-    each panel of it stays in L1 while all rows pass.
+    each panel of it stays in L1 while all rows pass, and each tile fetches a part of the next one.
     """
     # columns that follow each other in memory may be cut into wider tiles than panels are
     nr = flat_columns(m, c) if panel == nr_of(c) else nr_of(c)
@@ -296,4 +303,6 @@ def multiply(
             at = j * nr
             start, to = address(c0, i * ld0 + at * step0), address(c, i * ldc + at)
             columns, w = address(b, at // nr_of(c) * panel), min(nr, n - at)
-            _tile(h, rows, rs, ks, columns, ldb, kc, start, ld0, to, ldc, w, rectify)
+            following = min(j + 1, panels - 1) * nr // nr_of(c) * panel
+            ahead = address(b, following + q * (kc // UNROLL) * line_of(c))
+            _tile(h, rows, rs, ks, columns, ldb, kc, start, ld0, to, ldc, w, ahead, rectify)

@@ -47,6 +47,7 @@ class Tile(NamedTuple):
     mc: int
     kc: int
     nc: int
+    line: int  # of a cache line
     near: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
     packed: int  # columns of C that repay packing A: the wider the vectors, the more
     transposes: bool  # A is packed even where that means to transpose it
@@ -54,6 +55,7 @@ class Tile(NamedTuple):
     masks: bool
 
 
+LINE_BYTES = 64  # of a cache line
 NEAR_BYTES = 24 * 1024  # three quarters of the smallest L1
 
 TARGETS = (
@@ -100,6 +102,7 @@ def tile(dtype: DTypeLike) -> Tile:
         mc=t.mc * 4 // size,
         kc=kc,
         nc=t.nc,
+        line=LINE_BYTES // size,
         near=NEAR_BYTES // size,
         packed=t.bits // 2,
         transposes=t.bits < 512,  # with 512 bits it takes longer than reading A's rows in place
