@@ -18,7 +18,7 @@ from numba import float64, int64, types
 from numpy.typing import ArrayLike, NDArray
 
 from . import targets, threads
-from ._arrays import Matrix, aligned_empty, as_float, as_matrix, rounded
+from ._arrays import Matrix, aligned_empty, as_float, as_matrix, grown, rounded
 from ._jit import matrix, named, vector
 from ._lookup import lookup
 from ._simd import span
@@ -92,8 +92,7 @@ _memory = threading.local()  # one thread's call must not disturb another's
 def _packed(count: int, dtype: Any) -> Array:
     """Memory for packed blocks, kept from call to call: the first touch of new pages is slow."""
     size = count * dtype.itemsize
-    if getattr(_memory, "packed", _NO_BYTES).size < size:
-        _memory.packed = aligned_empty(size, np.uint8)
+    _memory.packed = grown(getattr(_memory, "packed", _NO_BYTES), size)
     packed: Array = _memory.packed[:size].view(dtype)
     return packed
 

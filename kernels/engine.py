@@ -254,7 +254,7 @@ class Engine:
             coefficients = np.ascontiguousarray(rule.coefficients, self.dtype)
             self._make_slots(UPDATES[rule.name].n_slots)
         by_tensor = self._penalised or clip == CLIPPING["tensor"]
-        alone = rule is not None and clip == CLIPPING[None] and not self._penalised
+        may_replicate = rule is not None and clip == CLIPPING[None] and not self._penalised
         chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         # a copy is made where the strides are no whole elements, or X is dropped
         x = as_matrix(X)
@@ -262,7 +262,7 @@ class Engine:
         same = X.dtype == self.dtype
         in_rows = place.regime == BLOCKED or (place.regime == RESIDENT and x.column_stride == 1)
         n_ranks = self._ranks(batch, place, steps * batch, rule)
-        own = place.replica if alone and n_ranks > 1 else 0
+        own = place.replica if may_replicate and n_ranks > 1 else 0
         given = (
             None if targets is None else targets.y, None if targets is None else targets.labels,
             weights, order,

@@ -21,7 +21,7 @@ from ._simd import address, span
 from .activations import activate, differentiate
 from .blocked import gather, input_of
 from .dropout import dropout_key
-from .gemm import block_depth, finish_backward, finish_forward
+from .gemm import block_depth, finish_backward, finish_forward, part
 from .layout import (
     BATCH,
     CHUNK,
@@ -43,6 +43,7 @@ from .layout import (
     SEGMENT,
     TINY,
     X_DIRECT,
+    YES,
     ZERO,
     A,
     B,
@@ -56,7 +57,6 @@ from .pack import pack_B_block
 from .products import scalar_products
 from .reduce import add_not_finite, column_sums, outer_product, weighted_sums
 from .team import barrier
-from .update import add_vector
 
 PACKED_ROWS = 24  # of dW^T: as many repay packing dZ
 LONG = 2  # samples to a unit: with as many, dW is scalar products, which need no packed dZ
@@ -261,9 +261,9 @@ def chunk_step(
 
 
 @kernel
-def segments_of(plan, batch):
-    """How many parts the batch has."""
-    return (batch.m + plan[SEGMENT] - 1) // plan[SEGMENT]
+def segments_of(plan, m):
+    """How many parts a batch of m samples has."""
+    return (m + plan[SEGMENT] - 1) // plan[SEGMENT]
 
 
 @kernel
@@ -275,9 +275,9 @@ def joins(plan, count, rank):
 @kernel
 def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
     """Loss and gradients of all segments; returns the loss, the same on every rank."""
-    count = segments_of(plan, batch)
+    count = segments_of(plan, batch.m)
     size = plan[PARAMETERS]
-    mine, end_of_mine = count * rank.number // rank.of, count * (rank.number + 1) // rank.of
+    mine, end_of_mine = part(count, ONE, rank.number, rank.of)
     if plan[REGIME] != TINY and mine < end_of_mine:
         pack_weights(net, rank.packed, plan[GRADIENT] == 1)
     # a batch that is one segment leaves its gradient where it is wanted
@@ -297,8 +297,8 @@ def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
             memory.flags[segment] = 0.0
             add_not_finite(gradient, segment * size, size, address(memory.flags, segment))
             if segment % 2 == 1 and joins(plan, count, rank):
-                pair = address(gradient, (segment - 1) * size)
-                add_vector(pair, address(pair, size), size)
+                at, before = segment * size, (segment - 1) * size
+                column_sums(ONE, size, gradient, at, size, 1.0, YES, gradient, before)
     barrier(rank.team, rank.of, rank.number)
     total = 0.0
     for segment in range(count):

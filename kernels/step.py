@@ -17,6 +17,7 @@ from numba import carray, float64, int64
 
 from . import blocked
 from ._jit import kernel, other, vector
+from ._scalar import copy_strip
 from ._simd import address, address_at, span
 from .denormals import flush_denormals, restore
 from .entry import entry
@@ -92,7 +93,7 @@ def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, coeff
 def combine(plan, net, memory, batch, start, stop, rank):
     """The sum of the segments' gradients, where they have their own: of pairs, in their order."""
     if plan[REGIME] != BLOCKED and plan[SEGMENT] < plan[BATCH]:
-        count, size, vectors = segments_of(plan, batch), plan[PARAMETERS], memory.gradients
+        count, size, vectors = segments_of(plan, batch.m), plan[PARAMETERS], memory.gradients
         if joins(plan, count, rank):
             sum_ranges(net.gradient, vectors, start, stop - start, 2 * size, count // 2, ONE)
         else:
@@ -102,7 +103,7 @@ def combine(plan, net, memory, batch, start, stop, rank):
 @kernel
 def gradient_is_finite(plan, memory, batch, rank):
     """Whether it is, for every part that `backward` has made."""
-    count = rank.of if plan[REGIME] == BLOCKED else segments_of(plan, batch)
+    count = rank.of if plan[REGIME] == BLOCKED else segments_of(plan, batch.m)
     found = 0.0
     for i in range(count):
         found += memory.flags[i]
@@ -159,29 +160,21 @@ def update(plan, net, memory, batch, rule, coefficients, combined, rank):
 
 
 @kernel
-def copy(out, x, count):
-    """out[i] = x[i]."""
-    to, source = span(out, ZERO, count), span(x, ZERO, count)
-    for i in range(count):
-        to[i] = source[i]
-
-
-@kernel
 def replica(plan, net, rank):
     """The network with parameters, gradient and slots of the rank's own."""
     size = plan[PARAMETERS]
     p = address(rank.packed, plan[REPLICA])
     gradient = address(p, size + ZEROS)
     slots = address(gradient, size + ZEROS)
-    copy(p, net.p, size + ZEROS)
-    copy(slots, net.slots, plan[SLOTS])
+    for to, source, count in ((p, net.p, size + ZEROS), (slots, net.slots, plan[SLOTS])):
+        copy_strip(count, span(to, ZERO, count), ZERO, span(source, ZERO, count), ZERO)
     return Net(net.table, p, gradient, slots)
 
 
 @kernel
 def in_turn(plan, memory, s):
     """What the segments leave: every other step has a place of its own."""
-    count = (plan[BATCH] + plan[SEGMENT] - 1) // plan[SEGMENT] * (s % 2)
+    count = segments_of(plan, plan[BATCH]) * (s % 2)
     return Memory(
         memory.ws, memory.packed, address(memory.gradients, count * plan[PARAMETERS]),
         address(memory.partial, count), memory.norms, address(memory.flags, count),

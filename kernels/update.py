@@ -184,14 +184,6 @@ def sum_ranges(out, parts, start, n, stride, count, group):
                 total[i] += values[i]
 
 
-@leaf(lambda t: (pointer(t), pointer(t), int64))
-def add_vector(out, x, n):
-    """out += x."""
-    total, values = span(out, 0, n), span(x, 0, n)
-    for i in range(n):
-        total[i] += values[i]
-
-
 @sum_kernel
 def sum_of_squares(x, start, stop):
     """sum_i x_i^2 in float64: large float32 gradients must not look infinite."""
