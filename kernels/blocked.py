@@ -1,7 +1,7 @@
-"""A step whose products are shared among the ranks: for layers too large for one core's cache.
+"""The backward pass of a step whose products are shared among the ranks: of a larger network.
 
-A rank makes the same part of each product whenever it can: columns of A_l, and for dW_l and
-dA_{l-1} the same rows of W_l^T. So it alone reads and changes these in the backward pass.
+For dW_l and dA_{l-1} a rank takes the same rows of W_l^T, so it alone reads and changes these;
+where the inputs are cut, in the forward pass too.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 from ._arrays import Matrix
 from ._jit import kernel
 from ._simd import address, nowhere, span
-from .dropout import drop_range, dropout_key
-from .gemm import BACKWARD, FORWARD, PLAIN, Start, calls_of, packed_B, part, product, share
+from .dropout import dropout_key
+from .forward import input_of
+from .gemm import BACKWARD, PLAIN, Start, block_depth, calls_of, packed_B, product
 from .layout import (
     DEFERRED,
     DELTA,
     DELTA_PANELS,
-    DROP,
     N_PREV,
     NO,
     ONE,
@@ -27,104 +27,21 @@ from .layout import (
     SEED,
     UPDATE,
     WHOLE_ROW,
-    X_COLUMN,
-    X_DIRECT,
-    X_OFFSET,
-    X_OTHER,
-    X_ROW,
     YES,
     ZERO,
-    A,
     B,
     N,
-    S,
     W,
 )
 from .microkernel import mc_of, mr_of, multiply, nr_of
-from .output import output_rows
-from .pack import gather_other_rows, gather_rows, pack_A_block, pack_B_block, packs_A
+from .pack import pack_A_block, pack_B_block, packs_A
 from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
+from .sharing import Region, group_of, part, share
 from .team import barrier
 from .update import update_range, update_rows
 
-LOSS_ROWS = 32  # samples in a partial sum of the loss
 # A block of dW that is used while it is in L2: its columns, and elements
 BLOCK_COLUMNS, BLOCK_SIZE = 4096, 32 * 1024
-
-
-@kernel
-def gather(plan, net, samples, ws, batch, begin, end, place, to_row, to_column):
-    """A_0 = rows [begin, end) of the batch, from X.
-
-    In the workspace they begin with row `place`; rows lie `to_row` apart, columns `to_column`.
-    """
-    table, order = net.table, samples.order
-    n, count, first = table[0, N], end - begin, batch.first + begin
-    a = table[0, A] + place * to_row
-    at, row, column = plan[X_OFFSET], plan[X_ROW], plan[X_COLUMN]
-    if plan[X_OTHER] == 1:
-        gather_other_rows(
-            ws, a, to_row, to_column, samples.x_other, at, row, column, n, order, first, ZERO, count
-        )
-    else:
-        gather_rows(
-            ws, a, to_row, to_column, samples.x, at, row, column, n, order, first, ZERO, count
-        )
-    if table[0, DROP] > 0:
-        key = dropout_key(plan[SEED], batch.number, ZERO)
-        drop_range(ws, a, ws, a, count * n, begin * n, table[0, DROP], key)
-
-
-@kernel
-def input_of(plan, net, samples, ws, batch, begin, l):
-    """A_{l-1}, rows of samples: of the first layer X itself, where it can be read as it lies.
-
-    Row `begin` of the batch is the first, and the first in the workspace.
-    """
-    if l == 1 and plan[X_DIRECT] == 1:
-        at = plan[X_OFFSET] + (batch.first + begin) * plan[X_ROW]
-        return Matrix(samples.x, at, plan[X_ROW], plan[X_COLUMN])
-    return Matrix(ws, net.table[l - 1, A], net.table[l, N_PREV], ONE)
-
-
-@kernel
-def start_of(net, l):
-    """C0 of the forward product: the bias, or the zeros with which the workspace begins."""
-    return Start(max(net.table[l, B], 0), ZERO, ONE if net.table[l, B] >= 0 else ZERO)
-
-
-@kernel
-def forward(plan, net, samples, memory, batch, rank):
-    """A_l = g(W_l A_{l-1} + b_l) for all layers, from A_0; the last leaves Z_L."""
-    table, p, ws = net.table, net.p, memory.ws
-    for l in range(1, table.shape[0]):
-        n, k = table[l, N], table[l, N_PREV]
-        weights = Matrix(p, table[l, W], n, ONE)
-        region = share(batch.m, n, rank, NO, table[l, WHOLE_ROW] == 1, ws)
-        key = dropout_key(plan[SEED], batch.number, l)
-        product(
-            region, batch.m, n, k, input_of(plan, net, samples, ws, batch, ZERO, l), weights,
-            p if table[l, B] >= 0 else ws, start_of(net, l), ws, table[l, S], True,
-            FORWARD, table, l, ws, 1.0, key, rank.packed,
-        )  # fmt: skip
-        barrier(rank.team, rank.of, rank.number)
-
-
-@kernel
-def loss(plan, net, samples, memory, batch, loss_parameter, rank):
-    """The batch's loss without penalties, the same on every rank; dZ_L for the backward pass."""
-    chunks = (batch.m + LOSS_ROWS - 1) // LOSS_ROWS
-    for chunk in range(rank.number, chunks, rank.of):
-        begin = chunk * LOSS_ROWS
-        end = min(begin + LOSS_ROWS, batch.m)
-        memory.partial[chunk] = output_rows(
-            plan, net, samples, memory, memory.ws, batch, loss_parameter, begin, end, begin
-        )
-    barrier(rank.team, rank.of, rank.number)
-    total = 0.0
-    for chunk in range(chunks):
-        total += memory.partial[chunk]
-    return total
 
 
 @kernel
@@ -135,12 +52,21 @@ def gradient_of_unit(net, ws, m, x, l, top, bottom, gradient, at):
 
 
 @kernel
+def rows_of(table, l, rank, c):
+    """The rank's region of W_l^T and dW_l^T."""
+    group = group_of(table, l, rank)
+    region = share(group.end - group.begin, table[l, N], group.rank, YES, NO, c)
+    top, bottom = group.begin + region.top, group.begin + region.bottom
+    return Region(top, bottom, region.left, region.right)
+
+
+@kernel
 def layer_gradient(plan, net, samples, memory, batch, l, rank):
     """dW_l and db_l into the gradient, and to the rank's flag what of them is not finite."""
     table, ws, m, found = net.table, memory.ws, batch.m, address(memory.flags, rank.number)
     n, k, d, zeros = table[l, N], table[l, N_PREV], table[l, DELTA], Start(ZERO, ZERO, ZERO)
     # dW^T = A_prev^T dZ
-    region = share(k, n, rank, YES, NO, ws)
+    region = rows_of(table, l, rank, ws)
     x = input_of(plan, net, samples, ws, batch, ZERO, l)
     if n == 1 and l > 1:
         gradient_of_unit(
@@ -149,8 +75,8 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
     else:
         A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
         product(
-            region, k, n, m, A_prev, Matrix(ws, d, n, ONE), ws, zeros, net.gradient, table[l, W],
-            True, PLAIN, table, l, ws, 1.0, np.uint64(0), rank.packed,
+            region, k, n, m, block_depth(m, ws), A_prev, Matrix(ws, d, n, ONE), ws, zeros,
+            net.gradient, table[l, W], True, PLAIN, table, l, ws, 1.0, np.uint64(0), rank.packed,
         )  # fmt: skip
     for i in range(region.top, region.bottom):
         at = table[l, W] + i * n
@@ -166,14 +92,23 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
 def is_bounded(plan, net, samples, memory, batch, rank):
     """Whether no gradient can be infinite or NaN: |dW| <= sum |A| sum |dZ|, |db| <= sum |dZ|."""
     table, ws, sums = net.table, memory.ws, address(memory.flags, rank.of)
-    begin, end = part(batch.m, ONE, rank.number, rank.of)
     of_A, of_dZ = address(sums, 2 * rank.number), address(sums, 2 * rank.number + 1)
     of_A[0], of_dZ[0] = 1.0, 0.0
     for l in range(1, table.shape[0]):
-        n, k, x = table[l, N], table[l, N_PREV], input_of(plan, net, samples, ws, batch, ZERO, l)
-        at = x.offset + begin * x.row_stride
-        add_absolutes(end - begin, k, x.flat, at, x.row_stride, x.column_stride, of_A)
-        add_absolutes(end - begin, n, ws, table[l, DELTA] + begin * n, n, ONE, of_dZ)
+        # of A_{l-1} and dZ_{l-1}, what the rank has made or read
+        k, group = table[l, N_PREV], group_of(table, l, rank)
+        begin, end = part(batch.m, ONE, group.rank.number, group.rank.of)
+        left, width = group.begin, group.end - group.begin
+        if l > 1:
+            at = table[l - 1, DELTA] + begin * k + left
+            add_absolutes(end - begin, width, ws, at, k, ONE, of_dZ)
+        x = input_of(plan, net, samples, ws, batch, ZERO, l)
+        at = x.offset + begin * x.row_stride + left * x.column_stride
+        add_absolutes(end - begin, width, x.flat, at, x.row_stride, x.column_stride, of_A)
+    begin, end = part(batch.m, ONE, rank.number, rank.of)
+    last = table.shape[0] - 1
+    n, at = table[last, N], table[last, DELTA] + begin * table[last, N]
+    add_absolutes(end - begin, n, ws, at, n, ONE, of_dZ)
     barrier(rank.team, rank.of, rank.number)
     A, dZ = 0.0, 0.0
     for i in range(rank.of):
@@ -240,8 +175,8 @@ def descend_unit(plan, net, ws, m, x, coefficients, l, region, packed):
 def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
     """Change W_l and b_l by their gradients, of which dW is not stored."""
     table, ws, m = net.table, memory.ws, batch.m
-    n, k, d = table[l, N], table[l, N_PREV], table[l, DELTA]
-    region = share(k, n, rank, YES, NO, ws)
+    n, d = table[l, N], table[l, DELTA]
+    region = rows_of(table, l, rank, ws)
     x = input_of(plan, net, samples, ws, batch, ZERO, l)
     if m == 1:
         descend_by_rows(plan, net, ws, x, coefficients, l, region)
@@ -264,11 +199,14 @@ def propagate(net, memory, batch, key, l, rank):
     """dA_{l-1} = W_l^T dZ_l, and dZ_{l-1} = dA_{l-1} * g'."""
     table, ws, zeros = net.table, memory.ws, Start(ZERO, ZERO, ZERO)
     n, k = table[l, N], table[l, N_PREV]
-    region = share(batch.m, k, rank, NO, table[l - 1, WHOLE_ROW] == 1, ws)
+    group, whole = group_of(table, l, rank), table[l - 1, WHOLE_ROW] == 1
+    region = share(batch.m, group.end - group.begin, group.rank, NO, whole, ws)
+    left, right = group.begin + region.left, group.begin + region.right
+    region = Region(region.top, region.bottom, left, right)
     dZ, weights = Matrix(ws, table[l, DELTA], n, ONE), Matrix(net.p, table[l, W], ONE, n)
     product(
-        region, batch.m, k, n, dZ, weights, ws, zeros, ws, table[l - 1, DELTA], True,
-        BACKWARD, table, l - 1, ws, 1.0, key, rank.packed,
+        region, batch.m, k, n, block_depth(n, ws), dZ, weights, ws, zeros, ws,
+        table[l - 1, DELTA], True, BACKWARD, table, l - 1, ws, 1.0, key, rank.packed,
     )  # fmt: skip
 
 

@@ -24,9 +24,10 @@ from ._lookup import lookup
 from ._simd import span
 from .activations import ACTIVATIONS, Activation, activate, differentiate
 from .entry import entry
-from .gemm import FORWARD, PLAIN, Start, packed_elements, part, product, share
+from .gemm import FORWARD, PLAIN, Start, block_depth, packed_elements, product
 from .layout import CODE, FIELDS, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, ZEROS, A, B, N, Rank, S
 from .reduce import COLUMNS, column_sums
+from .sharing import part, share
 
 Array = NDArray[Any]
 _NO_BYTES = np.empty(0, np.uint8)
@@ -48,8 +49,8 @@ def _product(number, n_ranks, team, m, n, k, a, b, c, scale, mode, table, p, pac
     # without a bias, p is zeros
     start = Start(max(table[l, B], ZERO), ZERO, ONE if table[l, B] >= 0 else ZERO)
     product(
-        region, m, n, k, a, b, p, start, c, table[l, S], False, mode, table, l, c, scale, key,
-        rank.packed,
+        region, m, n, k, block_depth(k, c), a, b, p, start, c, table[l, S], False, mode, table, l,
+        c, scale, key, rank.packed,
     )  # fmt: skip
 
 

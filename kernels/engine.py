@@ -13,7 +13,7 @@ from . import layout, step, targets, threads
 from ._arrays import address_of, aligned_empty, as_matrix, grown, is_plain
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
-from .blocked import LOSS_ROWS
+from .forward import LOSS_ROWS
 from .layout import BLOCKED, FINITE, N_PREV, RESIDENT, ZEROS, B, N, W
 from .losses import LOSSES
 from .placement import Layer, Place, place_batch, place_parameters
@@ -378,8 +378,7 @@ class Engine:
             return min(threads.workers(work * batch), place.segments(batch))
         if rule is None:
             return threads.workers(work * batch)
-        # every step moves W from core to core: twice the work must be there, a slot's counts too
-        return threads.workers(self._layout.size * (batch + UPDATES[rule.name].n_slots))
+        return threads.workers(self._layout.step_work(batch, UPDATES[rule.name].n_slots))
 
     def _make_slots(self, n_slots: int) -> None:
         if self.slots.size < n_slots * self._layout.size:

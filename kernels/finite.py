@@ -16,9 +16,9 @@ from . import threads
 from ._jit import vector
 from ._simd import address
 from .entry import entry
-from .gemm import part
 from .layout import ONE
 from .reduce import add_not_finite
+from .sharing import part
 
 
 @entry(lambda t: (vector(t), vector(float64)))

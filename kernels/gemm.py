@@ -5,7 +5,7 @@ of C by mc (a block of A is packed, or read where it lies), then panels of B and
 what it needs into memory of its own, so a product has no barriers inside.
 
 How a region is cut changes no bit: each element of C is one sum in the order of k, cut into the
-same blocks of depth. So regions may follow the number of ranks (`share`). One or two rows times
+same blocks of depth. So regions may follow the number of ranks (`sharing`). One or two rows times
 columns that run along k (dA_prev of a single sample) are scalar products, and nothing is packed.
 
 When a block's last k is added, it is finished while it is in L2: by the forward pass's activation
@@ -30,15 +30,6 @@ from .pack import SPARE, pack_A_block, pack_B_block, packs_A
 from .products import scalar_products
 from .reduce import outer_product
 from .targets import Tile
-
-
-class Region(NamedTuple):
-    """A block of C: rows [top, bottom), columns [left, right)."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
 
 
 class Start(NamedTuple):
@@ -79,38 +70,6 @@ def packed_elements(tile: Tile, columns: int) -> int:
 def packed_B(c):
     """Where the block of B begins, behind that of A."""
     return (mc_of(c) * kc_of(c) + 2 * SPARE - 1) // SPARE * SPARE
-
-
-# ------------------------------------------------------------------------------------------ sharing
-@kernel
-def part(count, unit, number, of):
-    """The range that is rank `number`'s of `count`, in whole units."""
-    units = (count + unit - 1) // unit
-    begin, end = units * number // of * unit, units * (number + 1) // of * unit
-    return min(begin, count), min(end, count)
-
-
-@kernel
-def share(m, n, rank, by_rows, whole_rows, c):
-    """The rank's region of C, cut along its columns, its rows or both.
-
-    The cut is the one whose largest part is smallest; among almost equals, the one with the fewest
-    parts along the columns if `by_rows`, else along the rows.
-    """
-    if rank.of == 1:
-        return Region(0, m, 0, n)
-    mr, nr, of = mr_of(c), nr_of(c), rank.of
-    smallest, across = -1, 1
-    for i in range(1, of + 1):
-        parts = i if by_rows else of + 1 - i
-        if of % parts == 0 and (parts == 1 or not whole_rows):
-            rows = ((m + mr - 1) // mr * parts + of - 1) // of * mr
-            columns = ((n + nr - 1) // nr + parts - 1) // parts * nr
-            if smallest < 0 or rows * columns < smallest - smallest // 32:
-                smallest, across = rows * columns, parts
-    top, bottom = part(m, mr, rank.number // across, of // across)
-    left, right = part(n, nr, rank.number % across, across)
-    return Region(top, bottom, left, right)
 
 
 # --------------------------------------------------------------------------------------- finishing
@@ -209,15 +168,17 @@ def multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
 
 @kernel
 def product(
-    region, m, n, k, a, b, first, start, c, c0, direct, mode, table, l, ws, scale, key, packed
-):
+    region, m, n, k, depth, a, b, first, start, c, c0, direct, mode, table, l, ws, scale, key,
+    packed,
+):  # fmt: skip
     """C = (C0 + A B) * scale on a region, finished by `mode`.
 
-    A (m x k) and B (k x n) are `Matrix`; C lies at ``c[c0:]``, its rows n apart;
-    C0 is `start` in the flat array `first`. `direct`: B's rows may be read past their ends.
+    A (m x k) and B (k x n) are `Matrix`, a block of them is `depth` deep; C lies at ``c[c0:]``, its
+    rows n apart; C0 is `start` in the flat array `first`. `direct`: B's rows may be read past
+    their ends.
     """
     rows = region.bottom - region.top
-    block, depth = block_rows(rows, c), block_depth(k, c)
+    block = block_rows(rows, c)
     direct = direct and b.column_stride == 1 and rows < DIRECT_ROWS
     rectify = mode == FORWARD and table[l, RECTIFY] == 1
     is_small = multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify)

@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 # A layer's row in the integer table. Offsets count elements; A and S lie in the workspace, W and b
 # among the parameters. S is what the backward pass reads: Z, or A before dropout, or (the same
 # place as) A. DELTA is where dZ lies.
-N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DELTA, DROP, PACKED, PANELS, RECTIFY = range(14)
-FIELDS = 14
+(
+    N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DELTA, DROP, PACKED, PANELS, RECTIFY,
+    DEPTH, PARTS,
+) = range(16)  # fmt: skip
+FIELDS = 16
 # B < 0: no bias. CODE < 0: g is not applied here (the output layer's belongs to the loss).
 # DROP: the dropout probability times dropout.LEVELS. PACKED, PANELS: where a rank keeps W packed,
-# for dA_prev and for A. RECTIFY: g is relu, which the product does.
+# for dA_prev and for A. RECTIFY: g is relu, which the product does. DEPTH: inputs in a block of the
+# forward product, where ranks may share these (else 0); PARTS: where the sums of such blocks lie.
 
 # The plan: what one call does
 (

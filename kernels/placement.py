@@ -21,12 +21,14 @@ from .layout import (
     BLOCKED,
     CODE,
     DELTA,
+    DEPTH,
     DROP,
     FIELDS,
     FROM_Z,
     N_PREV,
     PACKED,
     PANELS,
+    PARTS,
     RECTIFY,
     RESIDENT,
     TINY,
@@ -48,6 +50,9 @@ SEGMENT_ROWS = 32  # samples that repay a gradient of their own
 SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
 REPLICA_GRADIENTS = 32_000  # elements of these that each rank may read, to update all by itself
 ACTIVATION_FLOPS = 32  # take about as long as an element of A or X, beside the products
+# The inputs of a layer are cut where there are more, and this moves so much less between cores.
+CUT_INPUTS, CUT_GAIN = 32, 2
+WEIGHT_SAMPLES, SLOT_SAMPLES = 3, 5  # take as long as an update of W, and as one of its slots
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
 MOST_SLOTS = max(rule.n_slots for rule in UPDATES.values())
 TABLE = NDArray[np.int64]
@@ -75,6 +80,15 @@ class Parameters(NamedTuple):
     penalties: NDArray[np.float64]  # rows of (l1, l2), one per tensor
     packed: int  # elements of all W, packed for both passes
     work: int  # of a sample, forward: flops, and what its activations cost in the time of flops
+
+    def step_work(self, batch: int, n_slots: int) -> int:
+        """What a blocked step shares for each time that its ranks meet, in multiplications.
+
+        W is read and written, each slot too, with a square root and a division: in the time of so
+        many samples.
+        """
+        samples = WEIGHT_SAMPLES + SLOT_SAMPLES * n_slots + batch
+        return self.size * samples // (len(self.table) - 1)
 
 
 class Place(NamedTuple):
@@ -151,6 +165,8 @@ def place_batch(
     table = parameters.table.copy()
     dropouts = [input_dropout, *(layer.dropout for layer in layers)]
     regime, segment, chunk = _regime(table, parameters, any(dropouts), tile, batch)
+    if regime == BLOCKED and parameters.step_work(batch, MOST_SLOTS) >= threads.SERIAL_FLOPS:
+        _cut_inputs(table, tile, batch)
     at = ZEROS
     for l, (row, dropout) in enumerate(zip(table, dropouts, strict=True)):
         size = rounded(chunk * (int(row[N]) + 1))  # tiny: with a row of ones
@@ -168,6 +184,13 @@ def place_batch(
     places = at + np.cumsum([0, *(rounded(chunk * n) for n in widths)])
     table[:0:-1, DELTA] = places[np.arange(len(layers)) % len(widths)]
     targets = int(places[-1])
+    # of every block of inputs but the first; a group may make a layer's before another one has
+    # read those of the layer before
+    cut = table[:, DEPTH] > 0
+    parts = (-(-table[cut, N_PREV] // table[cut, DEPTH]) - 1) * table[cut, N] * batch
+    size = rounded(int(parts.max(initial=0)))
+    table[:, PARTS] = targets + np.arange(len(table)) % 2 * size
+    targets += 2 * size
     plain = table.copy()
     plain[:, DROP] = 0
     # without dropout, A lies at S wherever g' does not need Z
@@ -196,6 +219,26 @@ def place_batch(
         at_panels,
         rounded((2 + MOST_SLOTS) * (size + ZEROS)) if replicates else 0,
     )
+
+
+def _cut_inputs(table: TABLE, tile: Tile, batch: int) -> None:
+    """Let groups of ranks share the inputs of the layers where this moves less between cores.
+
+    Counted for two ranks. If they share outputs, each reads half of W, which the other has updated,
+    and half of A_prev where that is cut; if inputs, half of the parts of Z, and of A_prev where
+    that is not cut.
+    """
+    for l in range(1, len(table)):
+        k, n = (int(v) for v in table[l, [N_PREV, N]])
+        blocks = -(-k // tile.kc)
+        blocks += blocks % 2
+        was_cut = table[l - 1, DEPTH] > 0
+        outputs = (n + (batch if was_cut else 0)) * k / 2
+        inputs = batch * n * (2 + blocks) / 4 + (0 if was_cut or l == 1 else batch * k / 2)
+        # softmax needs whole rows; a single unit's Z is a scalar product
+        can = n > 1 and not (table[l, WHOLE_ROW] or table[l - 1, WHOLE_ROW])
+        if can and k > CUT_INPUTS and CUT_GAIN * inputs <= outputs:
+            table[l, DEPTH] = -(-k // (4 * blocks)) * 4
 
 
 def _regime(

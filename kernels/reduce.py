@@ -46,6 +46,21 @@ def column_sums(m, n, z, z0, ldz, scale, add, out, out0):
             sums[j] *= scale
 
 
+@leaf(lambda t: (int64, int64, int64, *(pointer(t),) * 2, int64, int64, boolean))
+def add_parts(m, n, ld, z, parts, apart, count, rectify):
+    """Z += each of `count` parts that lie `apart`, or max(that, 0); rows of all are `ld` apart."""
+    lowest = -np.inf
+    for p in range(count):
+        if rectify and p == count - 1:
+            lowest = 0.0
+        for i in range(m):
+            to, part = span(z, i * ld, n), span(parts, p * apart + i * ld, n)
+            least = to.dtype.type(lowest)
+            for j in range(n):
+                total = to[j] + part[j]
+                to[j] = least if total < least else total  # a NaN stays
+
+
 @formula
 def _is_not_finite(x: Value) -> Value:
     # not x - x: LLVM knows that to be 0 for every number

@@ -19,9 +19,9 @@ from ._arrays import Matrix
 from ._jit import kernel
 from ._simd import address, span
 from .activations import activate, differentiate
-from .blocked import gather, input_of
 from .dropout import dropout_key
-from .gemm import block_depth, finish_backward, finish_forward, part
+from .forward import gather, input_of
+from .gemm import block_depth, finish_backward, finish_forward
 from .layout import (
     BATCH,
     CHUNK,
@@ -56,6 +56,7 @@ from .output import output_rows
 from .pack import pack_B_block
 from .products import scalar_products
 from .reduce import add_not_finite, column_sums, outer_product, weighted_sums
+from .sharing import part
 from .team import barrier
 
 PACKED_ROWS = 24  # of dW^T: as many repay packing dZ
@@ -243,13 +244,13 @@ def chunk_step(
     plan, net, samples, memory, ws, batch, loss_parameter, begin, end, add, gradient, g0, packed
 ):
     """All of the step but the update, for rows [begin, end) of the batch; returns their loss."""
-    m, tiny = end - begin, plan[REGIME] == TINY
+    m, n, tiny = end - begin, net.table[0, N], plan[REGIME] == TINY
     if tiny:
-        gather(plan, net, samples, ws, batch, begin, end, ZERO, ONE, m)
+        gather(plan, net, samples, ws, batch, begin, end, ZERO, n, ZERO, ONE, m)
         forward_columns(net, ws, m)
     else:
         if plan[X_DIRECT] == 0:
-            gather(plan, net, samples, ws, batch, begin, end, ZERO, net.table[0, N], ONE)
+            gather(plan, net, samples, ws, batch, begin, end, ZERO, n, ZERO, n, ONE)
         forward_rows(plan, net, samples, ws, batch, begin, m, packed)
     total = output_rows(plan, net, samples, memory, ws, batch, loss_parameter, begin, end, ZERO)
     if plan[GRADIENT] == 1:

@@ -15,13 +15,13 @@ import math
 
 from numba import carray, float64, int64
 
-from . import blocked
 from ._jit import kernel, other, vector
 from ._scalar import copy_strip
 from ._simd import address, address_at, span
+from .blocked import backward
 from .denormals import flush_denormals, restore
 from .entry import entry
-from .gemm import part
+from .forward import forward, gather_batch, loss
 from .layout import (
     BATCH,
     BLOCKED,
@@ -56,13 +56,13 @@ from .layout import (
     ZEROS,
     Batch,
     Memory,
-    N,
     Net,
     Rank,
     Rule,
     Samples,
 )
 from .resident import joins, resident_step, segments_of
+from .sharing import part
 from .team import barrier
 from .update import COEFFICIENTS, add_penalty_gradient, sum_of_squares, sum_ranges, update_range
 
@@ -74,16 +74,13 @@ def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, coeff
     Returns the loss, and whether the parameters have been changed already, as they `may` be.
     """
     if plan[X_DIRECT] == 0 and not stays:
-        begin, end = part(batch.m, ONE, rank.number, rank.of)
-        n = net.table[0, N]
-        blocked.gather(plan, net, samples, memory.ws, batch, begin, end, begin, n, ONE)
-        barrier(rank.team, rank.of, rank.number)
-    blocked.forward(plan, net, samples, memory, batch, rank)
-    total = blocked.loss(plan, net, samples, memory, batch, loss_parameter, rank)
+        gather_batch(plan, net, samples, memory.ws, batch, rank)
+    forward(plan, net, samples, memory, batch, rank)
+    total = loss(plan, net, samples, memory, batch, loss_parameter, rank)
     applied = False
     if plan[GRADIENT] == 1:
         may = may and math.isfinite(total)
-        applied = blocked.backward(plan, net, samples, memory, batch, coefficients, may, rank)
+        applied = backward(plan, net, samples, memory, batch, coefficients, may, rank)
         if not applied:
             barrier(rank.team, rank.of, rank.number)
     return total, applied

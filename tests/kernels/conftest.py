@@ -20,7 +20,7 @@ def share_small_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "SERIAL_FLOPS", 0)
 
 
-@pytest.fixture(params=["as chosen", "blocked", "segments and chunks"])
+@pytest.fixture(params=["as chosen", "blocked", "cut", "segments and chunks"])
 def in_every_regime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test as the sizes say, and with all networks shared in one way or another."""
     if request.param != "as chosen":

@@ -11,13 +11,14 @@ from fastdnn.kernels.placement import Place, place_batch, place_parameters
 HUGE = 2**40
 # name: thresholds of `placement`
 REGIMES: dict[str, dict[str, int]] = {
-    "blocked": {"RESIDENT_PARAMETERS": 0},
+    "blocked": {"RESIDENT_PARAMETERS": 0, "CUT_GAIN": HUGE},
+    "cut": {"RESIDENT_PARAMETERS": 0, "CUT_GAIN": 0, "CUT_INPUTS": 0},
     "one segment": {"SEGMENT_ROWS": HUGE, "CHUNK_SIZE": HUGE},
     "chunks": {"SEGMENT_ROWS": HUGE, "CHUNK_SIZE": 200},
     "segments": {"SEGMENT_ROWS": 5, "SEGMENTS_SIZE": HUGE, "CHUNK_SIZE": HUGE},
     "segments and chunks": {"SEGMENT_ROWS": 9, "SEGMENTS_SIZE": HUGE, "CHUNK_SIZE": 200},
 }
-RESIDENT = [name for name in REGIMES if name != "blocked"]
+RESIDENT = [name for name in REGIMES if name not in ("blocked", "cut")]
 each_regime = pytest.mark.parametrize("regime", REGIMES)
 
 
@@ -42,8 +43,9 @@ def place_of(net: Engine, batch: int, input_dropout: float = 0.0) -> Place:
 def assert_shared(net: Engine, batch: int, regime: str, input_dropout: float = 0.0) -> None:
     """That a step is really shared as `regime` says; a batch has 30 samples at least."""
     place = place_of(net, batch, input_dropout)
-    if regime == "blocked":
+    if regime in ("blocked", "cut"):
         assert place.regime == layout.BLOCKED
+        assert (place.table[:, layout.DEPTH] > 0).any() == (regime == "cut")
         return
     assert place.regime in (layout.RESIDENT, layout.TINY)
     several_segments = regime.startswith("segments") and place.regime == layout.RESIDENT

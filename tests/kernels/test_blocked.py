@@ -10,8 +10,9 @@ import pytest
 
 import fastdnn
 from fastdnn.kernels import gemm, layout, targets
-from fastdnn.kernels.blocked import BLOCK_COLUMNS, BLOCK_SIZE, LOSS_ROWS
+from fastdnn.kernels.blocked import BLOCK_COLUMNS, BLOCK_SIZE
 from fastdnn.kernels.engine import Targets
+from fastdnn.kernels.forward import LOSS_ROWS
 from tests.kernels import regimes
 from tests.kernels.common import (
     DTYPES,
@@ -39,15 +40,19 @@ from tests.kernels.steps import (
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
 
 
-@pytest.fixture(autouse=True)
-def blocked(monkeypatch: pytest.MonkeyPatch, share_small_work: None) -> None:
-    regimes.force(monkeypatch, "blocked")
+@pytest.fixture(autouse=True, params=["blocked", "cut"])
+def regime(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, share_small_work: None
+) -> str:
+    regimes.force(monkeypatch, request.param)
+    name: str = request.param
+    return name
 
 
 @each_dtype
 @pytest.mark.parametrize("m", [1, 2, 11, 12, 13, LOSS_ROWS - 1, LOSS_ROWS, LOSS_ROWS + 1, 67])
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_passes(dtype: Any, m: int, has_bias: bool) -> None:
+def test_passes(dtype: Any, m: int, has_bias: bool, regime: str) -> None:
     # around the number of rows from which B is packed, and of rows in a part of the loss
     assert gemm.DIRECT_ROWS == 12
     t = TILES[dtype]
@@ -55,7 +60,7 @@ def test_passes(dtype: Any, m: int, has_bias: bool) -> None:
         [7, 2 * t.nr + 3, t.nr, t.nr + 1, 3], ["relu", "gelu", "softmax", "identity"],
         dtype=dtype, use_bias=[has_bias] * 4,
     )  # fmt: skip
-    assert_shared(net, m, "blocked")
+    assert_shared(net, m, regime)
     check_passes(net, "mean_squared_error", m)
 
 
@@ -250,9 +255,9 @@ def test_what_stood_in_memory_before_does_not_matter(dtype: Any, m: int) -> None
     assert_within(net.gradient, flat(net, pairs), error_bound(net, X, Y))
 
 
-def test_nothing_is_read_behind_the_end_of_the_data() -> None:
+def test_nothing_is_read_behind_the_end_of_the_data(regime: str) -> None:
     program = (
         "from tests.kernels.steps import read_up_to_the_end_of_memory\n"
-        "read_up_to_the_end_of_memory('blocked'); print('alive')"
+        f"read_up_to_the_end_of_memory({regime!r}); print('alive')"
     )
     assert run_python(program).strip() == "alive"

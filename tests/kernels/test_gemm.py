@@ -8,21 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import boolean, int64
+from numba import int64
 
 import fastdnn
 from fastdnn.kernels import gemm, targets
 from fastdnn.kernels._jit import matrix, vector
-from fastdnn.kernels._simd import address
 from fastdnn.kernels.activations import ACTIVATIONS
 from fastdnn.kernels.dropout import LEVELS
-from fastdnn.kernels.layout import Rank
 from tests import naive
 from tests.kernels import products
 from tests.kernels.common import (
     DTYPES,
     LAYOUTS,
-    Array,
     activation_bound,
     assert_within,
     at_the_end_of_memory,
@@ -37,7 +34,6 @@ from tests.kernels.common import (
 from tests.kernels.products import block_shapes, edge_shapes, product, row_of
 
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
-each_way = pytest.mark.parametrize("by_rows", [False, True])
 BLOCKS = [
     pytest.param(dtype, shape, id=f"{dtype}-{'x'.join(map(str, shape))}")
     for dtype in DTYPES
@@ -252,89 +248,13 @@ def test_nothing_is_read_behind_the_end() -> None:
     assert run_python(program).strip() == "alive"
 
 
-# ------------------------------------------------------------------------------- blocks and regions
+# ------------------------------------------------------------------------------------------ blocks
 @compiled(lambda t: (int64, int64, vector(t), matrix(int64)))
 def _blocks(rank, n_ranks, team, begin, end, c, out):  # type: ignore[no-untyped-def]
     for count in range(begin, end):
         out[count - begin, 0] = gemm.block_rows(count, c)
         out[count - begin, 1] = gemm.block_depth(count, c)
     out[end - begin, 0] = gemm.packed_B(c)
-
-
-@compiled(lambda t: (int64, int64, int64, boolean, boolean, vector(t), matrix(int64)))
-def _regions(rank, n_ranks, team, of, m, n, by_rows, whole_rows, c, out):  # type: ignore[no-untyped-def]
-    for number in range(of):
-        one = Rank(number, of, address(c, 0), team)
-        region = gemm.share(m, n, one, by_rows, whole_rows, c)
-        out[number, 0], out[number, 1] = region.top, region.bottom
-        out[number, 2], out[number, 3] = region.left, region.right
-
-
-def regions(m: int, n: int, of: int, dtype: Any, *, by_rows: bool, whole_rows: bool) -> Array:
-    """Rows of (top, bottom, left, right), one for each rank."""
-    out = np.full((of, 4), -1)
-    _regions(dtype, 1, of, m, n, by_rows, whole_rows, np.zeros(1, dtype), out)
-    return out
-
-
-@each_dtype
-@each_way
-@pytest.mark.parametrize("whole_rows", [False, True])
-def test_regions_cover_c_once(dtype: Any, by_rows: bool, whole_rows: bool) -> None:
-    t = TILES[dtype]
-    heights = (0, 1, t.mr - 1, t.mr, t.mr + 1, 37, 16 * t.mr + 1)
-    widths = (0, 1, t.nr - 1, t.nr, t.nr + 1, 8 * t.nr + 3)
-    for of in range(1, 65):
-        for m in heights:
-            for n in widths:
-                times = np.zeros((m, n), np.int8)
-                found = regions(m, n, of, dtype, by_rows=by_rows, whole_rows=whole_rows)
-                for top, bottom, left, right in found:
-                    assert 0 <= top <= bottom <= m
-                    assert 0 <= left <= right <= n
-                    # tiles are cut nowhere but at C's own edges
-                    assert top % t.mr == 0 or top == m
-                    assert left % t.nr == 0 or left == n
-                    assert bottom % t.mr == 0 or bottom == m
-                    assert right % t.nr == 0 or right == n
-                    if whole_rows:
-                        assert (left, right) == (0, n)
-                    times[top:bottom, left:right] += 1
-                assert (times == 1).all(), (m, n, of)
-
-
-@each_dtype
-@each_way
-def test_the_largest_region_is_as_small_as_a_grid_allows(dtype: Any, by_rows: bool) -> None:
-    t = TILES[dtype]
-    for of in (1, 2, 3, 4, 6, 7, 12, 16, 64):
-        for rows, columns in ((1, 1), (1, 24), (24, 1), (5, 7), (40, 3), (64, 64)):
-            found = regions(
-                rows * t.mr, columns * t.nr, of, dtype, by_rows=by_rows, whole_rows=False
-            )
-            tiles = (found[:, 1] - found[:, 0]) // t.mr * ((found[:, 3] - found[:, 2]) // t.nr)
-            grids = [(i, of // i) for i in range(1, of + 1) if of % i == 0]
-            assert tiles.max() == min(-(-rows // i) * -(-columns // j) for i, j in grids)
-
-
-@each_dtype
-def test_among_equal_cuts_the_preferred_one_is_made(dtype: Any) -> None:
-    t = TILES[dtype]
-    rows = regions(8 * t.mr, 8 * t.nr, 4, dtype, by_rows=True, whole_rows=False)
-    columns = regions(8 * t.mr, 8 * t.nr, 4, dtype, by_rows=False, whole_rows=False)
-    assert (rows[:, 2:] == (0, 8 * t.nr)).all()
-    assert (columns[:, :2] == (0, 8 * t.mr)).all()
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 7, 64, 101])
-@pytest.mark.parametrize("unit", [1, 2, 6, 16, 64])
-@pytest.mark.parametrize("of", [1, 2, 3, 7, 64])
-def test_parts_cover_a_range_once(count: int, unit: int, of: int) -> None:
-    parts = [gemm.part.py_func(count, unit, number, of) for number in range(of)]
-    assert [i for begin, end in parts for i in range(begin, end)] == list(range(count))
-    assert all(begin % unit == 0 or begin == count for begin, _ in parts)
-    units = [-(-(end - begin) // unit) for begin, end in parts]
-    assert max(units) - min(units) <= 1
 
 
 @each_dtype

@@ -10,7 +10,7 @@ from fastdnn.kernels.microkernel import FLAT
 
 TABLE_FIELDS = (
     "N_PREV", "N", "W", "B", "CODE", "FROM_Z", "WHOLE_ROW", "A", "S", "DELTA", "DROP",
-    "PACKED", "PANELS", "RECTIFY",
+    "PACKED", "PANELS", "RECTIFY", "DEPTH", "PARTS",
 )  # fmt: skip
 PLAN_FIELDS = (
     "BATCH", "SAMPLES", "FIRST", "STEPS", "STEP", "SEED", "LOSS", "FUSED", "OUT_CODE",

@@ -135,6 +135,11 @@ def spaces(table: Any, place: Place) -> list[tuple[int, int]]:
     for row in table[1:]:
         size = place.chunk * int(row[layout.N])
         found[int(row[layout.DELTA])] = max(size, found.get(int(row[layout.DELTA]), 0))
+    cut = table[:, layout.DEPTH] > 0
+    if cut.any():
+        blocks = -(-table[cut, layout.N_PREV] // table[cut, layout.DEPTH])
+        size = place.chunk * int(((blocks - 1) * table[cut, layout.N]).max())
+        found |= dict.fromkeys(table[:, layout.PARTS].tolist(), size)
     found[place.targets] = place.chunk * int(table[-1, layout.N])
     return sorted(found.items())
 
@@ -260,3 +265,30 @@ def test_there_is_room_for_packed_blocks(dtype: Any) -> None:
     place = placed(NETS["tiny"], dtype, 64)
     for rows, columns in ((place.chunk, 5), (5, place.chunk)):  # dZ, either way round
         assert place.packed >= rows * -(-columns // tile.nr) * tile.nr
+
+
+@each_dtype
+@pytest.mark.parametrize(
+    ("layers", "batch", "cut"),
+    [
+        (layers_of([784, 128, 10], "relu"), 128, [True, True]),
+        (layers_of([784, 512, 512, 10], "relu"), 8, [True, True, True]),
+        (layers_of([784, 512, 512, 1], "relu"), 8, [True, True, False]),  # a scalar product
+        (layers_of([30, 1024, 1024, 10], "relu"), 8, [False, True, True]),  # too few inputs
+        (layers_of([784, 512, 512, 10], "softmax"), 8, [False, False, False]),  # needs whole rows
+        # what would move of Z is no less than W
+        (layers_of([1024, 1024, 1024, 10], "relu"), 1024, [False, False, False]),
+        (layers_of([784, 10], "relu"), 1, [False]),  # serial
+    ],
+)
+def test_which_layers_inputs_are_cut(
+    dtype: Any, layers: list[Layer], batch: int, cut: list[bool]
+) -> None:
+    place, kc = placed(layers, dtype, batch), TILES[dtype].kc
+    depths = place.table[1:, layout.DEPTH]
+    assert place.regime == BLOCKED
+    assert (depths > 0).tolist() == cut
+    for k, depth in zip(place.table[1:, layout.N_PREV].tolist(), depths.tolist(), strict=True):
+        if depth:
+            assert depth <= kc
+            assert -(-k // depth) % 2 == 0  # so that two ranks share the blocks evenly

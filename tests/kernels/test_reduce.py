@@ -11,15 +11,16 @@ from numba import boolean, float64, int64
 from fastdnn.kernels._arrays import Matrix, as_matrix
 from fastdnn.kernels._jit import named, vector
 from fastdnn.kernels._simd import address
-from fastdnn.kernels.gemm import part
 from fastdnn.kernels.reduce import (
     COLUMNS,
     add_absolutes,
     add_not_finite,
+    add_parts,
     column_sums,
     outer_product,
     weighted_sums,
 )
+from fastdnn.kernels.sharing import part
 from tests.kernels.common import (
     LAYOUTS,
     RANKS,
@@ -61,6 +62,11 @@ def _weighted(rank, n_ranks, team, z, weights, step, m, n, add, out):  # type: i
 @compiled(lambda t: (vector(t), vector(t), int64, int64, named(Matrix, vector(t), *[int64] * 3)))
 def _outer(rank, n_ranks, team, x, y, m, n, c):  # type: ignore[no-untyped-def]
     outer_product(m, n, address(x, 0), address(y, 0), address(c.flat, c.offset), c.row_stride)
+
+
+@compiled(lambda t: (*[int64] * 4, *[vector(t)] * 2, boolean))
+def _parts(rank, n_ranks, team, m, n, ld, count, z, parts, rectify):  # type: ignore[no-untyped-def]
+    add_parts(m, n, ld, address(z, 0), address(parts, 0), m * ld, count, rectify)
 
 
 def sums(
@@ -214,3 +220,23 @@ def test_outer_product(dtype: Any, m: int, n: int) -> None:
     np.testing.assert_array_equal(c[1 : m + 1, 2 : n + 2], np.outer(x, y))
     c[1 : m + 1, 2 : n + 2] = np.nan
     assert np.isnan(c).all()
+
+
+@each_dtype
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(("m", "n"), [(0, 5), (1, 1), (3, 67), (7, 0), (5, 16)])
+@pytest.mark.parametrize("gap", [0, 3])
+def test_parts_are_added_in_their_order(
+    dtype: Any, rectify: bool, count: int, m: int, n: int, gap: int
+) -> None:
+    z, parts = draw(1, m, n + gap, dtype=dtype), draw(2, count, m, n + gap, dtype=dtype)
+    if z[:, :n].size > 2:
+        z[0, 0], parts[-1, -1, n - 1] = np.nan, -np.inf
+    wanted = z.copy()
+    for one in parts:
+        wanted[:, :n] += one[:, :n]
+    if rectify:
+        wanted[:, :n] = np.maximum(wanted[:, :n], 0)  # a NaN stays
+    _parts(dtype, 1, m, n, n + gap, count, z.reshape(-1), parts.reshape(-1), rectify)
+    np.testing.assert_array_equal(z, wanted)  # and what lies between the rows

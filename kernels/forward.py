@@ -1,0 +1,181 @@
+"""The forward pass of a step whose products are shared among the ranks, and its loss.
+
+Where a layer's inputs are cut (`DEPTH`; see `placement`), a group of ranks makes its part of all
+of Z: the sum over its own inputs. A rank then adds the parts, in the order of the inputs, for the
+columns that it reads in the next layer.
+"""
+
+from __future__ import annotations
+
+from ._arrays import Matrix
+from ._jit import kernel
+from ._simd import address
+from .dropout import drop_range, dropout_key
+from .gemm import FORWARD, PLAIN, Start, block_depth, calls_of, finish_forward, product
+from .layout import (
+    DEPTH,
+    DROP,
+    N_PREV,
+    NO,
+    ONE,
+    PARTS,
+    RECTIFY,
+    SEED,
+    WHOLE_ROW,
+    X_COLUMN,
+    X_DIRECT,
+    X_OFFSET,
+    X_OTHER,
+    X_ROW,
+    ZERO,
+    A,
+    B,
+    N,
+    S,
+    W,
+)
+from .output import output_rows
+from .pack import gather_other_rows, gather_rows
+from .reduce import add_parts
+from .sharing import blocks_of, group_of, part, share
+from .team import barrier
+
+LOSS_ROWS = 32  # samples in a partial sum of the loss
+UNIT = 16  # columns of A that one rank makes: of cache lines, whole ones
+
+
+@kernel
+def gather(plan, net, samples, ws, batch, begin, end, left, right, place, to_row, to_column):
+    """A_0 = columns [left, right) of rows [begin, end) of the batch, from X.
+
+    In the workspace the rows begin with number `place` and lie `to_row` apart, columns `to_column`.
+    """
+    table, order = net.table, samples.order
+    n, count, first = right - left, end - begin, batch.first + begin
+    a = table[0, A] + place * to_row + left * to_column
+    row, column = plan[X_ROW], plan[X_COLUMN]
+    at = plan[X_OFFSET] + left * column
+    if plan[X_OTHER] == 1:
+        gather_other_rows(
+            ws, a, to_row, to_column, samples.x_other, at, row, column, n, order, first, ZERO, count
+        )
+    else:
+        gather_rows(
+            ws, a, to_row, to_column, samples.x, at, row, column, n, order, first, ZERO, count
+        )
+    if table[0, DROP] > 0:
+        key = dropout_key(plan[SEED], batch.number, ZERO)
+        calls, lines = calls_of(count, n, table[0, N])
+        for i in range(calls):
+            to, number = a + i * to_row, (begin + i) * table[0, N] + left
+            drop_range(ws, to, ws, to, lines * n, number, table[0, DROP], key)
+
+
+@kernel
+def input_of(plan, net, samples, ws, batch, begin, l):
+    """A_{l-1}, rows of samples: of the first layer X itself, where it can be read as it lies.
+
+    Row `begin` of the batch is the first, and the first in the workspace.
+    """
+    if l == 1 and plan[X_DIRECT] == 1:
+        at = plan[X_OFFSET] + (batch.first + begin) * plan[X_ROW]
+        return Matrix(samples.x, at, plan[X_ROW], plan[X_COLUMN])
+    return Matrix(ws, net.table[l - 1, A], net.table[l, N_PREV], ONE)
+
+
+@kernel
+def gather_batch(plan, net, samples, ws, batch, rank):
+    """A_0, in rows: what the rank needs of it in layer 1."""
+    group = group_of(net.table, ONE, rank)
+    begin, end = part(batch.m, ONE, group.rank.number, group.rank.of)
+    gather(
+        plan, net, samples, ws, batch, begin, end, group.begin, group.end, begin, net.table[0, N],
+        ONE,
+    )  # fmt: skip
+    meet_before(group, rank)
+
+
+@kernel
+def meet_before(group, rank):
+    """Wait for A_{l-1}, unless the rank has made all that its group needs in layer l."""
+    if group.of == 1 or group.rank.of > 1:
+        barrier(rank.team, rank.of, rank.number)
+
+
+@kernel
+def layer_forward(plan, net, samples, ws, batch, l, group):
+    """A_l = g(W_l A_{l-1} + b_l); or, where the inputs are cut, the group's part of Z_l."""
+    table, p, m = net.table, net.p, batch.m
+    n, k, depth, is_cut = table[l, N], table[l, N_PREV], table[l, DEPTH], group.of > 1
+    if depth == 0:
+        depth = block_depth(k, ws)
+    x, step = input_of(plan, net, samples, ws, batch, ZERO, l), depth if is_cut else k
+    region = share(m, n, group.rank, NO, table[l, WHOLE_ROW] == 1, ws)
+    key, mode = dropout_key(plan[SEED], batch.number, l), PLAIN if is_cut else FORWARD
+    for at in range(group.begin, group.end, step):
+        # The first group adds block to block, as one rank would; then each block is added to these
+        first, start, to = ws, Start(ZERO, ZERO, ZERO), table[l, S]
+        if group.number > 0:
+            to = table[l, PARTS] + (at // depth - 1) * m * n
+        elif at > 0:
+            start = Start(to, n, ONE)
+        elif table[l, B] >= 0:
+            first, start = p, Start(table[l, B], ZERO, ONE)
+        inputs = Matrix(x.flat, x.offset + at * x.column_stride, x.row_stride, x.column_stride)
+        product(
+            region, m, n, min(step, group.end - at), depth, inputs,
+            Matrix(p, table[l, W] + at * n, n, ONE), first, start, ws, to, True,
+            mode, table, l, ws, 1.0, key, group.rank.packed,
+        )  # fmt: skip
+
+
+@kernel
+def add_groups(table, ws, m, l, groups, top, bottom, left, right):
+    """Z_l = the sum of the groups' parts on a region, or relu's A_l."""
+    n, blocks = table[l, N], blocks_of(table, l)
+    added, at = blocks // groups, top * n + left
+    calls, lines = calls_of(bottom - top, right - left, n)
+    parts = address(ws, table[l, PARTS] + (added - 1) * m * n + at)
+    add_parts(
+        calls, lines * (right - left), n, address(ws, table[l, S] + at), parts, m * n,
+        blocks - added, table[l, RECTIFY] == 1,
+    )  # fmt: skip
+
+
+@kernel
+def forward(plan, net, samples, memory, batch, rank):
+    """A_l = g(W_l A_{l-1} + b_l) for all layers, from A_0; the last leaves Z_L or its parts."""
+    table, ws, m = net.table, memory.ws, batch.m
+    for l in range(1, table.shape[0]):
+        group = group_of(table, l, rank)
+        layer_forward(plan, net, samples, ws, batch, l, group)
+        barrier(rank.team, rank.of, rank.number)
+        if group.of > 1 and l + 1 < table.shape[0]:
+            following, key = group_of(table, l + 1, rank), dropout_key(plan[SEED], batch.number, l)
+            width = following.end - following.begin
+            left, right = part(width, UNIT, following.rank.number, following.rank.of)
+            left, right = following.begin + left, following.begin + right
+            add_groups(table, ws, m, l, group.of, ZERO, m, left, right)
+            finish_forward(table, l, ws, ZERO, ZERO, m, left, right - left, key)
+            meet_before(following, rank)
+
+
+@kernel
+def loss(plan, net, samples, memory, batch, loss_parameter, rank):
+    """The batch's loss without penalties, the same on every rank; dZ_L for the backward pass."""
+    chunks, last = (batch.m + LOSS_ROWS - 1) // LOSS_ROWS, net.table.shape[0] - 1
+    groups = group_of(net.table, last, rank).of
+    for chunk in range(rank.number, chunks, rank.of):
+        begin = chunk * LOSS_ROWS
+        end = min(begin + LOSS_ROWS, batch.m)
+        if groups > 1:
+            n = net.table[last, N]
+            add_groups(net.table, memory.ws, batch.m, last, groups, begin, end, ZERO, n)
+        memory.partial[chunk] = output_rows(
+            plan, net, samples, memory, memory.ws, batch, loss_parameter, begin, end, begin
+        )
+    barrier(rank.team, rank.of, rank.number)
+    total = 0.0
+    for chunk in range(chunks):
+        total += memory.partial[chunk]
+    return total

@@ -1,0 +1,86 @@
+"""Who makes which part: ranges of a count, regions of a matrix, and groups that share inputs.
+
+Neither changes a bit of any result: what is a partial sum, and how these are added, follows from
+shapes alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ._jit import kernel
+from .layout import DEPTH, N_PREV, Rank
+from .microkernel import mr_of, nr_of
+
+
+class Region(NamedTuple):
+    """A block of C: rows [top, bottom), columns [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class Group(NamedTuple):
+    """Ranks that share inputs [begin, end) of a layer: columns of A_{l-1}, rows of W_l^T."""
+
+    begin: int
+    end: int
+    number: int
+    of: int  # how many groups there are; a single one has all inputs
+    rank: Rank  # the rank's place in its group
+
+
+@kernel
+def part(count, unit, number, of):
+    """The range that is rank `number`'s of `count`, in whole units."""
+    units = (count + unit - 1) // unit
+    begin, end = units * number // of * unit, units * (number + 1) // of * unit
+    return min(begin, count), min(end, count)
+
+
+@kernel
+def share(m, n, rank, by_rows, whole_rows, c):
+    """The rank's region of C, cut along its columns, its rows or both.
+
+    The cut is the one whose largest part is smallest; among almost equals, the one with the fewest
+    parts along the columns if `by_rows`, else along the rows.
+    """
+    if rank.of == 1:
+        return Region(0, m, 0, n)
+    mr, nr, of = mr_of(c), nr_of(c), rank.of
+    smallest, across = -1, 1
+    for i in range(1, of + 1):
+        parts = i if by_rows else of + 1 - i
+        if of % parts == 0 and (parts == 1 or not whole_rows):
+            rows = ((m + mr - 1) // mr * parts + of - 1) // of * mr
+            columns = ((n + nr - 1) // nr + parts - 1) // parts * nr
+            if smallest < 0 or rows * columns < smallest - smallest // 32:
+                smallest, across = rows * columns, parts
+    top, bottom = part(m, mr, rank.number // across, of // across)
+    left, right = part(n, nr, rank.number % across, across)
+    return Region(top, bottom, left, right)
+
+
+@kernel
+def blocks_of(table, l):
+    """How many blocks of `DEPTH` inputs layer l has; 1 if it has none."""
+    depth = table[l, DEPTH]
+    return (table[l, N_PREV] + depth - 1) // depth if depth > 0 else 1
+
+
+@kernel
+def group_of(table, l, rank):
+    """The group of a rank in layer l.
+
+    Each takes as many blocks of inputs in the forward product, and the same rows of W_l^T in the
+    backward pass: so no other group reads or changes these.
+    """
+    k, blocks = table[l, N_PREV], blocks_of(table, l)
+    groups = math.gcd(rank.of, blocks)
+    of, each = rank.of // groups, blocks // groups * table[l, DEPTH]
+    number = rank.number // of
+    begin, end = (number * each, min((number + 1) * each, k)) if groups > 1 else (0, k)
+    return Group(begin, end, number, groups, Rank(rank.number % of, of, rank.packed, rank.team))

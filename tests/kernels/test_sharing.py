@@ -1,0 +1,136 @@
+"""Parts, regions and groups: all is somebody's, and nothing twice, for any number of ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import boolean, int64
+
+from fastdnn.kernels import layout, targets
+from fastdnn.kernels._jit import matrix, vector
+from fastdnn.kernels._simd import address
+from fastdnn.kernels.layout import Rank
+from fastdnn.kernels.sharing import group_of, part, share
+from tests.kernels.common import DTYPES, Array, compiled, each_dtype
+from tests.kernels.products import row_of
+
+TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
+each_way = pytest.mark.parametrize("by_rows", [False, True])
+
+
+@compiled(lambda t: (int64, int64, int64, boolean, boolean, vector(t), matrix(int64)))
+def _regions(rank, n_ranks, team, of, m, n, by_rows, whole_rows, c, out):  # type: ignore[no-untyped-def]
+    for number in range(of):
+        one = Rank(number, of, address(c, 0), team)
+        region = share(m, n, one, by_rows, whole_rows, c)
+        out[number, 0], out[number, 1] = region.top, region.bottom
+        out[number, 2], out[number, 3] = region.left, region.right
+
+
+def regions(m: int, n: int, of: int, dtype: Any, *, by_rows: bool, whole_rows: bool) -> Array:
+    """Rows of (top, bottom, left, right), one for each rank."""
+    out = np.full((of, 4), -1)
+    _regions(dtype, 1, of, m, n, by_rows, whole_rows, np.zeros(1, dtype), out)
+    return out
+
+
+@each_dtype
+@each_way
+@pytest.mark.parametrize("whole_rows", [False, True])
+def test_regions_cover_c_once(dtype: Any, by_rows: bool, whole_rows: bool) -> None:
+    t = TILES[dtype]
+    heights = (0, 1, t.mr - 1, t.mr, t.mr + 1, 37, 16 * t.mr + 1)
+    widths = (0, 1, t.nr - 1, t.nr, t.nr + 1, 8 * t.nr + 3)
+    for of in range(1, 65):
+        for m in heights:
+            for n in widths:
+                times = np.zeros((m, n), np.int8)
+                found = regions(m, n, of, dtype, by_rows=by_rows, whole_rows=whole_rows)
+                for top, bottom, left, right in found:
+                    assert 0 <= top <= bottom <= m
+                    assert 0 <= left <= right <= n
+                    # tiles are cut nowhere but at C's own edges
+                    assert top % t.mr == 0 or top == m
+                    assert left % t.nr == 0 or left == n
+                    assert bottom % t.mr == 0 or bottom == m
+                    assert right % t.nr == 0 or right == n
+                    if whole_rows:
+                        assert (left, right) == (0, n)
+                    times[top:bottom, left:right] += 1
+                assert (times == 1).all(), (m, n, of)
+
+
+@each_dtype
+@each_way
+def test_the_largest_region_is_as_small_as_a_grid_allows(dtype: Any, by_rows: bool) -> None:
+    t = TILES[dtype]
+    for of in (1, 2, 3, 4, 6, 7, 12, 16, 64):
+        for rows, columns in ((1, 1), (1, 24), (24, 1), (5, 7), (40, 3), (64, 64)):
+            found = regions(
+                rows * t.mr, columns * t.nr, of, dtype, by_rows=by_rows, whole_rows=False
+            )
+            tiles = (found[:, 1] - found[:, 0]) // t.mr * ((found[:, 3] - found[:, 2]) // t.nr)
+            grids = [(i, of // i) for i in range(1, of + 1) if of % i == 0]
+            assert tiles.max() == min(-(-rows // i) * -(-columns // j) for i, j in grids)
+
+
+@each_dtype
+def test_among_equal_cuts_the_preferred_one_is_made(dtype: Any) -> None:
+    t = TILES[dtype]
+    rows = regions(8 * t.mr, 8 * t.nr, 4, dtype, by_rows=True, whole_rows=False)
+    columns = regions(8 * t.mr, 8 * t.nr, 4, dtype, by_rows=False, whole_rows=False)
+    assert (rows[:, 2:] == (0, 8 * t.nr)).all()
+    assert (columns[:, :2] == (0, 8 * t.mr)).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 64, 101])
+@pytest.mark.parametrize("unit", [1, 2, 6, 16, 64])
+@pytest.mark.parametrize("of", [1, 2, 3, 7, 64])
+def test_parts_cover_a_range_once(count: int, unit: int, of: int) -> None:
+    parts = [part.py_func(count, unit, number, of) for number in range(of)]
+    assert [i for begin, end in parts for i in range(begin, end)] == list(range(count))
+    assert all(begin % unit == 0 or begin == count for begin, _ in parts)
+    units = [-(-(end - begin) // unit) for begin, end in parts]
+    assert max(units) - min(units) <= 1
+
+
+@compiled(lambda t: (int64, matrix(int64), vector(t), matrix(int64)))
+def _groups(rank, n_ranks, team, of, table, c, out):  # type: ignore[no-untyped-def]
+    for number in range(of):
+        group = group_of(table, 0, Rank(number, of, address(c, 0), team))
+        out[number, 0], out[number, 1] = group.begin, group.end
+        out[number, 2], out[number, 3] = group.number, group.of
+        out[number, 4], out[number, 5] = group.rank.number, group.rank.of
+
+
+def groups(of: int, k: int, depth: int) -> Array:
+    """Rows of (begin, end, number, of, the rank's number, of), one for each rank."""
+    out = np.full((of, 6), -1)
+    row = row_of(N_PREV=k, DEPTH=depth).reshape(1, layout.FIELDS)
+    _groups(DTYPES[0], 1, of, row, np.zeros(1, DTYPES[0]), out)
+    return out
+
+
+@pytest.mark.parametrize(("k", "depth"), [(1, 4), (7, 4), (64, 32), (65, 36), (784, 196)])
+@pytest.mark.parametrize("of", [1, 2, 3, 4, 6, 7, 8, 64])
+def test_groups_cover_the_inputs_once(k: int, depth: int, of: int) -> None:
+    found, blocks = groups(of, k, depth), -(-k // depth)
+    number, count, inside = found[:, 2], found[0, 3], found[0, 5]
+    assert (found[:, [3, 5]] == (count, inside)).all()
+    assert count == np.gcd(of, blocks)
+    assert count * inside == of
+    # each place in each group is one rank's
+    places = sorted(zip(number.tolist(), found[:, 4].tolist(), strict=True))
+    assert places == [(i, j) for i in range(count) for j in range(inside)]
+    # a group has whole blocks, as many as any other, and those behind the ones of the group before
+    for begin, end, group in found[:, :3].tolist():
+        assert begin == group * (blocks // count) * depth
+        assert end == min(begin + blocks // count * depth, k)
+
+
+@pytest.mark.parametrize("of", [1, 2, 64])
+def test_a_layer_that_is_not_cut_has_one_group(of: int) -> None:
+    for number, found in enumerate(groups(of, 784, 0).tolist()):
+        assert found == [0, 784, 0, 1, number, of]
