@@ -1,26 +1,29 @@
 """Formulas: branch-free functions of one element, emitted as LLVM IR for float32 or float64.
 
 A formula is a Python function of `Value` objects; calling it writes the instructions. Its constants
-take the type of what they meet, so one text serves both types, and it has no branches, so a loop
-over it becomes vector code. `formula` makes it callable in a kernel, `strip` makes that loop.
+take the type of what they meet, so one text serves both types, and elements as well as vectors of
+them. `formula` makes it callable in a kernel, `strip` makes a loop over it, by whole vectors and a
+masked one in the end.
 
-No instruction may be contracted: LLVM could fuse a product and a sum in the vector body of a loop
-and not in its scalar rest, and the bits of an element would depend on its place. Where fusing is
-wanted a formula says `fma`.
+No instruction may be contracted: LLVM could fuse a product and a sum in one place and not in
+another, and the bits of an element would depend on its place. Where fusing is wanted a formula says
+`fma`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import targets
+from ._simd import Vectors, call, constant, counted_loop, data_pointer, element_of
 
 _FLOAT, _DOUBLE = ir.FloatType(), ir.DoubleType()
 # numba adds the caller's fast-math flags where an instruction has none. "afn" concerns calls of
@@ -33,6 +36,21 @@ class Each(NamedTuple):
 
     single: Any
     double: Any
+
+
+def _element(kind: ir.Type) -> ir.Type:
+    return kind.element if isinstance(kind, ir.VectorType) else kind
+
+
+def _like(kind: ir.Type, element: ir.Type) -> ir.Type:
+    """The type of `element`, or of as many of them as `kind` has."""
+    return ir.VectorType(element, kind.count) if isinstance(kind, ir.VectorType) else element
+
+
+def _constant(kind: ir.Type, number: Any) -> ir.Constant:
+    """A number as an element, or in every lane."""
+    one = ir.Constant(_element(kind), number)
+    return ir.Constant(kind, [one] * kind.count) if isinstance(kind, ir.VectorType) else one
 
 
 class Bits:
@@ -49,8 +67,8 @@ class Bits:
         if isinstance(other, Bits):
             return other.ir
         if isinstance(other, Each):
-            other = other.single if self.ir.type.width == 32 else other.double
-        return ir.Constant(self.ir.type, other)
+            other = other.single if _element(self.ir.type).width == 32 else other.double
+        return _constant(self.ir.type, other)
 
     def __add__(self, other: Any) -> Bits:
         return self._new(self._builder.add(self.ir, self._of(other)))
@@ -76,12 +94,12 @@ class Bits:
     @property
     def value(self) -> Value:
         """The float with these bits."""
-        of = _FLOAT if self.ir.type.width == 32 else _DOUBLE
-        return Value(self._builder, self._builder.bitcast(self.ir, of))
+        of = _FLOAT if _element(self.ir.type).width == 32 else _DOUBLE
+        return Value(self._builder, self._builder.bitcast(self.ir, _like(self.ir.type, of)))
 
 
 class Value:
-    """A float32 or float64 in a formula."""
+    """A float32 or float64 in a formula, or a vector of them."""
 
     def __init__(self, builder: ir.IRBuilder, ir_value: Any) -> None:
         self.builder = builder
@@ -92,8 +110,13 @@ class Value:
         if isinstance(other, Value):
             return other
         if isinstance(other, Each):
-            other = other.single if self.ir.type == _FLOAT else other.double
-        return Value(self.builder, ir.Constant(self.ir.type, float(other)))
+            other = other.single if self.is_single else other.double
+        return Value(self.builder, _constant(self.ir.type, float(other)))
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is float32."""
+        return bool(_element(self.ir.type) == _FLOAT)
 
     def _apply(self, name: str, a: Any, b: Any) -> Value:
         emit = getattr(self.builder, name)
@@ -147,8 +170,8 @@ class Value:
     @property
     def bits(self) -> Bits:
         """The bits as an integer."""
-        of = ir.IntType(32 if self.ir.type == _FLOAT else 64)
-        return Bits(self.builder, self.builder.bitcast(self.ir, of))
+        of = ir.IntType(32 if self.is_single else 64)
+        return Bits(self.builder, self.builder.bitcast(self.ir, _like(self.ir.type, of)))
 
 
 _SIGN = Each(1 << 31, 1 << 63)
@@ -183,12 +206,35 @@ def fma(a: Any, b: Any, c: Any) -> Value:
     x, y, z = value.of(a), value.of(b), value.of(c)
     if not targets.host().fma:
         return x * y + z
-    return Value(value.builder, value.builder.fma(x.ir, y.ir, z.ir))
+    return _function("fma", x, y, z)
+
+
+def sqrt(x: Value) -> Value:
+    """The square root, rounded once."""
+    return _function("sqrt", x)
+
+
+def estimated_reciprocal(x: Value) -> Value | None:
+    """1 / x to 11 bits by an instruction of the CPU, if it has one for such vectors."""
+    estimate = targets.host().reciprocal
+    if estimate is None or not x.is_single or x.ir.type != ir.VectorType(_FLOAT, estimate.lanes):
+        return None
+    zero, mask = x.of(0.0).ir, ir.Constant(ir.IntType(estimate.lanes), -1)
+    more = (zero, mask) if estimate.masked else ()
+    return Value(x.builder, call(x.builder, estimate.name, x.ir.type, x.ir, *more))
+
+
+def _function(name: str, *arguments: Value) -> Value:
+    """A function that LLVM has for elements and vectors."""
+    builder, kind = arguments[0].builder, arguments[0].ir.type
+    lanes = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
+    name = f"llvm.{name}.{lanes}{'f32' if arguments[0].is_single else 'f64'}"
+    return Value(builder, call(builder, name, kind, *(argument.ir for argument in arguments)))
 
 
 def polynomial(x: Value, coefficients: Each) -> Value:
     """c_0 + x (c_1 + x (c_2 + …))."""
-    first, *rest = reversed(coefficients.single if x.ir.type == _FLOAT else coefficients.double)
+    first, *rest = reversed(coefficients.single if x.is_single else coefficients.double)
     result = x.of(first)
     for c in rest:
         result = fma(result, x, c)
@@ -217,38 +263,77 @@ def formula(function: Callable[..., Value]) -> Callable[..., Any]:
 
 # ----------------------------------------------------------------------------------------- strips
 def _address(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [start])
+    return builder.gep(data_pointer(context, builder, kind, array), [start])
 
 
-def strip(function: Callable[..., Value], vectors: int) -> Callable[..., Any]:
+def _by_vectors(
+    vec: Vectors, count: Any, sources: Sequence[Any], to: Sequence[Any], results: Callable[..., Any]
+) -> None:
+    """Emit to[e] = results(sources[e]), e < count: whole vectors, and a masked one in the end."""
+    builder, lanes = vec.builder, constant(vec.lanes)
+
+    def whole(state: Any) -> list[Any]:
+        for value, at in zip(results([vec.load(x, state[0]) for x in sources]), to, strict=True):
+            vec.store(value, at, state[0])
+        return [builder.add(state[0], lanes)]
+
+    done = counted_loop(builder, builder.sdiv(count, lanes), [constant(0)], whole)[0]
+    left = builder.sub(count, done)
+    with builder.if_then(builder.icmp_signed(">", left, constant(0))):
+        mask = vec.mask(left)
+        values = results([vec.load_masked(mask, x, done) for x in sources])
+        vec.store_first(left, values, [builder.gep(at, [done]) for at in to])
+
+
+def strip(function: Callable[..., Any], vectors: int, *, changed: int = 0) -> Callable[..., Any]:
     """A function for kernels that applies a formula to each element of a strip.
 
     Its parameters are ``(count, out, out0, x, x0, …, p, …)``: out[out0 + e] = f(x[x0 + e], …, p, …)
-    for e < count, where the formula's first `vectors` arguments come from vectors and the others
-    stay the same. A vector may be `out`, at the same place; otherwise `out` overlaps none.
+    for e < count, where the formula's first `vectors` arguments come from vectors and the others,
+    numbers or tuples of them, stay the same. A vector may be `out`, at the same place; otherwise
+    `out` overlaps none.
 
-    The loop is written here because numba would take far longer to compile one for each formula.
+    With `changed`, there is no `out`: so many of the vectors, the first ones, take the formula's
+    results, a tuple. No two of them overlap.
     """
     names = list(inspect.signature(function).parameters)
-    places = [name for x in ["out", *names[:vectors]] for name in (x, f"{x}_0")]
-    others = names[vectors:]
+    strips = names[:vectors] if changed else ["out", *names[:vectors]]
+    places = [name for x in strips for name in (x, f"{x}_0")]
 
-    def typed(typing: Any, count: Any, out: Any, *kinds: Any) -> Any:
+    def typed(typing: Any, count: Any, first: Any, *kinds: Any) -> Any:
+        t, real = targets.tile(np.dtype(str(first.dtype))), first.dtype
+        of_strips = [first, *kinds[1 : len(places) - 1 : 2]]
+        of_fixed = [
+            types.UniTuple(real, len(kind)) if isinstance(kind, types.UniTuple) else real
+            for kind in kinds[len(places) - 1 :]
+        ]
+
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            count, *rest = arguments
-            to, *sources = (
-                _address(context, builder, out, *rest[i : i + 2]) for i in range(0, len(places), 2)
-            )
-            fixed = [Value(builder, p) for p in rest[len(places) :]]
-            with cgutils.for_range(builder, count) as loop:
-                x = [Value(builder, builder.load(builder.gep(at, [loop.index]))) for at in sources]
-                builder.store(function(*x, *fixed).ir, builder.gep(to, [loop.index]))
+            count, rest = arguments[0], arguments[1:]
+            vec = Vectors(builder, element_of(real), t.lanes, t.fma, t.masks)
+            at = [
+                _address(context, builder, kind, *rest[2 * i : 2 * i + 2])
+                for i, kind in enumerate(of_strips)
+            ]
+            fixed = [
+                tuple(Value(builder, vec.splat(x)) for x in cgutils.unpack_tuple(builder, p))
+                if isinstance(kind, types.UniTuple)
+                else Value(builder, vec.splat(p))
+                for kind, p in zip(of_fixed, rest[len(places) :], strict=True)
+            ]
+
+            def results(values: Iterable[Any]) -> list[Any]:
+                found = function(*(Value(builder, x) for x in values), *fixed)
+                return [value.ir for value in (found if changed else [found])]
+
+            sources, to = (at, at[:changed]) if changed else (at[1:], at[:1])
+            _by_vectors(vec, count, sources, to, results)
             return context.get_dummy_value()
 
-        at = [out, types.int64] * (vectors + 1)
-        return types.void(types.int64, *at, *[out.dtype] * len(others)), emit
+        of_places = [x for kind in of_strips for x in (kind, types.int64)]
+        return types.void(types.int64, *of_places, *of_fixed), emit
 
-    return _intrinsic(typed, ["count", *places, *others])
+    return _intrinsic(typed, ["count", *places, *names[vectors:]])
 
 
 @intrinsic

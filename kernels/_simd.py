@@ -191,7 +191,10 @@ class Vectors:
 
     def broadcast(self, pointer: Any, offset: Any) -> Any:
         """The element at ``pointer[offset]`` in every lane."""
-        element = self.builder.load(self.builder.gep(pointer, [offset]))
+        return self.splat(self.builder.load(self.builder.gep(pointer, [offset])))
+
+    def splat(self, element: Any) -> Any:
+        """An element in every lane."""
         one = self.builder.insert_element(self._undefined, element, ir.Constant(I32, 0))
         return self.builder.shuffle_vector(one, self._undefined, self._splat)
 

@@ -53,9 +53,7 @@ def _sigmoid_prime(a: Value) -> Value:
 
 
 def _relu(z: Value) -> Value:
-    # NaN stays NaN. Without a sum behind it, LLVM would make of a selection that is stored where z
-    # stood a masked store, which some CPUs take ten times as long for.
-    return at_least(z, 0.0) + 0.0
+    return at_least(z, 0.0)
 
 
 def _relu_prime(a: Value) -> Value:
@@ -166,9 +164,7 @@ def _elementwise(
 
     @kernel
     def forward(z, z0, a, a0, rows, n):
-        # One loop in place: where source and target may be one, LLVM would not use vectors
-        copy_strip(rows * n, a, a0, z, z0)
-        g_strip(rows * n, a, a0, a, a0)
+        g_strip(rows * n, a, a0, z, z0)
 
     @kernel
     def backward(d, d0, s, s0, rows, n):

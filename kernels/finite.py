@@ -22,7 +22,7 @@ from .sharing import part
 
 
 @entry(lambda t: (vector(t), vector(float64)))
-def _count_not_finite(rank, n_ranks, team, x, found):
+def _add_not_finite(rank, n_ranks, team, x, found):
     begin, end = part(x.size, ONE, rank, n_ranks)
     add_not_finite(address(x, 0), begin, end - begin, address(found, rank))
 
@@ -33,5 +33,5 @@ def all_finite(x: NDArray[Any]) -> bool:
         x.size // 4
     )  # an L2 cache full is read before a second thread is awake
     found = np.zeros(n_ranks)
-    _count_not_finite(x.dtype, n_ranks, x, found)
+    _add_not_finite(x.dtype, n_ranks, x, found)
     return not found.any()

@@ -9,10 +9,8 @@ import numpy as np
 from numba import boolean, float64, int64
 
 from ._jit import leaf, pointer, sum_kernel
-from ._scalar import Each, Value, formula, where
 from ._simd import span
 
-_LARGEST = Each(*(float(np.finfo(t).max) for t in (np.float32, np.float64)))
 COLUMNS = 64  # that are summed at a time: a few cache lines of each row
 
 
@@ -68,18 +66,13 @@ def add_parts(m, n, ld, z, parts, apart, count, rectify):
                 to[j] = least if total < least else total  # a NaN stays
 
 
-@formula
-def _is_not_finite(x: Value) -> Value:
-    # not x - x: LLVM knows that to be 0 for every number
-    return where(abs(x) <= _LARGEST, x.of(0.0), 1.0)
-
-
 @sum_kernel
-def _count(x, start, count):
-    values, found = span(x, start, count), x.dtype.type(0)
-    for i in range(count):
-        found += _is_not_finite(values[i])
-    return found
+def _zeros(values):
+    # 0 x is NaN where x is infinite or NaN
+    total = values.dtype.type(0)
+    for i in range(values.size):
+        total += values[i] * values.dtype.type(0)
+    return total
 
 
 @sum_kernel
@@ -106,8 +99,8 @@ def add_absolutes(m, n, x, x0, row, column, total):
 
 @leaf(lambda t: (pointer(t), int64, int64, pointer(float64)))
 def add_not_finite(x, start, count, found):
-    """found[0] += how many of x[start:start + count] are infinite or NaN."""
-    found[0] += np.float64(_count(span(x, start, count), 0, count))
+    """found[0] becomes NaN if any of x[start:start + count] is infinite or NaN, else stays."""
+    found[0] += np.float64(_zeros(span(x, start, count)))
 
 
 @leaf(lambda t: (int64, int64, *(pointer(t), int64) * 2, boolean, pointer(t)))

@@ -22,6 +22,14 @@ from numpy.typing import DTypeLike
 from ._lookup import lookup
 
 
+class Estimate(NamedTuple):
+    """An instruction that estimates 1 / x for vectors of float32, as LLVM names it."""
+
+    name: str
+    lanes: int
+    masked: bool  # it also takes what stands in other lanes, and a mask
+
+
 class Target(NamedTuple):
     """A CPU family. ``mc``, ``kc`` and ``nc`` count elements of 4 bytes."""
 
@@ -35,6 +43,7 @@ class Target(NamedTuple):
     mc: int
     kc: int
     nc: int
+    reciprocal: Estimate | None = None
 
 
 class Tile(NamedTuple):
@@ -58,10 +67,14 @@ class Tile(NamedTuple):
 LINE_BYTES = 64  # of a cache line
 NEAR_BYTES = 24 * 1024  # three quarters of the smallest L1
 
+_RCP14 = Estimate("llvm.x86.avx512.rcp14.ps.512", 16, masked=True)
+_RCP = Estimate("llvm.x86.avx.rcp.ps.256", 8, masked=False)
 TARGETS = (
-    Target("skx", ("avx512f", "avx512vl", "avx512dq"), 512, True, True, 12, 2, 144, 384, 4096),
-    Target("haswell", ("avx2", "fma"), 256, True, False, 6, 2, 144, 320, 4080),
-    Target("sandybridge", ("avx",), 256, False, False, 6, 2, 144, 256, 4080),
+    Target(
+        "skx", ("avx512f", "avx512vl", "avx512dq"), 512, True, True, 12, 2, 144, 384, 4096, _RCP14
+    ),
+    Target("haswell", ("avx2", "fma"), 256, True, False, 6, 2, 144, 320, 4080, _RCP),
+    Target("sandybridge", ("avx",), 256, False, False, 6, 2, 144, 256, 4080, _RCP),
     Target("neon", ("neon",), 128, True, False, 8, 3, 192, 384, 4080),
     Target("generic", (), 128, False, False, 4, 2, 96, 256, 4080),
 )

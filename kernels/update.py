@@ -9,7 +9,6 @@ add a rule, write its step and its line in `UPDATES`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,10 +17,13 @@ from numba import float64, int64
 
 from ._dispatch import switch
 from ._jit import inline_kernel, kernel, leaf, pointer, sum_kernel
+from ._scalar import Value, fma, sqrt, strip
 from ._simd import address, exists, nowhere, span
 from .layout import ONE, ZERO
+from .vmath import reciprocal
 
 COEFFICIENTS = 8  # the width of a row of coefficients
+Values = tuple[Value, ...]
 
 
 class Update(NamedTuple):
@@ -32,40 +34,35 @@ class Update(NamedTuple):
     n_slots: int
 
 
-@inline_kernel
-def _descent(p, g, m, v, c):
+def _descent(p: Value, g: Value, c: Values) -> Values:
     # theta -= lr g
-    return p - c[0] * g, m, v
+    return (fma(-c[0], g, p),)
 
 
-@inline_kernel
-def _momentum(p, g, m, v, c):
+def _momentum(p: Value, m: Value, g: Value, c: Values) -> Values:
     # m = mu m - lr g; theta += m
-    m = c[1] * m - c[0] * g
-    return p + m, m, v
+    m = fma(c[1], m, -c[0] * g)
+    return p + m, m
 
 
-@inline_kernel
-def _nesterov(p, g, m, v, c):
+def _nesterov(p: Value, m: Value, g: Value, c: Values) -> Values:
     # m = mu m - lr g; theta += mu m - lr g
-    m = c[1] * m - c[0] * g
-    return p + (c[1] * m - c[0] * g), m, v
+    m = fma(c[1], m, -c[0] * g)
+    return p + fma(c[1], m, -c[0] * g), m
 
 
-@inline_kernel
-def _rmsprop(p, g, m, v, c):
+def _rmsprop(p: Value, m: Value, g: Value, c: Values) -> Values:
     # m = rho m + (1 - rho) g^2; theta -= lr g / (sqrt(m) + eps)
-    m = c[1] * m + c[2] * (g * g)
-    return p - c[0] * g / (math.sqrt(m) + c[3]), m, v
+    m = fma(c[1], m, c[2] * (g * g))
+    return fma(-c[0] * g, reciprocal(sqrt(m) + c[3]), p), m
 
 
-@inline_kernel
-def _adam(p, g, m, v, c):
+def _adam(p: Value, m: Value, v: Value, g: Value, c: Values) -> Values:
     # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2
     # theta = (1 - lr wd) theta - lr m_hat / (sqrt(v_hat) + eps)
-    m = c[1] * m + c[2] * g
-    v = c[3] * v + c[4] * (g * g)
-    return c[6] * p - c[0] * m / (math.sqrt(v) * c[5] + c[7]), m, v
+    m = fma(c[1], m, c[2] * g)
+    v = fma(c[3], v, c[4] * (g * g))
+    return fma(-c[0] * m, reciprocal(fma(sqrt(v), c[5], c[7])), c[6] * p), m, v
 
 
 class Rows(NamedTuple):
@@ -81,39 +78,39 @@ class Rows(NamedTuple):
 
 
 @inline_kernel
-def _factor(rows, r, like):
-    return rows.factors[r * rows.step] if exists(rows.factors) else like.dtype.type(rows.factor)
+def _factor(rows, r):
+    return rows.factors[r * rows.step] if exists(rows.factors) else rows.factor
 
 
-def _with_slots(step: Callable[..., Any], n_slots: int) -> tuple[Callable[..., None], int]:
+def _with_slots(step: Callable[..., Values], n_slots: int) -> tuple[Callable[..., None], int]:
     """Apply `step` to rows of parameters, with the gradient times the row's factor."""
+    if n_slots == 0:
+        change = strip(lambda p, g, factor, c: step(p, factor * g, c), 2, changed=1)
 
-    @kernel
-    def without(p, g, m, v, rows, c):
-        for r in range(rows.lines):
-            to, d = span(p, r * rows.apart, rows.n), span(g, r * rows.gradient_apart, rows.n)
-            factor = _factor(rows, r, d)
-            for i in range(rows.n):
-                to[i] = step(to[i], factor * d[i], factor, factor, c)[0]
+        @kernel
+        def apply(p, g, m, v, rows, c):
+            for r in range(rows.lines):
+                change(rows.n, p, r * rows.apart, g, r * rows.gradient_apart, _factor(rows, r), c)
 
-    @kernel
-    def one(p, g, m, v, rows, c):
-        for r in range(rows.lines):
-            to, d = span(p, r * rows.apart, rows.n), span(g, r * rows.gradient_apart, rows.n)
-            first, factor = span(m, r * rows.apart, rows.n), _factor(rows, r, d)
-            for i in range(rows.n):
-                to[i], first[i], _ = step(to[i], factor * d[i], first[i], factor, c)
+    elif n_slots == 1:
+        change = strip(lambda p, m, g, factor, c: step(p, m, factor * g, c), 3, changed=2)
 
-    @kernel
-    def two(p, g, m, v, rows, c):
-        for r in range(rows.lines):
-            to, d = span(p, r * rows.apart, rows.n), span(g, r * rows.gradient_apart, rows.n)
-            first, second = span(m, r * rows.apart, rows.n), span(v, r * rows.apart, rows.n)
-            factor = _factor(rows, r, d)
-            for i in range(rows.n):
-                to[i], first[i], second[i] = step(to[i], factor * d[i], first[i], second[i], c)
+        @kernel
+        def apply(p, g, m, v, rows, c):
+            for r in range(rows.lines):
+                at, factor = r * rows.apart, _factor(rows, r)
+                change(rows.n, p, at, m, at, g, r * rows.gradient_apart, factor, c)
 
-    return (without, one, two)[n_slots], n_slots
+    else:
+        change = strip(lambda p, m, v, g, factor, c: step(p, m, v, factor * g, c), 4, changed=3)
+
+        @kernel
+        def apply(p, g, m, v, rows, c):
+            for r in range(rows.lines):
+                at, factor = r * rows.apart, _factor(rows, r)
+                change(rows.n, p, at, m, at, v, at, g, r * rows.gradient_apart, factor, c)
+
+    return apply, n_slots
 
 
 _RULES = {

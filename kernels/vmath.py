@@ -10,7 +10,18 @@ from __future__ import annotations
 
 import math
 
-from ._scalar import Bits, Each, Value, at_least, at_most, copysign, fma, polynomial, where
+from ._scalar import (
+    Bits,
+    Each,
+    Value,
+    at_least,
+    at_most,
+    copysign,
+    estimated_reciprocal,
+    fma,
+    polynomial,
+    where,
+)
 
 _MANTISSA = Each(23, 52)  # its bits
 _MANTISSA_MASK = Each((1 << 23) - 1, (1 << 52) - 1)
@@ -54,6 +65,9 @@ _DENORMAL_SHIFT = Each(-25.0, -54.0)
 # A float whose last bit counts 1: an integer in its mantissa's bits is added to it.
 _INTEGERS = Each(0x4B000000, 0x4330000000000000)
 _INTEGERS_AND_BIAS = Each(2.0**23 + 127, 2.0**52 + 1023)
+
+_BITS_OF_RECIPROCAL = Each(0x7EF311C3, 0)  # less the bits of x: those of nearly 1 / x
+_MOST_RECIPROCAL = 2.0**125
 
 _MOST_TANH = Each(10.0, 20.0)  # tanh of more rounds to 1
 
@@ -156,6 +170,26 @@ def sigmoid(x: Value) -> Value:
     """
     e = exp(-abs(x))  # of a negative number only: nothing overflows
     return where(x < 0.0, e, 1.0) / (e + 1.0)
+
+
+def reciprocal(x: Value) -> Value:
+    """1 / x of a positive normal x, in float32 without a division; 0 where x > 2^125.
+
+    Worst error: 0.51 units in float32, 0.5 in float64.
+    """
+    if not x.is_single:
+        return 1.0 / x
+    y = estimated_reciprocal(x)
+    if y is None:
+        # by its bits it is right to 12 %, and to 0.2 % after a step
+        y = _nearer_to_reciprocal(x, (_BITS_OF_RECIPROCAL - x.bits).value)
+    return where(x > _MOST_RECIPROCAL, 0.0, _nearer_to_reciprocal(x, y))
+
+
+def _nearer_to_reciprocal(x: Value, y: Value) -> Value:
+    # y (1 + e + e^2), e = 1 - x y: an error to the third power
+    e = fma(-x, y, 1.0)
+    return fma(fma(e, e, e), y, y)
 
 
 def _split(x: Value) -> tuple[Bits, Value]:

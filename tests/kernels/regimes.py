@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fastdnn.kernels import layout, placement, targets
@@ -45,7 +46,10 @@ def assert_shared(net: Engine, batch: int, regime: str, input_dropout: float = 0
     place = place_of(net, batch, input_dropout)
     if regime in ("blocked", "cut"):
         assert place.regime == layout.BLOCKED
-        assert (place.table[:, layout.DEPTH] > 0).any() == (regime == "cut")
+        whole = place.table[:, layout.WHOLE_ROW] > 0
+        can = ~(whole[1:] | whole[:-1]) & (place.table[1:, [layout.N_PREV, layout.N]] > 1).all(1)
+        cut = can & (regime == "cut")
+        np.testing.assert_array_equal(place.table[1:, layout.DEPTH] > 0, cut)
         return
     assert place.regime in (layout.RESIDENT, layout.TINY)
     several_segments = regime.startswith("segments") and place.regime == layout.RESIDENT

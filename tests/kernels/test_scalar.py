@@ -21,6 +21,7 @@ from fastdnn.kernels._scalar import (
     fma,
     formula,
     polynomial,
+    sqrt,
     strip,
     where,
 )
@@ -52,6 +53,7 @@ CASES: dict[str, tuple[Callable[[Value, Value], Value], Callable[[Array, Array],
     "quotients": (lambda x, y: x / y - 1.0 / x, lambda x, y: x / y - 1 / x),
     "negation": (lambda x, y: -x, lambda x, y: -x),
     "size": (lambda x, y: abs(x), lambda x, y: np.abs(x)),
+    "square root": (lambda x, y: sqrt(x), lambda x, y: np.sqrt(x)),
     "by type": (lambda x, y: x * _THIRD, lambda x, y: x * x.dtype.type(_of(x, 1 / 3, 0.25))),
     "<": (lambda x, y: where(x < y, 1.0, y), lambda x, y: np.where(x < y, 1, y)),
     "<=": (lambda x, y: where(x <= y, x, 2.0), lambda x, y: np.where(x <= y, x, 2)),
@@ -85,13 +87,29 @@ def _loop(function: Callable[[Value, Value], Value]) -> Callable[..., None]:
     return loop  # type: ignore[no-any-return]
 
 
+def _vector_loop(function: Callable[[Value, Value], Value]) -> Callable[..., None]:
+    f = strip(function, 2)
+
+    @kernel
+    def loop(x, y, out):  # type: ignore[no-untyped-def]
+        f(out.size, out, 0, x, 0, y, 0)
+
+    return loop  # type: ignore[no-any-return]
+
+
 _call = switch([_loop(function) for function, _ in CASES.values()])
+_call_vectors = switch([_vector_loop(function) for function, _ in CASES.values()])
 _fma = formula(fma)
 
 
 @compiled(lambda t: (int64, vector(t), vector(t), vector(t)))
 def _run(rank, n_ranks, team, code, x, y, out):  # type: ignore[no-untyped-def]
     _call(code, x, y, out)
+
+
+@compiled(lambda t: (int64, vector(t), vector(t), vector(t)))
+def _run_vectors(rank, n_ranks, team, code, x, y, out):  # type: ignore[no-untyped-def]
+    _call_vectors(code, x, y, out)
 
 
 @compiled(lambda t: (vector(t), vector(t), vector(t), vector(t)))
@@ -108,8 +126,10 @@ def test_operations(dtype: Any, name: str) -> None:
     ends = np.concatenate([ends, -ends])
     x = np.concatenate([draw(1, 200), np.repeat(ends, 10)]).astype(dtype)
     y = np.concatenate([draw(2, 200), np.tile(ends, 10)]).astype(dtype)
-    out = nan(x.size, dtype=dtype)
+    out, of_vectors = nan(x.size, dtype=dtype), nan(x.size, dtype=dtype)
     _run(dtype, 1, list(CASES).index(name), x, y, out)
+    _run_vectors(dtype, 1, list(CASES).index(name), x, y, of_vectors)
+    np.testing.assert_array_equal(of_vectors, out)
     wanted = CASES[name][1](x, y)
     assert wanted.dtype == dtype
     if name == "polynomial":  # it may be fused
@@ -165,6 +185,27 @@ def test_strips(dtype: Any, count: int) -> None:
     _strip(dtype, 1, count, x, 3, x, 3, y, 7, 0.1)
     before[3 : 3 + count] = wanted
     np.testing.assert_array_equal(x, before)
+
+
+_moved = strip(lambda x, y, z, p: (x + z * p[0], x - y * p[1]), 3, changed=2)
+
+
+@compiled(lambda t: (int64, *[vector(t), int64] * 3, float64, float64))
+def _change(rank, n_ranks, team, count, x, x0, y, y0, z, z0, p, q):  # type: ignore[no-untyped-def]
+    _moved(count, x, x0, y, y0, z, z0, (p, q))
+
+
+@each_dtype
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 16, 37])
+def test_strips_that_are_changed(dtype: Any, count: int) -> None:
+    x, y, z = (draw(i, count + 9, dtype=dtype) for i in (1, 2, 3))
+    inside = slice(3, 3 + count)
+    wanted = [one.copy() for one in (x, y, z)]
+    wanted[0][inside] = x[inside] + z[inside] * dtype.type(0.1)
+    wanted[1][inside] = x[inside] - y[inside] * dtype.type(0.3)
+    _change(dtype, 1, count, x, 3, y, 3, z, 3, 0.1, 0.3)
+    for got, one in zip((x, y, z), wanted, strict=True):
+        np.testing.assert_array_equal(got, one)
 
 
 @each_dtype

@@ -99,6 +99,7 @@ def _loop(function: Callable[[Value], Value]) -> Callable[..., None]:
 
 
 LOOPS = {name: _loop(function.formula) for name, function in FUNCTIONS.items()}
+LOOPS["reciprocal"] = _loop(vmath.reciprocal)
 _call = switch(list(LOOPS.values()))
 
 
@@ -110,7 +111,7 @@ def _run(rank, n_ranks, team, code, x, y, start, n):  # type: ignore[no-untyped-
 def run(name: str, x: Array, start: int = 0, count: int | None = None) -> Array:
     """f(x[start:start + count]) among NaN."""
     y = nan(x.size, dtype=x.dtype)
-    _run(x.dtype, 1, list(FUNCTIONS).index(name), x, y, start, x.size if count is None else count)
+    _run(x.dtype, 1, list(LOOPS).index(name), x, y, start, x.size if count is None else count)
     return y
 
 
@@ -153,6 +154,20 @@ def test_float32(name: str) -> None:
             worst, at = error.max(), x[error.argmax()]
     print(f"{name}: {worst:.3f} units at {at}")
     assert worst <= function.bound[np.dtype(np.float32)], at
+
+
+def test_reciprocal_in_float32() -> None:
+    # of all positive normal numbers, 1 / x depends on the mantissa alone, but for its own end
+    worst = 0.0
+    for exponent in (1, 126, 127, 128, 251):  # 2^-126 to 2^124
+        for first in range(0, 2**23, CHUNK):
+            bits = np.arange(first, first + CHUNK, 1 if EXHAUSTIVE else 37, dtype=np.uint32)
+            x = (bits + np.uint32(exponent << 23)).view(np.float32)
+            worst = max(worst, units(run("reciprocal", x), 1 / x.astype(np.float64)).max())
+    print(f"reciprocal: {worst:.4f} units")
+    assert worst <= 0.51
+    beyond = np.array([2.0**125 * 1.0001, 2.0**127, 3.4e38, np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(run("reciprocal", beyond), [0, 0, 0, 0, np.nan])
 
 
 # ------------------------------------------------------------------------------- float64: a sample
@@ -257,7 +272,7 @@ def test_exp_overflows_where_it_must(dtype: Any) -> None:
 @each_dtype
 @each_function
 def test_the_bits_do_not_depend_on_the_place_in_a_loop(dtype: Any, name: str) -> None:
-    # a loop's vectors take most elements and its scalar rest the others
+    # a loop's whole vectors take most elements and a masked one the others
     rng = np.random.default_rng(2)
     x = (rng.normal(size=48) * 2.0 ** rng.integers(-12, 7, 48)).astype(dtype)
     x[FUNCTIONS[name].below < x] *= -1
