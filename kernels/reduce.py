@@ -5,13 +5,19 @@ They run in the order of the samples; numbers that lie side by side are added in
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from numba import boolean, float64, int64
+from numba import boolean, float64, int64, types
+from numba.extending import intrinsic
 
-from ._jit import leaf, pointer, sum_kernel
-from ._simd import span
+from ._jit import kernel, leaf, pointer, sum_kernel
+from ._simd import Vectors, address, constant, counted_loop, element_of, merge, span
+from .layout import ZERO
+from .microkernel import lanes_of, tile_of
 
-COLUMNS = 64  # that are summed at a time: a few cache lines of each row
+COLUMNS = 64  # that one rank sums: a few cache lines of each row
 
 
 @sum_kernel
@@ -23,6 +29,86 @@ def row_sum(a, a0, n):
     return total
 
 
+def _sums_of_vectors(count: int, *, weighted: bool) -> Any:
+    """An intrinsic that sums the rows of `count` vectors, held in registers; a single one, masked.
+
+    out = scale (out + sum_i w_i z_i), where w_i is 1 unless `weighted`, and out is 0 unless `add`.
+    """
+
+    @intrinsic
+    def sums(
+        typing: Any, width: Any, m: Any, z: Any, ldz: Any, weights: Any, step: Any, scale: Any,
+        add: Any, out: Any,
+    ) -> Any:  # fmt: skip
+        t = tile_of(z)
+
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            width, m, z, ldz, weights, step, scale, add, out = arguments
+            vec = Vectors(builder, element_of(signature.args[2].dtype), t.lanes, t.fma, t.masks)
+            mask, at = vec.mask(width), [constant(i * t.lanes) for i in range(count)]
+
+            def read(pointer: Any) -> list[Any]:
+                if count == 1:
+                    return [vec.load_masked(mask, pointer, at[0])]
+                return [vec.load(pointer, i) for i in at]
+
+            def row(state: Any) -> list[Any]:
+                z, weights, *totals = state
+                both = list(zip(read(z), totals, strict=True))
+                if weighted:
+                    w = vec.broadcast(weights, constant(0))
+                    totals = [vec.multiply_add(w, x, total) for x, total in both]
+                else:
+                    totals = [builder.fadd(total, x) for x, total in both]
+                return [builder.gep(z, [ldz]), builder.gep(weights, [step]), *totals]
+
+            before = builder.block
+            with builder.if_then(add):
+                held, inside = read(out), builder.block
+            start = [merge(builder, [(vec.zero, before), (x, inside)]) for x in held]
+            totals = counted_loop(builder, m, [z, weights, *start], row)[2:]
+            totals = [builder.fmul(x, vec.splat(scale)) for x in totals]
+            with builder.if_else(builder.icmp_signed("<", width, constant(t.lanes))) as (
+                part,
+                full,
+            ):
+                with part:
+                    vec.store_first(width, totals[:1], [out])
+                with full:
+                    for x, i in zip(totals, at, strict=True):
+                        vec.store(x, out, i)
+            return context.get_dummy_value()
+
+        i, real = types.int64, z.dtype
+        return types.void(i, i, z, i, weights, i, real, types.boolean, out), emit
+
+    return sums
+
+
+VECTORS = 4  # beside each other whose sums are held at once, or one would wait for the one before
+
+
+def _sums(*, weighted: bool) -> Callable[..., None]:
+    several, single = (_sums_of_vectors(n, weighted=weighted) for n in (VECTORS, 1))
+
+    @kernel
+    def sums(m, n, z, ldz, weights, step, scale, add, out):
+        lanes, j = lanes_of(z), 0
+        width = VECTORS * lanes
+        while n - j >= width:
+            several(width, m, address(z, j), ldz, weights, step, scale, add, address(out, j))
+            j += width
+        while j < n:
+            width = min(lanes, n - j)
+            single(width, m, address(z, j), ldz, weights, step, scale, add, address(out, j))
+            j += width
+
+    return sums  # type: ignore[no-any-return]
+
+
+_plain_sums, _weighted_sums = _sums(weighted=False), _sums(weighted=True)
+
+
 @leaf(lambda t: (int64, int64, pointer(t), int64, int64, float64, boolean, pointer(t), int64))
 def column_sums(m, n, z, z0, ldz, scale, add, out, out0):
     """out[j] = scale * sum_i z[i, j], rows of z `ldz` apart; `add` begins with what `out` holds."""
@@ -30,25 +116,14 @@ def column_sums(m, n, z, z0, ldz, scale, add, out, out0):
         before = np.float64(out[out0]) if add else 0.0
         out[out0] = (before + row_sum(z, z0, m)) * scale
         return
-    for begin in range(0, n, COLUMNS):
-        width = min(COLUMNS, n - begin)
-        sums = span(out, out0 + begin, width)
-        if not add:
-            for j in range(width):
-                sums[j] = 0
-        whole = m - m % 4
-        for i in range(0, whole, 4):  # four rows at a time, or the sums' way in and out would tell
-            at = z0 + begin + i * ldz
-            row0, row1 = span(z, at, width), span(z, at + ldz, width)
-            row2, row3 = span(z, at + 2 * ldz, width), span(z, at + 3 * ldz, width)
-            for j in range(width):
-                sums[j] = sums[j] + row0[j] + row1[j] + row2[j] + row3[j]
-        for i in range(whole, m):
-            row = span(z, z0 + begin + i * ldz, width)
-            for j in range(width):
-                sums[j] += row[j]
-        for j in range(width):
-            sums[j] *= scale
+    at, to = address(z, z0), address(out, out0)
+    _plain_sums(m, n, at, ldz, at, ZERO, scale, add, to)
+
+
+@leaf(lambda t: (int64, int64, *(pointer(t), int64) * 2, boolean, pointer(t)))
+def weighted_sums(m, n, z, ldz, weights, step, add, out):
+    """out[j] = sum_i weights[i step] z[i, j], rows of z `ldz` apart; `add`: to what `out` holds."""
+    _weighted_sums(m, n, z, ldz, weights, step, 1.0, add, out)
 
 
 @leaf(lambda t: (int64, int64, int64, *(pointer(t),) * 2, int64, int64, boolean))
@@ -101,33 +176,6 @@ def add_absolutes(m, n, x, x0, row, column, total):
 def add_not_finite(x, start, count, found):
     """found[0] becomes NaN if any of x[start:start + count] is infinite or NaN, else stays."""
     found[0] += np.float64(_zeros(span(x, start, count)))
-
-
-@leaf(lambda t: (int64, int64, *(pointer(t), int64) * 2, boolean, pointer(t)))
-def weighted_sums(m, n, z, ldz, weights, step, add, out):
-    """out[j] = sum_i weights[i step] z[i, j], rows of z `ldz` apart; `add`: to what `out` holds."""
-    for begin in range(0, n, COLUMNS):
-        width = min(COLUMNS, n - begin)
-        sums = span(out, begin, width)
-        if not add:
-            for j in range(width):
-                sums[j] = 0
-        whole = m - m % 4
-        for i in range(0, whole, 4):  # four rows at a time, or the sums' way in and out would tell
-            at, w = begin + i * ldz, i * step
-            row0, row1 = span(z, at, width), span(z, at + ldz, width)
-            row2, row3 = span(z, at + 2 * ldz, width), span(z, at + 3 * ldz, width)
-            w0, w1 = weights[w], weights[w + step]
-            w2, w3 = weights[w + 2 * step], weights[w + 3 * step]
-            for j in range(width):
-                total = sums[j] + w0 * row0[j]
-                total += w1 * row1[j]
-                total += w2 * row2[j]
-                sums[j] = total + w3 * row3[j]
-        for i in range(whole, m):
-            row, weight = span(z, begin + i * ldz, width), weights[i * step]
-            for j in range(width):
-                sums[j] += weight * row[j]
 
 
 @leaf(lambda t: (int64, int64, *(pointer(t),) * 3, int64))
