@@ -60,6 +60,9 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     # No "nnan" or "ninf": a diverging run must show. No "reassoc": sums keep one order.
     "fastmath": {"nsz", "contract"},
+    # No reference is counted: nothing is allocated here, and counting is an atomic operation, at
+    # each call that passes an array on, on one number that all ranks would wait for.
+    "_nrt": False,
 }
 
 _INNER: dict[str, Any] = {
@@ -197,7 +200,7 @@ def compile_cached(function: Callable[..., Any], types: tuple[Any, ...], *, para
     -------
     numba's compile result, with its ``entry_point`` for Python and its ``library``.
     """
-    dispatcher: Any = numba.njit(parallel=parallel, **_OPTIONS)(function)
+    dispatcher: Any = numba.njit(parallel=parallel, **_OPTIONS | {"_nrt": parallel})(function)
     dispatcher._cache = _Cache(function)
     with _no_collection():
         dispatcher.compile(types)

@@ -295,19 +295,33 @@ def span(typing: Any, of: Any, start: Any, count: Any) -> Any:
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         start = data_pointer(context, builder, signature.args[0], arguments[0])
-        item = constant(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-        view = context.make_array(kind)(context, builder)
-        context.populate_array(
-            view,
-            data=builder.gep(start, [arguments[1]]),
-            shape=[arguments[2]],
-            strides=[item],
-            itemsize=item,
-            meminfo=None,
-        )
-        return view._getvalue()
+        return _view(context, builder, kind, builder.gep(start, [arguments[1]]), arguments[2:])
 
     return kind(of, types.int64, types.int64), emit
+
+
+@intrinsic
+def rows_at(typing: Any, address: Any, count: Any, width: Any) -> Any:
+    """The row-major matrix of so many rows at an address."""
+    kind = types.Array(address.dtype, 2, "C")
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _view(context, builder, kind, arguments[0], arguments[1:])
+
+    return kind(address, types.int64, types.int64), emit
+
+
+def _view(context: Any, builder: Any, kind: Any, start: Any, shape: Sequence[Any]) -> Any:
+    """A row-major array at an address, of which no references are counted."""
+    item = constant(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides = [item]
+    for size in reversed(shape[1:]):
+        strides.insert(0, builder.mul(strides[0], size))
+    view = context.make_array(kind)(context, builder)
+    context.populate_array(
+        view, data=start, shape=shape, strides=strides, itemsize=item, meminfo=None
+    )
+    return view._getvalue()
 
 
 # ---------------------------------------------------------------------------------------- atomics

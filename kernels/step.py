@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 
-from numba import carray, float64, int64
+from numba import float64, int64
 
 from ._jit import kernel, other, vector
 from ._scalar import copy_strip
-from ._simd import address, address_at, span
+from ._simd import address, address_at, rows_at, span
 from .blocked import backward
 from .denormals import flush_denormals, restore
 from .entry import entry
@@ -245,7 +245,7 @@ def run(number, n_ranks, team, plan, at, loss_parameter, limit, x, x_other, outp
     `x_other` is empty, `outputs` may be.
     """
     net = Net(
-        carray(address_at(at, TABLE, plan), (plan[LAYERS], FIELDS)),
+        rows_at(address_at(at, TABLE, plan), plan[LAYERS], FIELDS),
         address_at(at, NET, x),
         address_at(at, NET + 1, x),
         address_at(at, NET + 2, x),
@@ -262,7 +262,7 @@ def run(number, n_ranks, team, plan, at, loss_parameter, limit, x, x_other, outp
     rule = Rule(
         address_at(at, RULE, x),
         limit,
-        carray(address_at(at, RULE + 1, plan), (plan[CHUNKS], 3)),
+        rows_at(address_at(at, RULE + 1, plan), plan[CHUNKS], 3),
         address_at(at, RULE + 2, losses),
     )
     memory = Memory(

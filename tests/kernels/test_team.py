@@ -43,7 +43,8 @@ def _meet(rank, n_ranks, team, n_barriers, cells, stale, sizes, counters):  # ty
                 stale[rank] += 1
         barrier(team, n_ranks, rank)
     if rank == 0:
-        counters[:] = team[:TEAM]
+        for i in range(TEAM):
+            counters[i] = team[i]
 
 
 @compiled(lambda t: (vector(int64), int64, vector(int64)))
