@@ -285,55 +285,85 @@ def _by_vectors(
         vec.store_first(left, values, [builder.gep(at, [done]) for at in to])
 
 
-def strip(function: Callable[..., Any], vectors: int, *, changed: int = 0) -> Callable[..., Any]:
+def _vectors_of(builder: ir.IRBuilder, real: Any) -> Vectors:
+    t = targets.tile(np.dtype(str(real)))
+    # no masked stores: what is read just behind one, as the next row is, waits for it
+    return Vectors(builder, element_of(real), t.lanes, t.fma, masks=False)
+
+
+def strip(function: Callable[..., Value], vectors: int) -> Callable[..., Any]:
     """A function for kernels that applies a formula to each element of a strip.
 
     Its parameters are ``(count, out, out0, x, x0, …, p, …)``: out[out0 + e] = f(x[x0 + e], …, p, …)
-    for e < count, where the formula's first `vectors` arguments come from vectors and the others,
-    numbers or tuples of them, stay the same. A vector may be `out`, at the same place; otherwise
-    `out` overlaps none.
-
-    With `changed`, there is no `out`: so many of the vectors, the first ones, take the formula's
-    results, a tuple. No two of them overlap.
+    for e < count, where the formula's first `vectors` arguments come from vectors and the others
+    stay the same. A vector may be `out`, at the same place; otherwise `out` overlaps none.
     """
     names = list(inspect.signature(function).parameters)
-    strips = names[:vectors] if changed else ["out", *names[:vectors]]
-    places = [name for x in strips for name in (x, f"{x}_0")]
+    places = [name for x in ["out", *names[:vectors]] for name in (x, f"{x}_0")]
+    others = names[vectors:]
 
-    def typed(typing: Any, count: Any, first: Any, *kinds: Any) -> Any:
-        t, real = targets.tile(np.dtype(str(first.dtype))), first.dtype
-        of_strips = [first, *kinds[1 : len(places) - 1 : 2]]
-        of_fixed = [
-            types.UniTuple(real, len(kind)) if isinstance(kind, types.UniTuple) else real
-            for kind in kinds[len(places) - 1 :]
-        ]
-
+    def typed(typing: Any, count: Any, out: Any, *kinds: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            count, rest = arguments[0], arguments[1:]
-            vec = Vectors(builder, element_of(real), t.lanes, t.fma, t.masks)
-            at = [
-                _address(context, builder, kind, *rest[2 * i : 2 * i + 2])
-                for i, kind in enumerate(of_strips)
-            ]
-            fixed = [
-                tuple(Value(builder, vec.splat(x)) for x in cgutils.unpack_tuple(builder, p))
-                if isinstance(kind, types.UniTuple)
-                else Value(builder, vec.splat(p))
-                for kind, p in zip(of_fixed, rest[len(places) :], strict=True)
-            ]
+            count, *rest = arguments
+            vec = _vectors_of(builder, out.dtype)
+            to, *sources = (
+                _address(context, builder, out, *rest[i : i + 2]) for i in range(0, len(places), 2)
+            )
+            fixed = [Value(builder, vec.splat(p)) for p in rest[len(places) :]]
 
             def results(values: Iterable[Any]) -> list[Any]:
-                found = function(*(Value(builder, x) for x in values), *fixed)
-                return [value.ir for value in (found if changed else [found])]
+                return [function(*(Value(builder, x) for x in values), *fixed).ir]
 
-            sources, to = (at, at[:changed]) if changed else (at[1:], at[:1])
-            _by_vectors(vec, count, sources, to, results)
+            _by_vectors(vec, count, sources, [to], results)
             return context.get_dummy_value()
 
-        of_places = [x for kind in of_strips for x in (kind, types.int64)]
-        return types.void(types.int64, *of_places, *of_fixed), emit
+        at = [out, types.int64] * (vectors + 1)
+        return types.void(types.int64, *at, *[out.dtype] * len(others)), emit
 
-    return _intrinsic(typed, ["count", *places, *names[vectors:]])
+    return _intrinsic(typed, ["count", *places, *others])
+
+
+def rows_strip(function: Callable[..., tuple[Value, ...]], changed: int) -> Callable[..., Any]:
+    """A function for kernels that changes rows of vectors by a formula, element by element.
+
+    ``(x, …) = f(x, …, y, …, w, c)``: the formula gives new elements of the first `changed` vectors
+    from elements of these and others; w is a number of the row, and c a tuple. The function's
+    parameters are ``(lines, n, x, x_apart, …, y, y_apart, …, w, ws, ws_apart, c)``: addresses, and
+    how far a row lies from the one before. Where the address `ws` is 0, w is that of all rows.
+    """
+    *strips, w, c = inspect.signature(function).parameters
+    places = [name for x in strips for name in (x, f"{x}_apart")]
+
+    def typed(typing: Any, lines: Any, n: Any, first: Any, *kinds: Any) -> Any:
+        real, i = first.dtype, types.int64
+
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            lines, n, *rest, w, ws, ws_apart, c = arguments
+            vec = _vectors_of(builder, real)
+            fixed = tuple(Value(builder, vec.splat(x)) for x in cgutils.unpack_tuple(builder, c))
+            there = builder.icmp_unsigned("!=", ws, ir.Constant(ws.type, None))
+            ws = builder.select(there, ws, cgutils.alloca_once_value(builder, w))
+            aparts = [*rest[1::2], builder.select(there, ws_apart, constant(0))]
+
+            def row(state: Any) -> list[Any]:
+                *at, of_row = state
+                w = Value(builder, vec.broadcast(of_row, constant(0)))
+
+                def results(values: Iterable[Any]) -> list[Any]:
+                    found = function(*(Value(builder, x) for x in values), w, fixed)
+                    return [value.ir for value in found]
+
+                _by_vectors(vec, n, at, at[:changed], results)
+                return [builder.gep(x, [a]) for x, a in zip(state, aparts, strict=True)]
+
+            counted_loop(builder, lines, [*rest[::2], ws], row)
+            return context.get_dummy_value()
+
+        of_places = [first, i] * len(strips)
+        of_c = types.UniTuple(real, len(kinds[-1]))
+        return types.void(i, i, *of_places, real, first, i, of_c), emit
+
+    return _intrinsic(typed, ["lines", "n", *places, w, f"{w}s", f"{w}s_apart", c])
 
 
 @intrinsic

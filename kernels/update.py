@@ -16,9 +16,9 @@ import numpy as np
 from numba import float64, int64
 
 from ._dispatch import switch
-from ._jit import inline_kernel, kernel, leaf, pointer, sum_kernel
-from ._scalar import Value, fma, sqrt, strip
-from ._simd import address, exists, nowhere, span
+from ._jit import kernel, leaf, pointer, sum_kernel
+from ._scalar import Value, fma, rows_strip, sqrt
+from ._simd import address, nowhere, span
 from .layout import ONE, ZERO
 from .vmath import reciprocal
 
@@ -77,38 +77,34 @@ class Rows(NamedTuple):
     step: int
 
 
-@inline_kernel
-def _factor(rows, r):
-    return rows.factors[r * rows.step] if exists(rows.factors) else rows.factor
-
-
 def _with_slots(step: Callable[..., Values], n_slots: int) -> tuple[Callable[..., None], int]:
     """Apply `step` to rows of parameters, with the gradient times the row's factor."""
     if n_slots == 0:
-        change = strip(lambda p, g, factor, c: step(p, factor * g, c), 2, changed=1)
+        change = rows_strip(lambda p, g, w, c: step(p, w * g, c), 1)
 
         @kernel
-        def apply(p, g, m, v, rows, c):
-            for r in range(rows.lines):
-                change(rows.n, p, r * rows.apart, g, r * rows.gradient_apart, _factor(rows, r), c)
+        def apply(p, g, m, v, r, c):
+            change(r.lines, r.n, p, r.apart, g, r.gradient_apart, r.factor, r.factors, r.step, c)
 
     elif n_slots == 1:
-        change = strip(lambda p, m, g, factor, c: step(p, m, factor * g, c), 3, changed=2)
+        change = rows_strip(lambda p, m, g, w, c: step(p, m, w * g, c), 2)
 
         @kernel
-        def apply(p, g, m, v, rows, c):
-            for r in range(rows.lines):
-                at, factor = r * rows.apart, _factor(rows, r)
-                change(rows.n, p, at, m, at, g, r * rows.gradient_apart, factor, c)
+        def apply(p, g, m, v, r, c):
+            change(
+                r.lines, r.n, p, r.apart, m, r.apart, g, r.gradient_apart,
+                r.factor, r.factors, r.step, c,
+            )  # fmt: skip
 
     else:
-        change = strip(lambda p, m, v, g, factor, c: step(p, m, v, factor * g, c), 4, changed=3)
+        change = rows_strip(lambda p, m, v, g, w, c: step(p, m, v, w * g, c), 3)
 
         @kernel
-        def apply(p, g, m, v, rows, c):
-            for r in range(rows.lines):
-                at, factor = r * rows.apart, _factor(rows, r)
-                change(rows.n, p, at, m, at, v, at, g, r * rows.gradient_apart, factor, c)
+        def apply(p, g, m, v, r, c):
+            change(
+                r.lines, r.n, p, r.apart, m, r.apart, v, r.apart, g, r.gradient_apart,
+                r.factor, r.factors, r.step, c,
+            )  # fmt: skip
 
     return apply, n_slots
 

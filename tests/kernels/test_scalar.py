@@ -21,10 +21,12 @@ from fastdnn.kernels._scalar import (
     fma,
     formula,
     polynomial,
+    rows_strip,
     sqrt,
     strip,
     where,
 )
+from fastdnn.kernels._simd import address, nowhere
 from tests.kernels.common import Array, compiled, draw, each_dtype, nan
 
 _SIGN = Each(1 << 31, 1 << 63)
@@ -187,25 +189,35 @@ def test_strips(dtype: Any, count: int) -> None:
     np.testing.assert_array_equal(x, before)
 
 
-_moved = strip(lambda x, y, z, p: (x + z * p[0], x - y * p[1]), 3, changed=2)
+_moved = rows_strip(lambda x, y, z, w, c: (x + w * z, x - y * c[0] + c[1]), 2)
 
 
-@compiled(lambda t: (int64, *[vector(t), int64] * 3, float64, float64))
-def _change(rank, n_ranks, team, count, x, x0, y, y0, z, z0, p, q):  # type: ignore[no-untyped-def]
-    _moved(count, x, x0, y, y0, z, z0, (p, q))
+@compiled(lambda t: (*[int64] * 2, *[vector(t), int64] * 3, vector(t), int64, *[float64] * 2))
+def _change(  # type: ignore[no-untyped-def]
+    rank, n_ranks, team, lines, n, x, x_apart, y, y_apart, z, z_apart, ws, ws_apart, c, d
+):
+    factors = address(ws, 0) if ws.size > 0 else nowhere(ws)
+    at = address(x, 3), address(y, 3), address(z, 3)
+    _moved(lines, n, at[0], x_apart, at[1], y_apart, at[2], z_apart, 0.7, factors, ws_apart, (c, d))
 
 
 @each_dtype
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 16, 37])
-def test_strips_that_are_changed(dtype: Any, count: int) -> None:
-    x, y, z = (draw(i, count + 9, dtype=dtype) for i in (1, 2, 3))
-    inside = slice(3, 3 + count)
-    wanted = [one.copy() for one in (x, y, z)]
-    wanted[0][inside] = x[inside] + z[inside] * dtype.type(0.1)
-    wanted[1][inside] = x[inside] - y[inside] * dtype.type(0.3)
-    _change(dtype, 1, count, x, 3, y, 3, z, 3, 0.1, 0.3)
-    for got, one in zip((x, y, z), wanted, strict=True):
-        np.testing.assert_array_equal(got, one)
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 16, 37])
+@pytest.mark.parametrize("lines", [0, 1, 3])
+@pytest.mark.parametrize("has_factors", [False, True])
+def test_rows_of_strips_are_changed(dtype: Any, n: int, lines: int, has_factors: bool) -> None:
+    # x's and y's rows with others between them, z's row is that of all
+    x, y = (draw(i, lines + 1, n + 9, dtype=dtype) for i in (1, 2))
+    z, ws = draw(3, n + 3, dtype=dtype), draw(4, 2 * lines if has_factors else 0, dtype=dtype)
+    w, c, d = (np.array(number, dtype) for number in (0.7, 0.1, 0.3))
+    wanted = [x.copy(), y.copy()]
+    for i in range(lines):
+        row, inside = (ws[2 * i] if has_factors else w), (i, slice(3, 3 + n))
+        wanted[0][inside] = x[inside] + row * z[3:]
+        wanted[1][inside] = x[inside] - y[inside] * c + d
+    _change(dtype, 1, lines, n, x.ravel(), n + 9, y.ravel(), n + 9, z, 0, ws, 2, 0.1, 0.3)
+    np.testing.assert_array_equal(x, wanted[0])
+    np.testing.assert_array_equal(y, wanted[1])
 
 
 @each_dtype
