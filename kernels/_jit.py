@@ -71,6 +71,8 @@ _INNER: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }
 kernel = numba.njit(**_OPTIONS, **_INNER)
+# For what returns tuples: a function that LLVM does not inline returns them by way of memory.
+small_kernel = numba.njit(**_OPTIONS, **_INNER, forceinline=True)
 # Put into its callers before these are typed: no code of its own to compile.
 inline_kernel = numba.njit(**_OPTIONS, inline="always")
 # For sums within one fixed range only: LLVM may then use one accumulator per lane.

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ._arrays import Matrix
-from ._jit import kernel
+from ._jit import kernel, small_kernel
 from ._simd import address, nowhere, span
 from .dropout import dropout_key
 from .forward import input_of
@@ -51,7 +51,7 @@ def gradient_of_unit(net, ws, m, x, l, top, bottom, gradient, at):
     weighted_sums(m, bottom - top, source, x.row_stride, dZ, ONE, False, address(gradient, at))
 
 
-@kernel
+@small_kernel
 def rows_of(table, l, rank, c):
     """The rank's region of W_l^T and dW_l^T."""
     group = group_of(table, l, rank)

@@ -8,7 +8,7 @@ columns that it reads in the next layer.
 from __future__ import annotations
 
 from ._arrays import Matrix
-from ._jit import kernel
+from ._jit import kernel, small_kernel
 from ._simd import address
 from .dropout import drop_range, dropout_key
 from .gemm import FORWARD, PLAIN, Start, block_depth, calls_of, finish_forward, product
@@ -71,7 +71,7 @@ def gather(plan, net, samples, ws, batch, begin, end, left, right, place, to_row
             drop_range(ws, to, ws, to, lines * n, number, table[0, DROP], key)
 
 
-@kernel
+@small_kernel
 def input_of(plan, net, samples, ws, batch, begin, l):
     """A_{l-1}, rows of samples: of the first layer X itself, where it can be read as it lies.
 

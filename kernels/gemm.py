@@ -20,7 +20,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from ._arrays import rounded as _rounded
-from ._jit import kernel
+from ._jit import kernel, small_kernel
 from ._simd import address, span
 from .activations import activate, differentiate
 from .dropout import drop_range
@@ -46,18 +46,22 @@ DIRECT_ROWS = 12  # of C: fewer do not repay packing B
 SCALAR_ROWS = 2  # of C: so few do not repay packing B where its columns run along k
 
 
-@kernel
+@small_kernel
 def block_rows(m, c):
     """Rows in a block: m cut into equal parts of at most mc, each of whole tiles."""
-    blocks = max((m + mc_of(c) - 1) // mc_of(c), 1)
-    return max((m + blocks * mr_of(c) - 1) // (blocks * mr_of(c)) * mr_of(c), 1)
+    if m <= mc_of(c):  # dividing by numbers that are not known yet tells in a step of one sample
+        return max((m + mr_of(c) - 1) // mr_of(c) * mr_of(c), 1)
+    blocks = (m + mc_of(c) - 1) // mc_of(c)
+    return (m + blocks * mr_of(c) - 1) // (blocks * mr_of(c)) * mr_of(c)
 
 
-@kernel
+@small_kernel
 def block_depth(k, c):
     """Steps along k in a block: k cut into equal parts of at most kc, each a multiple of 4."""
+    if k <= kc_of(c):
+        return max(k + 3 & ~3, 1)
     blocks = (k + kc_of(c) - 1) // kc_of(c)
-    return (k + blocks - 1) // blocks + 3 & ~3 if blocks else 1
+    return (k + blocks - 1) // blocks + 3 & ~3
 
 
 def packed_elements(tile: Tile, columns: int) -> int:
@@ -73,7 +77,7 @@ def packed_B(c):
 
 
 # --------------------------------------------------------------------------------------- finishing
-@kernel
+@small_kernel
 def calls_of(rows, columns, n):
     """How often a function of rows is called, and for how many: at once where they are whole."""
     return (ONE, rows) if columns == n else (rows, ONE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ._jit import kernel
+from ._jit import kernel, small_kernel
 from .layout import DEPTH, N_PREV, Rank
 from .microkernel import mr_of, nr_of
 
@@ -33,15 +33,17 @@ class Group(NamedTuple):
     rank: Rank  # the rank's place in its group
 
 
-@kernel
+@small_kernel
 def part(count, unit, number, of):
     """The range that is rank `number`'s of `count`, in whole units."""
+    if of == 1:
+        return 0, count
     units = (count + unit - 1) // unit
     begin, end = units * number // of * unit, units * (number + 1) // of * unit
     return min(begin, count), min(end, count)
 
 
-@kernel
+@small_kernel
 def share(m, n, rank, by_rows, whole_rows, c):
     """The rank's region of C, cut along its columns, its rows or both.
 
@@ -50,6 +52,11 @@ def share(m, n, rank, by_rows, whole_rows, c):
     """
     if rank.of == 1:
         return Region(0, m, 0, n)
+    return _share(m, n, rank, by_rows, whole_rows, c)
+
+
+@kernel
+def _share(m, n, rank, by_rows, whole_rows, c):
     mr, nr, of = mr_of(c), nr_of(c), rank.of
     smallest, across = -1, 1
     for i in range(1, of + 1):
@@ -64,21 +71,24 @@ def share(m, n, rank, by_rows, whole_rows, c):
     return Region(top, bottom, left, right)
 
 
-@kernel
+@small_kernel
 def blocks_of(table, l):
     """How many blocks of `DEPTH` inputs layer l has; 1 if it has none."""
     depth = table[l, DEPTH]
     return (table[l, N_PREV] + depth - 1) // depth if depth > 0 else 1
 
 
-@kernel
+@small_kernel
 def group_of(table, l, rank):
     """The group of a rank in layer l.
 
     Each takes as many blocks of inputs in the forward product, and the same rows of W_l^T in the
     backward pass: so no other group reads or changes these.
     """
-    k, blocks = table[l, N_PREV], blocks_of(table, l)
+    k = table[l, N_PREV]
+    if rank.of == 1 or table[l, DEPTH] == 0:
+        return Group(0, k, 0, 1, rank)
+    blocks = blocks_of(table, l)
     groups = math.gcd(rank.of, blocks)
     of, each = rank.of // groups, blocks // groups * table[l, DEPTH]
     number = rank.number // of
