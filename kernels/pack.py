@@ -14,7 +14,7 @@ past its end (`SPARE`) are spoilt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numba import types
@@ -28,32 +28,42 @@ SPARE = 64  # elements past a packed block that packing may spoil: more than a t
 
 
 def _packing(width: str, emit_step: Callable[..., Any], lanes_along: bool) -> Callable[..., Any]:
-    """An intrinsic ``(source, stride, count, steps, panel, ld)`` that packs `count` lines.
+    """An intrinsic ``(source, stride, count, kc, panel, ld)`` that packs `count` lines.
 
-    `emit_step` writes one step of the loop along k: one k, or `lanes` of them (`lanes_along`).
-    `width` names the tile's field that bounds the lines.
+    `emit_step` writes one step of the loop along k: one k, or `lanes` of them (`lanes_along`), of
+    which the last step may have less. `width` names the tile's field that bounds the lines.
     """
 
     @intrinsic
     def pack(
-        typing: Any, source: Any, stride: Any, count: Any, steps: Any, panel: Any, ld: Any
+        typing: Any, source: Any, stride: Any, count: Any, kc: Any, panel: Any, ld: Any
     ) -> Any:
         t = tile_of(panel)
         lines: int = getattr(t, width)
 
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            source_at, stride, count, steps, panel_at, ld = arguments
+            source_at, stride, count, kc, panel_at, ld = arguments
             vec = Vectors(builder, element_of(panel.dtype), t.lanes, t.fma)
             write_step = emit_step(vec, stride, count, ld, lines)
-            source_step = constant(t.lanes) if lanes_along else stride
-            panel_step = builder.mul(ld, constant(t.lanes)) if lanes_along else ld
+            steps, source_step, panel_step = kc, stride, ld
+            if lanes_along:
+                lanes = constant(t.lanes)
+                steps, source_step, panel_step = (
+                    builder.sdiv(kc, lanes),
+                    lanes,
+                    builder.mul(ld, lanes),
+                )
 
             def step(state: Any) -> Any:
                 at, to = state
-                write_step(at, to)
+                write_step(at, to, None)
                 return [builder.gep(at, [source_step]), builder.gep(to, [panel_step])]
 
-            counted_loop(builder, steps, [source_at, panel_at], step)
+            at, to = counted_loop(builder, steps, [source_at, panel_at], step)
+            if lanes_along:
+                rest = builder.srem(kc, lanes)
+                with builder.if_then(builder.icmp_signed(">", rest, constant(0))):
+                    write_step(at, to, rest)
             return context.get_dummy_value()
 
         i = types.int64
@@ -67,7 +77,7 @@ def _copy_lines(vec: Vectors, stride: Any, count: Any, ld: Any, lines: int) -> C
     groups = range(0, lines, vec.lanes)
     masks = [vec.mask(vec.builder.sub(count, constant(i))) for i in groups]
 
-    def write(at: Any, to: Any) -> None:
+    def write(at: Any, to: Any, rest: None) -> None:
         for i, mask in zip(groups, masks, strict=True):
             vec.store(vec.load_masked(mask, at, constant(i)), to, constant(i))
 
@@ -77,7 +87,7 @@ def _copy_lines(vec: Vectors, stride: Any, count: Any, ld: Any, lines: int) -> C
 def _transpose_lines(
     vec: Vectors, stride: Any, count: Any, ld: Any, lines: int
 ) -> Callable[..., None]:
-    """`lanes` k of lines that run along k; in place of one that is not there stands the last."""
+    """`lanes` k of lines that run along k, or `rest`; for a line that is not there, the last."""
     builder, last = vec.builder, vec.builder.sub(count, constant(1))
 
     def place(i: int) -> Any:
@@ -86,14 +96,22 @@ def _transpose_lines(
 
     places = [place(i) for i in range(-(-lines // vec.lanes) * vec.lanes)]
 
-    def write(at: Any, to: Any) -> None:
-        groups = range(0, len(places), vec.lanes)
-        blocks = [
-            vec.transpose([vec.load(at, p) for p in places[i : i + vec.lanes]]) for i in groups
-        ]
+    def store(k: int, blocks: Sequence[Any], to: Any) -> None:
+        row = builder.gep(to, [builder.mul(ld, constant(k))])
+        for i, block in enumerate(blocks):
+            vec.store(block[k], row, constant(i * vec.lanes))
+
+    def write(at: Any, to: Any, rest: Any) -> None:
+        mask = None if rest is None else vec.mask(rest)
+        rows = [vec.load(at, p) if rest is None else vec.load_masked(mask, at, p) for p in places]
+        groups = range(0, len(rows), vec.lanes)
+        blocks = [vec.transpose(rows[i : i + vec.lanes]) for i in groups]
         for k in range(vec.lanes):
-            for i, block in zip(groups, blocks, strict=True):
-                vec.store(block[k], builder.gep(to, [builder.mul(ld, constant(k))]), constant(i))
+            if rest is None:
+                store(k, blocks, to)
+            else:
+                with builder.if_then(builder.icmp_signed("<", constant(k), rest)):
+                    store(k, blocks, to)
 
     return write
 
@@ -105,22 +123,19 @@ def _packer(width: str) -> Callable[..., None]:
 
     @kernel
     def pack_panel(source, across, along, count, kc, panel, ld):
-        lanes, done = lanes_of(panel), 0
         if across == 1:
             copy(source, along, count, kc, panel, ld)
-            return
-        if along == 1:
-            done = kc // lanes * lanes
-            if count <= lanes:
-                transpose_few(source, across, count, kc // lanes, panel, ld)
-            else:
-                transpose(source, across, count, kc // lanes, panel, ld)
-        whole = (count + lanes - 1) // lanes * lanes
-        for k in range(done, kc):
-            for i in range(count):
-                panel[k * ld + i] = source[k * along + i * across]
-            for i in range(count, whole):  # memory may hold denormals, with which sums are slow
-                panel[k * ld + i] = 0
+        elif along == 1 and count <= lanes_of(panel):
+            transpose_few(source, across, count, kc, panel, ld)
+        elif along == 1:
+            transpose(source, across, count, kc, panel, ld)
+        else:  # of an array that was given with such strides: neither lies side by side
+            whole = (count + lanes_of(panel) - 1) // lanes_of(panel) * lanes_of(panel)
+            for k in range(kc):
+                for i in range(count):
+                    panel[k * ld + i] = source[k * along + i * across]
+                for i in range(count, whole):  # memory may hold denormals: sums would be slow
+                    panel[k * ld + i] = 0
 
     return pack_panel  # type: ignore[no-any-return]
 
