@@ -48,7 +48,7 @@ SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
 SEGMENT_ROWS = 32  # samples that repay a gradient of their own
 SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
-REPLICA_GRADIENTS = 32_000  # elements of these that each rank may read, to update all by itself
+REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
 ACTIVATION_FLOPS = 32  # take about as long as an element of A or X, beside the products
 # The inputs of a layer are cut where there are more, and this moves so much less between cores.
 CUT_INPUTS, CUT_GAIN = 32, 2
