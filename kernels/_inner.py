@@ -3,10 +3,15 @@
 Numba optimises every function by itself and makes machine code of it, and does both again wherever
 it is linked into a caller. A function that Python never calls needs neither: here it stays LLVM IR
 until the function that Python calls is optimised as a whole. That halves the time of a cold start.
+
+Its symbol is one that no other process makes. Numba tells functions of one name and signature (the
+closures of a factory) apart by a number that it counts in each process, but the linker takes one of
+all cached functions with a symbol for every one of them.
 """
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from numba.core.codegen import CPUCodeLibrary
@@ -37,6 +42,7 @@ class _InnerLowering(NativeLowering):  # type: ignore[misc]
         context = state.targetctx
         state.library = _InnerLibrary(context.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
+        state.func_id.unique_id = secrets.token_hex(8)
         super().run_pass(state)
         # numba knows an overload by its entry point, which must be a built-in function
         key = list[object]().append

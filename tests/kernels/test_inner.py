@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numba import float64, int64
 from numba.core.codegen import JITCPUCodegen
+from numba.types import UniTuple
 
 from fastdnn.kernels import _jit
 from fastdnn.kernels._jit import inline_kernel, kernel, sum_kernel, vector
@@ -106,6 +107,50 @@ def test_they_work_from_the_disk_in_a_new_process(tmp_path: Path) -> None:
     kernels = tuple(f"test_inner.{name}-" for name in ("_twice", "_both", "_total", "_set_all"))
     assert files
     assert not [name for name in files if name.startswith(kernels)]
+
+
+# with so many values that what starts the ranks does not have the call of the kernel inlined
+@compiled(lambda t: (UniTuple(float64, 40), vector(t)))
+def _by_last(rank, n_ranks, team, by, x):  # type: ignore[no-untyped-def]
+    x[rank] *= by[-1]
+
+
+@compiled(lambda t: (vector(t), UniTuple(float64, 40)))
+def _by_first(rank, n_ranks, team, x, by):  # type: ignore[no-untyped-def]
+    x[rank] *= by[0]
+
+
+def multiplied(*by: str) -> list[Array]:
+    """Three by two, on two ranks; all that runs is read from the cache, or compiled, before."""
+    entries = [{"first": _by_first, "last": _by_last}[name] for name in by]
+    for one in entries:
+        one.starter(np.dtype(np.float64))
+    results = []
+    for one in entries:
+        x = np.full(2, 3.0)
+        if one is _by_first:
+            one(x.dtype, 2, x, (2.0,) + (1.0,) * 39)
+        else:
+            one(x.dtype, 2, (1.0,) * 39 + (2.0,), x)
+        results.append(x)
+    return results
+
+
+MULTIPLY = """
+from fastdnn.kernels import _jit
+_jit.LEAVES.clear()  # of which nothing is called here
+from tests.kernels.test_inner import multiplied
+print(*multiplied({by}))
+"""
+
+
+def test_what_two_processes_have_compiled_works_in_a_third(tmp_path: Path) -> None:
+    # the ranks of both are started by a closure of one name and signature
+    variables = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}
+    for by in ("'first'", "'last'"):
+        assert run_python(MULTIPLY.format(by=by), variables) == "[6. 6.]\n"
+    for by in ("'first', 'last'", "'last', 'first'"):
+        assert run_python(MULTIPLY.format(by=by), variables) == "[6. 6.] [6. 6.]\n"
 
 
 def _caller(inner: Callable[[float], float]) -> Callable[[Array], None]:
