@@ -17,6 +17,7 @@ from .dropout import dropout_key
 from .forward import input_of
 from .gemm import BACKWARD, PLAIN, Start, block_depth, calls_of, packed_B, product
 from .layout import (
+    BATCH,
     DEFERRED,
     DELTA,
     DELTA_PANELS,
@@ -36,12 +37,27 @@ from .layout import (
 from .microkernel import mc_of, mr_of, multiply, nr_of
 from .pack import pack_A_block, pack_B_block, packs_A
 from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
-from .sharing import Region, group_of, part, share
+from .sharing import (
+    PIECE_COLUMNS,
+    Region,
+    columns_of,
+    group_of,
+    owner_of,
+    part,
+    piece_of,
+    pieces_of,
+    share,
+    take,
+    turn_of,
+)
 from .team import barrier
 from .update import update_range, update_rows
 
+# Elements of dZ, up to which each rank packs all of it
+WHOLE_SIZE = 4 * 1024 * 1024
+PIECE_ROWS = 64  # of dW^T, of the smallest piece that goes from rank to rank
 # A block of dW that is used while it is in L2: its columns, and elements
-BLOCK_COLUMNS, BLOCK_SIZE = 4096, 32 * 1024
+BLOCK_COLUMNS, BLOCK_SIZE = 512, 32 * 1024
 
 
 @kernel
@@ -61,26 +77,62 @@ def rows_of(table, l, rank, c):
 
 
 @kernel
+def pack_dZ(table, ws, m, l, left, right, panels):
+    """Pack columns of dZ_l, all blocks of depth one behind the other."""
+    n, depth, nr = table[l, N], block_depth(m, ws), nr_of(ws)
+    width = (right - left + nr - 1) // nr * nr
+    for k in range(0, m, depth):
+        dZ = address(ws, table[l, DELTA] + k * n + left)
+        pack_B_block(dZ, n, ONE, min(depth, m - k), right - left, address(panels, k * width))
+
+
+@kernel
+def gradient_by_pieces(plan, net, memory, m, x, l, rank):
+    """dW_l^T = A_prev^T dZ_l into the gradient, and to the rank's flag what is not finite.
+
+    Pieces of rows go from rank to rank where each has room to pack all of dZ; else each piece
+    would pack it anew.
+    """
+    table, ws, found = net.table, memory.ws, address(memory.flags, rank.number)
+    n, k, nr, packed = table[l, N], table[l, N_PREV], nr_of(ws), rank.packed
+    has_room = (n + nr - 1) // nr * nr * plan[BATCH] <= WHOLE_SIZE
+    turn = turn_of(rank, m * n * k if has_room else ZERO)
+    panels, left, right = nowhere(packed), -1, -1
+    A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
+    for ahead in range(turn.owners):
+        whole = rows_of(table, l, owner_of(turn, ahead), ws)
+        pieces = pieces_of(turn, whole.bottom - whole.top, PIECE_ROWS)
+        piece = take(turn, owner_of(turn, ahead), -1, pieces)
+        while piece < pieces:
+            if turn.owners > 1 and (whole.left != left or whole.right != right):
+                left, right = whole.left, whole.right
+                panels = address(packed, packed_B(ws))
+                pack_dZ(table, ws, m, l, left, right, panels)
+            begin, end = piece_of(whole.bottom - whole.top, mr_of(ws), piece, pieces)
+            region = Region(whole.top + begin, whole.top + end, whole.left, whole.right)
+            product(
+                region, k, n, m, block_depth(m, ws), A_prev, Matrix(ws, table[l, DELTA], n, ONE),
+                panels, ws, Start(ZERO, ZERO, ZERO), net.gradient, table[l, W], True, PLAIN,
+                table, l, ws, 1.0, np.uint64(0), packed,
+            )  # fmt: skip
+            for i in range(region.top, region.bottom):
+                at = table[l, W] + i * n
+                add_not_finite(net.gradient, at + region.left, region.right - region.left, found)
+            piece = take(turn, owner_of(turn, ahead), piece, pieces)
+
+
+@kernel
 def layer_gradient(plan, net, samples, memory, batch, l, rank):
     """dW_l and db_l into the gradient, and to the rank's flag what of them is not finite."""
     table, ws, m, found = net.table, memory.ws, batch.m, address(memory.flags, rank.number)
-    n, k, d, zeros = table[l, N], table[l, N_PREV], table[l, DELTA], Start(ZERO, ZERO, ZERO)
-    # dW^T = A_prev^T dZ
-    region = rows_of(table, l, rank, ws)
-    x = input_of(plan, net, samples, ws, batch, ZERO, l)
+    n, d, x = table[l, N], table[l, DELTA], input_of(plan, net, samples, ws, batch, ZERO, l)
     if n == 1 and l > 1:
-        gradient_of_unit(
-            net, ws, m, x, l, region.top, region.bottom, net.gradient, table[l, W] + region.top
-        )
+        region = rows_of(table, l, rank, ws)
+        at = table[l, W] + region.top
+        gradient_of_unit(net, ws, m, x, l, region.top, region.bottom, net.gradient, at)
+        add_not_finite(net.gradient, at, region.bottom - region.top, found)
     else:
-        A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
-        product(
-            region, k, n, m, block_depth(m, ws), A_prev, Matrix(ws, d, n, ONE), ws, zeros,
-            net.gradient, table[l, W], True, PLAIN, table, l, ws, 1.0, np.uint64(0), rank.packed,
-        )  # fmt: skip
-    for i in range(region.top, region.bottom):
-        at = table[l, W] + i * n
-        add_not_finite(net.gradient, at + region.left, region.right - region.left, found)
+        gradient_by_pieces(plan, net, memory, m, x, l, rank)
     if table[l, B] >= 0:
         begin, end = part(n, 16, rank.number, rank.of)
         to = table[l, B] + begin
@@ -119,31 +171,42 @@ def is_bounded(plan, net, samples, memory, batch, rank):
 
 
 @kernel
-def descend_by_blocks(plan, net, ws, m, x, coefficients, l, region, packed):
-    """Change a region of W_l by blocks of dW, each used while it is in cache."""
-    table, size, nr, mr = net.table, plan[PARAMETERS], nr_of(ws), mr_of(ws)
-    n, d = table[l, N], table[l, DELTA]
+def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
+    """Change W_l by blocks of dW, each used while it is in cache, which go from rank to rank."""
+    table, size, nr, mr, packed = net.table, plan[PARAMETERS], nr_of(ws), mr_of(ws), rank.packed
+    n, left, right = table[l, N], -1, -1
     panels, block = address(packed, packed_B(ws)), address(packed, plan[DELTA_PANELS])
-    for jc in range(region.left, region.right, BLOCK_COLUMNS):
-        columns = min(BLOCK_COLUMNS, region.right - jc)
-        packs = packs_A(columns, x.row_stride, ws)
-        pack_B_block(address(ws, d + jc), n, ONE, m, columns, panels)
-        height = min(max(BLOCK_SIZE // columns // mr, 1) * mr, mc_of(ws))
-        for i0 in range(region.top, region.bottom, height):
-            rows, at = min(height, region.bottom - i0), table[l, W] + i0 * n + jc
-            left = address(x.flat, x.offset + i0 * x.column_stride)
+    turn = turn_of(rank, m * n * table[l, N_PREV])
+    for ahead in range(turn.owners):
+        owner = owner_of(turn, ahead)
+        region = rows_of(table, l, owner, ws)
+        wide = max(min(region.right - region.left, BLOCK_COLUMNS // nr * nr), 1)
+        height = min(max(BLOCK_SIZE // wide // mr, 1) * mr, mc_of(ws))
+        pieces = (region.bottom - region.top + height - 1) // height
+        piece = take(turn, owner, -1, pieces)
+        while piece < pieces:
+            if region.left != left or region.right != right:
+                left, right = region.left, region.right
+                pack_dZ(table, ws, m, l, left, right, panels)
+            i0 = region.top + piece * height
+            rows, packs = min(height, region.bottom - i0), packs_A(right - left, x.row_stride, ws)
+            A_prev = address(x.flat, x.offset + i0 * x.column_stride)
             if packs:
-                pack_A_block(left, x.column_stride, x.row_stride, rows, m, packed)
-                left = packed
-            multiply(
-                left, x.column_stride, x.row_stride, packs, panels, nr, m * nr, m,
-                address(ws, ZERO), ZERO, ZERO, block, columns, rows, columns, False,
-            )  # fmt: skip
-            calls, lines = calls_of(rows, columns, n)
-            update_rows(
-                plan[UPDATE], net.p, block, net.slots, size, at, calls, lines * columns, n,
-                columns, 1.0, nowhere(block), ZERO, coefficients,
-            )  # fmt: skip
+                pack_A_block(A_prev, x.column_stride, x.row_stride, rows, m, packed)
+                A_prev = packed
+            for j0 in range(left, right, wide):
+                columns, at = min(wide, right - j0), table[l, W] + i0 * n + j0
+                multiply(
+                    A_prev, x.column_stride, x.row_stride, packs, address(panels, (j0 - left) * m),
+                    nr, m * nr, m,
+                    address(ws, ZERO), ZERO, ZERO, block, columns, rows, columns, False,
+                )  # fmt: skip
+                calls, lines = calls_of(rows, columns, n)
+                update_rows(
+                    plan[UPDATE], net.p, block, net.slots, size, at, calls, lines * columns, n,
+                    columns, 1.0, nowhere(block), ZERO, coefficients,
+                )  # fmt: skip
+            piece = take(turn, owner, piece, pieces)
 
 
 @kernel
@@ -183,7 +246,7 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
     elif n == 1 and l > 1:
         descend_unit(plan, net, ws, m, x, coefficients, l, region, rank.packed)
     else:
-        descend_by_blocks(plan, net, ws, m, x, coefficients, l, region, rank.packed)
+        descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank)
     if table[l, B] >= 0:
         begin, end = part(n, 16, rank.number, rank.of)
         at, to = table[l, B] + begin, table[l, B] + end
@@ -199,15 +262,23 @@ def propagate(net, memory, batch, key, l, rank):
     """dA_{l-1} = W_l^T dZ_l, and dZ_{l-1} = dA_{l-1} * g'."""
     table, ws, zeros = net.table, memory.ws, Start(ZERO, ZERO, ZERO)
     n, k = table[l, N], table[l, N_PREV]
-    group, whole = group_of(table, l, rank), table[l - 1, WHOLE_ROW] == 1
-    region = share(batch.m, group.end - group.begin, group.rank, NO, whole, ws)
-    left, right = group.begin + region.left, group.begin + region.right
-    region = Region(region.top, region.bottom, left, right)
+    whole, turn = table[l - 1, WHOLE_ROW] == 1, turn_of(rank, batch.m * n * k)
     dZ, weights = Matrix(ws, table[l, DELTA], n, ONE), Matrix(net.p, table[l, W], ONE, n)
-    product(
-        region, batch.m, k, n, block_depth(n, ws), dZ, weights, ws, zeros, ws,
-        table[l - 1, DELTA], True, BACKWARD, table, l - 1, ws, 1.0, key, rank.packed,
-    )  # fmt: skip
+    for ahead in range(turn.owners):
+        owner = owner_of(turn, ahead)
+        group = group_of(table, l, owner)
+        inner = share(batch.m, group.end - group.begin, group.rank, NO, whole, ws)
+        left, right = group.begin + inner.left, group.begin + inner.right
+        region = Region(inner.top, inner.bottom, left, right)
+        pieces = 1 if whole else pieces_of(turn, region.right - region.left, PIECE_COLUMNS)
+        piece = take(turn, owner, -1, pieces)
+        while piece < pieces:
+            product(
+                columns_of(region, piece, pieces, ws), batch.m, k, n, block_depth(n, ws), dZ,
+                weights, nowhere(ws), ws, zeros, ws, table[l - 1, DELTA], True, BACKWARD, table,
+                l - 1, ws, 1.0, key, rank.packed,
+            )  # fmt: skip
+            piece = take(turn, owner, piece, pieces)
 
 
 @kernel

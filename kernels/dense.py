@@ -21,7 +21,7 @@ from . import targets, threads
 from ._arrays import Matrix, aligned_empty, as_float, as_matrix, grown, rounded
 from ._jit import matrix, named, vector
 from ._lookup import lookup
-from ._simd import span
+from ._simd import nowhere, span
 from .activations import ACTIVATIONS, Activation, activate, differentiate
 from .entry import entry
 from .gemm import FORWARD, PLAIN, Start, block_depth, packed_elements, product
@@ -49,8 +49,8 @@ def _product(number, n_ranks, team, m, n, k, a, b, c, scale, mode, table, p, pac
     # without a bias, p is zeros
     start = Start(max(table[l, B], ZERO), ZERO, ONE if table[l, B] >= 0 else ZERO)
     product(
-        region, m, n, k, block_depth(k, c), a, b, p, start, c, table[l, S], False, mode, table, l,
-        c, scale, key, rank.packed,
+        region, m, n, k, block_depth(k, c), a, b, nowhere(c), p, start, c, table[l, S], False,
+        mode, table, l, c, scale, key, rank.packed,
     )  # fmt: skip
 
 

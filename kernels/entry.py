@@ -23,10 +23,10 @@ from numpy.typing import DTypeLike
 
 from ._helper import helper
 from ._jit import FLOATS, LEAVES, compile_cached, is_cached, kernel, load_leaves, vector
-from .team import TEAM, join
+from .team import join, team_size
 
 _RANK = (types.int64, types.int64, vector(types.int64))  # rank, n_ranks, team
-_NO_TEAM = np.zeros(TEAM + 1, np.int64)  # one rank never waits, and writes nothing here
+_NO_TEAM = np.zeros(team_size(1), np.int64)  # one rank never waits, and writes nothing here
 _STARTED = (types.int64, types.intp, vector(types.int64))  # n_ranks, address, team
 _lock = threading.Lock()
 _import_pid = os.getpid()
@@ -120,7 +120,7 @@ class Entry:
             compiled.alone(0, 1, _NO_TEAM, *arguments)
             return
         start = self._starters.get(dtype) or self.starter(dtype)
-        team = np.zeros(TEAM + n_ranks, np.int64)
+        team = np.zeros(team_size(n_ranks), np.int64)
         before = numba.get_num_threads()
         numba.set_num_threads(n_ranks)
         try:

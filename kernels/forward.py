@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ._arrays import Matrix
 from ._jit import kernel, small_kernel
-from ._simd import address
+from ._simd import address, nowhere
 from .dropout import drop_range, dropout_key
 from .gemm import FORWARD, PLAIN, Start, block_depth, calls_of, finish_forward, product
 from .layout import (
@@ -37,7 +37,18 @@ from .layout import (
 from .output import output_rows
 from .pack import gather_other_rows, gather_rows
 from .reduce import add_parts
-from .sharing import blocks_of, group_of, part, share
+from .sharing import (
+    PIECE_COLUMNS,
+    blocks_of,
+    columns_of,
+    group_of,
+    owner_of,
+    part,
+    pieces_of,
+    share,
+    take,
+    turn_of,
+)
 from .team import barrier
 
 LOSS_ROWS = 32  # samples in a partial sum of the loss
@@ -110,23 +121,33 @@ def layer_forward(plan, net, samples, ws, batch, l, group):
     if depth == 0:
         depth = block_depth(k, ws)
     x, step = input_of(plan, net, samples, ws, batch, ZERO, l), depth if is_cut else k
-    region = share(m, n, group.rank, NO, table[l, WHOLE_ROW] == 1, ws)
     key, mode = dropout_key(plan[SEED], batch.number, l), PLAIN if is_cut else FORWARD
-    for at in range(group.begin, group.end, step):
-        # The first group adds block to block, as one rank would; then each block is added to these
-        first, start, to = ws, Start(ZERO, ZERO, ZERO), table[l, S]
-        if group.number > 0:
-            to = table[l, PARTS] + (at // depth - 1) * m * n
-        elif at > 0:
-            start = Start(to, n, ONE)
-        elif table[l, B] >= 0:
-            first, start = p, Start(table[l, B], ZERO, ONE)
-        inputs = Matrix(x.flat, x.offset + at * x.column_stride, x.row_stride, x.column_stride)
-        product(
-            region, m, n, min(step, group.end - at), depth, inputs,
-            Matrix(p, table[l, W] + at * n, n, ONE), first, start, ws, to, True,
-            mode, table, l, ws, 1.0, key, group.rank.packed,
-        )  # fmt: skip
+    turn, whole = turn_of(group.rank, 0 if is_cut else m * n * k), table[l, WHOLE_ROW] == 1
+    for ahead in range(turn.owners):
+        owner = owner_of(turn, ahead)
+        region = share(m, n, owner, NO, whole, ws)
+        pieces = 1 if whole else pieces_of(turn, region.right - region.left, PIECE_COLUMNS)
+        piece = take(turn, owner, -1, pieces)
+        while piece < pieces:
+            part_of_it = columns_of(region, piece, pieces, ws)
+            for at in range(group.begin, group.end, step):
+                # The first group adds block to block, as one rank would; then each other is added
+                first, start, to = ws, Start(ZERO, ZERO, ZERO), table[l, S]
+                if group.number > 0:
+                    to = table[l, PARTS] + (at // depth - 1) * m * n
+                elif at > 0:
+                    start = Start(to, n, ONE)
+                elif table[l, B] >= 0:
+                    first, start = p, Start(table[l, B], ZERO, ONE)
+                inputs = Matrix(
+                    x.flat, x.offset + at * x.column_stride, x.row_stride, x.column_stride
+                )
+                product(
+                    part_of_it, m, n, min(step, group.end - at), depth, inputs,
+                    Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), first, start, ws, to,
+                    True, mode, table, l, ws, 1.0, key, group.rank.packed,
+                )  # fmt: skip
+            piece = take(turn, owner, piece, pieces)
 
 
 @kernel

@@ -21,7 +21,7 @@ import numpy as np
 
 from ._arrays import rounded as _rounded
 from ._jit import kernel, small_kernel
-from ._simd import address, span
+from ._simd import address, exists, span
 from .activations import activate, differentiate
 from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
@@ -64,10 +64,13 @@ def block_depth(k, c):
     return (k + blocks - 1) // blocks + 3 & ~3
 
 
-def packed_elements(tile: Tile, columns: int) -> int:
-    """Elements of one packed block of A and one of B, where C has so many columns."""
+def packed_elements(tile: Tile, columns: int, other: int = 0) -> int:
+    """Elements of one packed block of A and one of B, where C has so many columns.
+
+    Instead of the block of B there is room for `other` elements.
+    """
     panels = -(-min(columns, tile.nc) // tile.nr)
-    return _rounded(tile.mc * tile.kc + SPARE) + panels * tile.nr * tile.kc
+    return _rounded(tile.mc * tile.kc + SPARE) + max(panels * tile.nr * tile.kc, other)
 
 
 @kernel
@@ -172,17 +175,19 @@ def multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
 
 @kernel
 def product(
-    region, m, n, k, depth, a, b, first, start, c, c0, direct, mode, table, l, ws, scale, key,
-    packed,
+    region, m, n, k, depth, a, b, panels, first, start, c, c0, direct, mode, table, l, ws, scale,
+    key, packed,
 ):  # fmt: skip
     """C = (C0 + A B) * scale on a region, finished by `mode`.
 
     A (m x k) and B (k x n) are `Matrix`, a block of them is `depth` deep; C lies at ``c[c0:]``, its
     rows n apart; C0 is `start` in the flat array `first`. `direct`: B's rows may be read past
-    their ends.
+    their ends. Unless it is the address 0, `panels` holds the region's columns of B, all blocks of
+    depth packed one behind the other.
     """
     rows = region.bottom - region.top
     block = block_rows(rows, c)
+    width = (region.right - region.left + nr_of(c) - 1) // nr_of(c) * nr_of(c)
     direct = direct and b.column_stride == 1 and rows < DIRECT_ROWS
     rectify = mode == FORWARD and table[l, RECTIFY] == 1
     is_small = multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify)
@@ -194,7 +199,10 @@ def product(
             kc = min(depth, k - pc)
             at = b.offset + pc * b.row_stride + jc * b.column_stride
             blocks, ldb, panel = address(b.flat, at), b.row_stride, nr_of(c)
-            if not direct:
+            if exists(panels):
+                blocks = address(panels, pc * width + (jc - region.left) * kc)
+                ldb, panel = nr_of(c), kc * nr_of(c)
+            elif not direct:
                 to = address(packed, b_at)
                 pack_B_block(blocks, b.row_stride, b.column_stride, kc, columns, to)
                 blocks, ldb, panel = to, nr_of(c), kc * nr_of(c)

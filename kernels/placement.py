@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import threads
 from ._arrays import rounded
 from .activations import ACTIVATIONS
-from .blocked import BLOCK_COLUMNS, BLOCK_SIZE
+from .blocked import BLOCK_COLUMNS, BLOCK_SIZE, WHOLE_SIZE
 from .dropout import threshold_of
 from .gemm import DIRECT_ROWS, packed_elements
 from .layout import (
@@ -178,8 +178,10 @@ def place_batch(
             row[A] = at
             at += size
     widest = int(table[:, N].max())
+    # elements of each dZ, packed
+    whole = [-(-int(n) // tile.nr) * tile.nr * batch for n in table[1:, N]]
     # with room for every dZ, and one block of depth, the gradient need not be stored
-    deferred = regime == BLOCKED and batch <= tile.kc
+    deferred = regime == BLOCKED and batch <= tile.kc and max(whole) <= WHOLE_SIZE
     widths = table[:0:-1, N].tolist() if deferred else [widest, widest]
     places = at + np.cumsum([0, *(rounded(chunk * n) for n in widths)])
     table[:0:-1, DELTA] = places[np.arange(len(layers)) % len(widths)]
@@ -200,7 +202,7 @@ def place_batch(
     panels = rounded(max(chunk * (widest + tile.nr), widest * (chunk + tile.nr)))
     at_panels = parameters.packed if regime == RESIDENT else 0
     if regime == BLOCKED:
-        at_panels = packed_elements(tile, widest)
+        at_panels = packed_elements(tile, widest, max(w for w in (0, *whole) if w <= WHOLE_SIZE))
         panels = max(BLOCK_SIZE, tile.mr * BLOCK_COLUMNS)
     size, segments = parameters.size, -(-batch // segment)
     replicates = 1 < segments <= REPLICA_GRADIENTS // size

@@ -1,7 +1,7 @@
-"""Who makes which part: ranges of a count, regions of a matrix, and groups that share inputs.
+"""Who makes which part: ranges of a count, regions of a matrix, groups that share inputs, turns.
 
-Neither changes a bit of any result: what is a partial sum, and how these are added, follows from
-shapes alone.
+None of them changes a bit of any result: what is a partial sum, and how these are added, follows
+from shapes alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from typing import NamedTuple
 from ._jit import kernel, small_kernel
 from .layout import DEPTH, N_PREV, Rank
 from .microkernel import mr_of, nr_of
+from .team import claim, next_round
+
+# Multiply-adds of each rank that repay that its work is taken by pieces, and columns of such one
+TURN_WORK, PIECE_COLUMNS = 32_000_000, 128
 
 
 class Region(NamedTuple):
@@ -31,6 +35,14 @@ class Group(NamedTuple):
     number: int
     of: int  # how many groups there are; a single one has all inputs
     rank: Rank  # the rank's place in its group
+
+
+class Turn(NamedTuple):
+    """A round of work that ranks take piece by piece: each its own, then what others still have."""
+
+    rank: Rank
+    owners: int  # whose work the rank may take; 1: its own alone
+    number: int
 
 
 @small_kernel
@@ -94,3 +106,58 @@ def group_of(table, l, rank):
     number = rank.number // of
     begin, end = (number * each, min((number + 1) * each, k)) if groups > 1 else (0, k)
     return Group(begin, end, number, groups, Rank(rank.number % of, of, rank.packed, rank.team))
+
+
+@small_kernel
+def turn_of(rank, work):
+    """A round of so many multiply-adds."""
+    if work < rank.of * TURN_WORK or rank.of == 1:
+        return Turn(rank, 1, 0)
+    return Turn(rank, rank.of, next_round(rank.team, rank.of, rank.number))
+
+
+@small_kernel
+def owner_of(turn, ahead):
+    """Whose work the rank takes after that of `ahead` others: the first is itself."""
+    rank = turn.rank
+    return Rank((rank.number + ahead) % rank.of, rank.of, rank.packed, rank.team)
+
+
+@small_kernel
+def take(turn, owner, last, pieces):
+    """The next piece of the owner's that the rank makes, `pieces` if all are taken.
+
+    `last` is the one that it has made before, or -1.
+    """
+    if turn.owners == 1:
+        return last + 1
+    return claim(turn.rank.team, owner.of, owner.number, turn.number, pieces)
+
+
+@small_kernel
+def pieces_of(turn, count, smallest):
+    """How many pieces `count` is taken by: a half, a quarter, and so on, none below `smallest`.
+
+    So little is lost where nobody needs help, and the last pieces, which may be taken, are small.
+    """
+    pieces = 1
+    while turn.owners > 1 and count >= 2 * smallest:
+        count //= 2
+        pieces += 1
+    return pieces
+
+
+@small_kernel
+def piece_of(count, unit, piece, pieces):
+    """The range of a piece, in whole units."""
+    end = count
+    if piece < pieces - 1:
+        end = (count - (count >> (piece + 1))) // unit * unit
+    return (count - (count >> piece)) // unit * unit, end
+
+
+@small_kernel
+def columns_of(region, piece, pieces, c):
+    """A piece of the columns of a region."""
+    left, right = piece_of(region.right - region.left, nr_of(c), piece, pieces)
+    return Region(region.top, region.bottom, region.left + left, region.left + right)

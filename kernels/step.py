@@ -62,9 +62,11 @@ from .layout import (
     Samples,
 )
 from .resident import joins, resident_step, segments_of
-from .sharing import part
+from .sharing import owner_of, part, take, turn_of
 from .team import barrier
 from .update import COEFFICIENTS, add_penalty_gradient, sum_of_squares, sum_ranges, update_range
+
+UPDATE_WORK = 32  # multiply-adds that take as long as the update of a parameter
 
 
 @kernel
@@ -142,18 +144,23 @@ def clip_factor(plan, chunks, norms, tensor, limit):
 def update(plan, net, memory, batch, rule, coefficients, combined, rank):
     """A step of the update rule, on this rank's chunks of the parameters or on all of its own."""
     chunks, factor, of = rule.chunks, 1.0, -1
-    number, ranks = (ZERO, ONE) if plan[REPLICA] > 0 else (rank.number, rank.of)
-    begin, end = part(chunks.shape[0], ONE, number, ranks)
-    for chunk in range(begin, end):
-        start, stop, tensor = chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2]
-        if not combined:
-            combine(plan, net, memory, batch, start, stop, rank)
-        if plan[CLIP] > 0 and of != tensor:
-            factor, of = clip_factor(plan, chunks, memory.norms, tensor, rule.limit), tensor
-        update_range(
-            plan[UPDATE], net.p, net.gradient, net.slots, plan[PARAMETERS], start, stop, factor,
-            coefficients,
-        )  # fmt: skip
+    mine = Rank(ZERO, ONE, rank.packed, rank.team) if plan[REPLICA] > 0 else rank
+    turn = turn_of(mine, plan[PARAMETERS] * UPDATE_WORK if plan[REGIME] == BLOCKED else ZERO)
+    for ahead in range(turn.owners):
+        owner = owner_of(turn, ahead)
+        begin, end = part(chunks.shape[0], ONE, owner.number, owner.of)
+        chunk = begin + take(turn, owner, -1, end - begin)
+        while chunk < end:
+            start, stop, tensor = chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2]
+            if not combined:
+                combine(plan, net, memory, batch, start, stop, rank)
+            if plan[CLIP] > 0 and of != tensor:
+                factor, of = clip_factor(plan, chunks, memory.norms, tensor, rule.limit), tensor
+            update_range(
+                plan[UPDATE], net.p, net.gradient, net.slots, plan[PARAMETERS], start, stop,
+                factor, coefficients,
+            )  # fmt: skip
+            chunk = begin + take(turn, owner, chunk - begin, end - begin)
 
 
 @kernel

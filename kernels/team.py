@@ -1,7 +1,7 @@
 """Ranks of one parallel region as a team: they meet, wait at barriers, or one goes alone.
 
-A call has ``team = numpy.zeros(TEAM + n_ranks, int64)``: counters in cache lines of their own, then
-the CPU that each rank was last seen on.
+A call has ``team = numpy.zeros(team_size(n_ranks), int64)``: counters in cache lines of their own,
+then the CPU that each rank was last seen on, and what of each rank's work is taken.
 Where the threading layer does not give every rank a thread at once, the rendezvous ends after a
 bounded wait, one rank does all the work, and the others leave: slower, the same bits, never a
 deadlock.
@@ -9,8 +9,8 @@ deadlock.
 
 from __future__ import annotations
 
+from ._atomics import atomic_add, atomic_load, atomic_replace, current_cpu, pause, sched_yield
 from ._jit import kernel
-from ._simd import atomic_add, atomic_claim, atomic_load, current_cpu, pause, sched_yield
 
 LINE = 8  # int64 in a cache line of 64 bytes
 ARRIVED, DECISION, WAITING, GENERATION = 0, LINE, 2 * LINE, 3 * LINE
@@ -19,6 +19,12 @@ TOGETHER, ALONE = 1, 2  # values of DECISION
 SPINS = 100  # before a waiting rank gives its core to a rank that shares it: some microseconds
 PATIENCE = 20_000  # further rounds before a rank starts alone: 10 ms and more
 LONG = 20_000  # rounds before a waiting rank yields to whoever it may be: half a millisecond
+TAKEN_BITS = 20  # of the word that counts a rank's pieces of work: the others number the round
+
+
+def team_size(n_ranks: int) -> int:
+    """How many integers a team has."""
+    return TEAM + n_ranks * (1 + LINE)
 
 
 @kernel
@@ -27,7 +33,7 @@ def join(team, n_ranks):
     if n_ranks == 1:
         return 1
     if atomic_add(team, ARRIVED, 1) == n_ranks - 1:
-        return n_ranks if atomic_claim(team, DECISION, TOGETHER) else 0
+        return n_ranks if atomic_replace(team, DECISION, 0, TOGETHER) else 0
     spins = 0
     while atomic_load(team, DECISION) == 0 and spins < SPINS + PATIENCE:
         spins += 1
@@ -35,7 +41,7 @@ def join(team, n_ranks):
             pause()
         else:
             sched_yield()
-    if atomic_claim(team, DECISION, ALONE):
+    if atomic_replace(team, DECISION, 0, ALONE):
         return 1
     return n_ranks if atomic_load(team, DECISION) == TOGETHER else 0
 
@@ -75,3 +81,27 @@ def barrier(team, n_ranks, number):
         else:
             sched_yield()
             shares = shares_cpu(team, n_ranks, number)
+
+
+@kernel
+def next_round(team, n_ranks, number):
+    """The number of the round of work that the rank begins; all ranks begin the same rounds."""
+    at = TEAM + n_ranks + number * LINE + 1
+    team[at] += 1
+    return team[at]
+
+
+@kernel
+def claim(team, n_ranks, owner, turn, pieces):
+    """A piece of the work of rank `owner` that nobody has taken in round `turn`, or `pieces`."""
+    at = TEAM + n_ranks + owner * LINE
+    while True:
+        seen = atomic_load(team, at)
+        begun = seen >> TAKEN_BITS
+        if begun > turn:  # who begins a round has seen that all of the one before is taken
+            return pieces
+        taken = seen & ((1 << TAKEN_BITS) - 1) if begun == turn else 0
+        if taken >= pieces:
+            return pieces
+        if atomic_replace(team, at, seen, (turn << TAKEN_BITS) + taken + 1) == 1:
+            return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fastdnn.kernels import gemm, layout, targets
 from fastdnn.kernels.blocked import BLOCK_COLUMNS, BLOCK_SIZE
 from fastdnn.kernels.engine import Targets
 from fastdnn.kernels.forward import LOSS_ROWS
+from fastdnn.kernels.sharing import TURN_WORK
 from tests.kernels import regimes
 from tests.kernels.common import (
     DTYPES,
@@ -143,12 +145,14 @@ SHAPES = [
 ]
 
 
-def trained(sizes: list[int], dtype: Any, name: str, batch: int, clip: str | None, n: int) -> Array:
+def trained(
+    sizes: list[int], dtype: Any, name: str, batch: int, clip: str | None, n: int, samples: int = 67
+) -> Array:
     loss = "sparse_categorical_crossentropy"
     names = [*["relu", "silu", "tanh"][: len(sizes) - 2], "softmax"]
     bias = [True, False, True][: len(names)]
     net = make(sizes, names, loss, dtype=dtype, use_bias=bias)
-    X, _, given_targets = data(net, 67, loss)
+    X, _, given_targets = data(net, samples, loss)
     fill_memory(net)
     with fastdnn.num_threads(n):
         outcome = net.train(X, given_targets, rule(name, 5, clip=clip), batch=batch)
@@ -164,6 +168,27 @@ def test_at_once_it_is_the_same_step(dtype: Any, name: str, sizes: list[int], ba
     wanted = trained(sizes, dtype, name, batch, "global", 1)
     for n in RANKS:
         np.testing.assert_array_equal(trained(sizes, dtype, name, batch, None, n), wanted)
+
+
+# ----------------------------------------------------------------------- work that others take over
+@each_dtype
+@pytest.mark.parametrize("clip", [None, "global"])
+@pytest.mark.parametrize(
+    ("sizes", "batch"),
+    [([700, 704, 680, 3], 280), ([576, 580, 570, 2], 397), ([33, 40_000, 2], 100)],
+    ids=str,
+)
+def test_it_is_the_same_step_whoever_makes_it(
+    dtype: Any, sizes: list[int], batch: int, clip: str | None
+) -> None:
+    largest = max(a * b for a, b in pairwise(sizes))
+    assert largest * batch >= max(RANKS) * TURN_WORK  # so ranks take over
+    assert (batch <= TILES[dtype].kc) == (batch < 300)
+    wanted = trained(sizes, dtype, "adam", batch, clip, 1, samples=batch)
+    assert np.isfinite(wanted).all()
+    for n in RANKS:
+        got = trained(sizes, dtype, "adam", batch, clip, n, samples=batch)
+        np.testing.assert_array_equal(got, wanted)
 
 
 @each_dtype

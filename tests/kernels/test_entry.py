@@ -17,7 +17,7 @@ from fastdnn.kernels import _jit, bias_gradient, entry, linear_forward
 from fastdnn.kernels._arrays import Matrix, as_matrix
 from fastdnn.kernels._jit import matrix, named, vector
 from fastdnn.kernels.entry import ENTRIES, Entry
-from fastdnn.kernels.team import TEAM
+from fastdnn.kernels.team import team_size
 from tests import naive
 from tests.kernels.common import (
     RANKS,
@@ -56,7 +56,7 @@ def test_every_kind_of_argument_arrives(dtype: Any, n_ranks: int) -> None:
     r.flags.writeable = False
     w, a = draw(1, 3, 5, dtype=dtype), draw(2, 3, 5, dtype=dtype)[::-1, ::2]
     _all_kinds(dtype, n_ranks, 7, dtype.type(0.5), 0.25, v, r, w, as_matrix(a), out)
-    size = TEAM + n_ranks
+    size = team_size(n_ranks)
     ranks = n_ranks if out[0] == n_ranks + size else 1  # 1 where they did not meet
     np.testing.assert_array_equal(out[:ranks], 100 * np.arange(ranks) + ranks + size)
     wanted = np.array([7.5, 2.25, w[1, 2], a[1, 2]], dtype)
@@ -92,7 +92,7 @@ def test_there_are_no_more_ranks_than_numba_has_threads(n_ranks: int) -> None:
     most = min(n_ranks, numba.config.NUMBA_NUM_THREADS)
     v, w, out = nan(4 * n_ranks, dtype=DOUBLE), draw(1, 3, 5), np.zeros(n_ranks, np.int64)
     _all_kinds(DOUBLE, n_ranks, 7, 0.5, 0.25, v, np.ones(2), w, as_matrix(w), out)
-    assert out[0] - (TEAM + most) in (most, 1)
+    assert out[0] - team_size(most) in (most, 1)
     assert not out[most:].any()
 
 

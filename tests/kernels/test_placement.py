@@ -13,6 +13,7 @@ import fastdnn
 from fastdnn.kernels import layout, targets
 from fastdnn.kernels._arrays import ALIGNMENT
 from fastdnn.kernels.activations import ACTIVATIONS
+from fastdnn.kernels.blocked import WHOLE_SIZE
 from fastdnn.kernels.dropout import LEVELS
 from fastdnn.kernels.gemm import packed_elements
 from fastdnn.kernels.layout import BLOCKED, RESIDENT, TINY
@@ -254,6 +255,18 @@ def test_the_number_of_threads_changes_no_place(dtype: Any, name: str) -> None:
             place = placed(NETS[name], dtype, 1000)
         places.append((place.table.tobytes(), place.plain_table.tobytes(), place[2:]))
     assert all(place == places[0] for place in places)
+
+
+@each_dtype
+@pytest.mark.parametrize("more", [0, 1])
+def test_dZ_is_packed_as_a_whole_where_it_is_not_too_large(dtype: Any, more: int) -> None:
+    tile, batch = TILES[dtype], 16
+    widest = WHOLE_SIZE // batch // tile.nr * tile.nr + more
+    place = placed([Layer(3, widest, "relu"), Layer(widest, 2)], dtype, batch)
+    assert place.deferred == (more == 0)
+    # there is room behind a block of A, for the narrower dZ too
+    assert place.panels >= packed_elements(tile, widest)
+    assert (place.panels >= packed_elements(tile, 0) + widest * batch) == (more == 0)
 
 
 @each_dtype

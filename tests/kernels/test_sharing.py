@@ -9,11 +9,23 @@ import pytest
 from numba import boolean, int64
 
 from fastdnn.kernels import layout, targets
+from fastdnn.kernels._atomics import atomic_add
 from fastdnn.kernels._jit import matrix, vector
 from fastdnn.kernels._simd import address
 from fastdnn.kernels.layout import Rank
-from fastdnn.kernels.sharing import group_of, part, share
-from tests.kernels.common import DTYPES, Array, compiled, each_dtype
+from fastdnn.kernels.sharing import (
+    TURN_WORK,
+    Turn,
+    group_of,
+    owner_of,
+    part,
+    piece_of,
+    pieces_of,
+    share,
+    take,
+    turn_of,
+)
+from tests.kernels.common import DTYPES, RANKS, Array, compiled, each_dtype, run_python
 from tests.kernels.products import row_of
 
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
@@ -134,3 +146,70 @@ def test_groups_cover_the_inputs_once(k: int, depth: int, of: int) -> None:
 def test_a_layer_that_is_not_cut_has_one_group(of: int) -> None:
     for number, found in enumerate(groups(of, 784, 0).tolist()):
         assert found == [0, 784, 0, 1, number, of]
+
+
+# ------------------------------------------------------------------------------------------- turns
+@compiled(lambda t: (int64, int64, int64, vector(t), vector(int64), vector(int64)))
+def _turns(rank, n_ranks, team, work, rounds, pieces, c, times, owners):  # type: ignore[no-untyped-def]
+    me = Rank(rank, n_ranks, address(c, 0), team)
+    for i in range(rounds):
+        turn = turn_of(me, work)
+        owners[rank] = turn.owners
+        for ahead in range(turn.owners):
+            owner = owner_of(turn, ahead)
+            piece = take(turn, owner, -1, pieces)
+            while piece < pieces:
+                atomic_add(times, (i * n_ranks + owner.number) * pieces + piece, 1)
+                piece = take(turn, owner, piece, pieces)
+
+
+def turns(work: int, n_ranks: int) -> None:
+    """Each rank's pieces of each round are taken once; the rounds follow without a barrier."""
+    rounds, pieces = 2000, 3
+    times, owners = np.zeros((rounds, n_ranks, pieces), np.int64), np.zeros(n_ranks, np.int64)
+    _turns(DTYPES[0], n_ranks, work, rounds, pieces, np.zeros(1, DTYPES[0]), times.ravel(), owners)
+    together = n_ranks if owners.all() else 1  # 1 where they did not meet
+    helps = work >= together * TURN_WORK and together > 1
+    assert (owners[:together] == (together if helps else 1)).all()
+    flat = times.ravel()
+    assert (flat[: rounds * together * pieces] == 1).all()
+    assert not flat[rounds * together * pieces :].any()
+
+
+@pytest.mark.parametrize("n_ranks", RANKS)
+@pytest.mark.parametrize("share_of_enough", [0.999, 1])
+def test_every_piece_is_taken_once(n_ranks: int, share_of_enough: float) -> None:
+    turns(int(share_of_enough * n_ranks * TURN_WORK), n_ranks)
+
+
+def test_every_piece_is_taken_once_by_many_more_ranks_than_cores() -> None:
+    program = "from tests.kernels.test_sharing import turns; turns(10**12, 16); print('done')"
+    assert run_python(program, {"NUMBA_NUM_THREADS": "16"}).strip() == "done"
+
+
+@compiled(lambda t: (int64, int64, int64, int64, vector(t), matrix(int64)))
+def _pieces(rank, n_ranks, team, owners, count, unit, smallest, c, out):  # type: ignore[no-untyped-def]
+    turn = Turn(Rank(rank, n_ranks, address(c, 0), team), owners, 1)
+    pieces = pieces_of(turn, count, smallest)
+    out[0, 0] = pieces
+    for piece in range(pieces):
+        out[1 + piece, 0], out[1 + piece, 1] = piece_of(count, unit, piece, pieces)
+
+
+@pytest.mark.parametrize("owners", [1, 2])
+@pytest.mark.parametrize(("unit", "smallest"), [(1, 1), (12, 64), (32, 128), (32, 33)])
+def test_pieces_are_halves_of_what_is_left(owners: int, unit: int, smallest: int) -> None:
+    for count in [0, 1, 63, 64, 127, 128, 129, 255, 256, 1000, 1024, 12345]:
+        out = np.full((16, 2), -1)
+        _pieces(DTYPES[0], 1, owners, count, unit, smallest, np.zeros(1, DTYPES[0]), out)
+        pieces = int(out[0, 0])
+        ranges = out[1 : 1 + pieces]
+        assert pieces == 1 or (owners > 1 and count >> (pieces - 1) >= smallest)
+        assert owners == 1 or count >> pieces < smallest
+        # one behind the other, from 0 to the end
+        np.testing.assert_array_equal(ranges[1:, 0], ranges[:-1, 1])
+        assert (ranges[0, 0], ranges[-1, 1]) == (0, count)
+        assert not (ranges[:, 0] % unit).any()
+        assert (ranges[:, 0] <= ranges[:, 1]).all()
+        for left, (begin, end) in zip(count - ranges[:, 0], ranges[:-1], strict=False):
+            assert abs((end - begin) - left / 2) <= unit

@@ -22,8 +22,11 @@ from fastdnn.kernels.team import (
     TOGETHER,
     WAITING,
     barrier,
+    claim,
     join,
+    next_round,
     shares_cpu,
+    team_size,
 )
 from tests.kernels import networks
 from tests.kernels.common import RANKS, Array, compiled, draw, run_python
@@ -111,6 +114,40 @@ def test_a_rank_knows_who_is_on_its_cpu(number: int) -> None:
         assert got[0] == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+# ------------------------------------------------------------------------------------------ pieces
+@compiled(lambda t: (vector(int64), *[int64] * 4, vector(int64)))
+def _claim(rank, n_ranks, team, given, of, owner, turn, pieces, answer):  # type: ignore[no-untyped-def]
+    answer[0] = claim(given, of, owner, turn, pieces)
+
+
+@compiled(lambda t: (vector(int64), int64, int64, vector(int64)))
+def _next_round(rank, n_ranks, team, given, of, number, answer):  # type: ignore[no-untyped-def]
+    answer[0] = next_round(given, of, number)
+
+
+@pytest.mark.parametrize("owner", [0, 1, 2])
+def test_pieces_are_claimed_in_order_and_once_in_a_round(owner: int) -> None:
+    team, got = np.zeros(team_size(3), np.int64), np.zeros(1, np.int64)
+    before = team.copy()
+    # all of one round, then a round that nobody has begun, and at last one that is over
+    for turn, pieces, answers in (
+        (1, 3, [0, 1, 2, 3, 3]), (2, 2, [0]), (5, 1, [0, 1]), (4, 9, [9, 9]), (6, 0, [0]),
+    ):  # fmt: skip
+        for answer in answers:
+            _claim(DTYPE, 1, team, 3, owner, turn, pieces, got)
+            assert got[0] == answer
+    (changed,) = np.flatnonzero(team != before)
+    assert changed == TEAM + 3 + owner * LINE
+
+
+def test_each_rank_counts_its_rounds() -> None:
+    team, got = np.zeros(team_size(3), np.int64), np.zeros(1, np.int64)
+    for number, answers in ((0, [1, 2, 3]), (2, [1, 2]), (0, [4])):
+        for answer in answers:
+            _next_round(DTYPE, 1, team, 3, number, got)
+            assert got[0] == answer
 
 
 # ------------------------------------------------------------------------------------- rendezvous
