@@ -129,7 +129,7 @@ def layer_forward(plan, net, samples, ws, batch, l, group):
         pieces = 1 if whole else pieces_of(turn, region.right - region.left, PIECE_COLUMNS)
         piece = take(turn, owner, -1, pieces)
         while piece < pieces:
-            part_of_it = columns_of(region, piece, pieces, ws)
+            taken = columns_of(region, piece, pieces, ws)
             for at in range(group.begin, group.end, step):
                 # The first group adds block to block, as one rank would; then each other is added
                 first, start, to = ws, Start(ZERO, ZERO, ZERO), table[l, S]
@@ -143,7 +143,7 @@ def layer_forward(plan, net, samples, ws, batch, l, group):
                     x.flat, x.offset + at * x.column_stride, x.row_stride, x.column_stride
                 )
                 product(
-                    part_of_it, m, n, min(step, group.end - at), depth, inputs,
+                    taken, m, n, min(step, group.end - at), depth, inputs,
                     Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), first, start, ws, to,
                     True, mode, table, l, ws, 1.0, key, group.rank.packed,
                 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from numba import boolean, int64
 
 from fastdnn.kernels import layout, targets
-from fastdnn.kernels._atomics import atomic_add
+from fastdnn.kernels._atomics import atomic_add, atomic_load, sched_yield
 from fastdnn.kernels._jit import matrix, vector
 from fastdnn.kernels._simd import address
 from fastdnn.kernels.layout import Rank
@@ -185,6 +185,34 @@ def test_every_piece_is_taken_once(n_ranks: int, share_of_enough: float) -> None
 def test_every_piece_is_taken_once_by_many_more_ranks_than_cores() -> None:
     program = "from tests.kernels.test_sharing import turns; turns(10**12, 16); print('done')"
     assert run_python(program, {"NUMBA_NUM_THREADS": "16"}).strip() == "done"
+
+
+@compiled(lambda t: (int64, int64, vector(t), vector(int64), vector(int64)))
+def _one_stands_still(rank, n_ranks, team, pieces, patience, c, done, made):  # type: ignore[no-untyped-def]
+    turn = turn_of(Rank(rank, n_ranks, address(c, 0), team), n_ranks * TURN_WORK)
+    for ahead in range(turn.owners):
+        owner = owner_of(turn, ahead)
+        piece = take(turn, owner, -1, pieces)
+        while piece < pieces:
+            # the first rank keeps its first piece until the others have made all the rest
+            rounds = 0
+            while rank == 0 and atomic_load(done, 0) < n_ranks * pieces - 1 and rounds < patience:
+                sched_yield()
+                rounds += 1
+            atomic_add(done, 0, 1)
+            made[rank] += 1
+            piece = take(turn, owner, piece, pieces)
+
+
+@pytest.mark.parametrize("n_ranks", [2, 3])
+def test_others_take_over_from_a_rank_that_stands_still(n_ranks: int) -> None:
+    for _ in range(20):  # on a busy machine the ranks may not meet
+        done, made = np.zeros(1, np.int64), np.zeros(n_ranks, np.int64)
+        _one_stands_still(DTYPES[0], n_ranks, 5, 10**6, np.zeros(1, DTYPES[0]), done, made)
+        if done[0] == n_ranks * 5:
+            break
+    assert made[0] == 1
+    assert made.sum() == n_ranks * 5
 
 
 @compiled(lambda t: (int64, int64, int64, int64, vector(t), matrix(int64)))
