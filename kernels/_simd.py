@@ -1,9 +1,9 @@
 """The only emitter of vector instructions: what numba has no words for, as LLVM IR.
 
 `Vectors` writes the few vector operations that a micro-kernel needs, for one element type and one
-width. Addresses are computed by
-``getelementptr`` alone (integer arithmetic on pointers is miscompiled by LLVM 22), and vector
-intrinsics are declared by hand (``declare_intrinsic`` refuses vector types).
+width. Addresses are computed by ``getelementptr`` alone (integer arithmetic on pointers is
+miscompiled by LLVM 22), and vector intrinsics are declared by hand (``declare_intrinsic`` refuses
+vector types).
 """
 
 from __future__ import annotations

@@ -11,13 +11,22 @@ import math
 import numpy as np
 
 from ._arrays import Matrix
-from ._jit import kernel, small_kernel
+from ._jit import kernel
 from ._simd import address, nowhere, span
 from .dropout import dropout_key
 from .forward import input_of
-from .gemm import BACKWARD, PLAIN, Start, block_depth, calls_of, packed_B, product
+from .gemm import (
+    BACKWARD,
+    PLAIN,
+    Start,
+    block_depth,
+    calls_of,
+    pack_whole_B,
+    packed_B,
+    panel_columns,
+    product,
+)
 from .layout import (
-    BATCH,
     DEFERRED,
     DELTA,
     DELTA_PANELS,
@@ -35,11 +44,11 @@ from .layout import (
     W,
 )
 from .microkernel import mc_of, mr_of, multiply, nr_of
-from .pack import pack_A_block, pack_B_block, packs_A
+from .pack import pack_A_block, packs_A
 from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
 from .sharing import (
-    PIECE_COLUMNS,
     Region,
+    column_pieces,
     columns_of,
     group_of,
     owner_of,
@@ -53,8 +62,6 @@ from .sharing import (
 from .team import barrier
 from .update import update_range, update_rows
 
-# Elements of dZ, up to which each rank packs all of it
-WHOLE_SIZE = 4 * 1024 * 1024
 PIECE_ROWS = 64  # of dW^T, of the smallest piece that goes from rank to rank
 # A block of dW that is used while it is in L2: its columns, and elements
 BLOCK_COLUMNS, BLOCK_SIZE = 512, 32 * 1024
@@ -67,23 +74,13 @@ def gradient_of_unit(net, ws, m, x, l, top, bottom, gradient, at):
     weighted_sums(m, bottom - top, source, x.row_stride, dZ, ONE, False, address(gradient, at))
 
 
-@small_kernel
+@kernel  # called from many places: put into each, it would make the first start 3 % longer
 def rows_of(table, l, rank, c):
     """The rank's region of W_l^T and dW_l^T."""
     group = group_of(table, l, rank)
     region = share(group.end - group.begin, table[l, N], group.rank, YES, NO, c)
     top, bottom = group.begin + region.top, group.begin + region.bottom
     return Region(top, bottom, region.left, region.right)
-
-
-@kernel
-def pack_dZ(table, ws, m, l, left, right, panels):
-    """Pack columns of dZ_l, all blocks of depth one behind the other."""
-    n, depth, nr = table[l, N], block_depth(m, ws), nr_of(ws)
-    width = (right - left + nr - 1) // nr * nr
-    for k in range(0, m, depth):
-        dZ = address(ws, table[l, DELTA] + k * n + left)
-        pack_B_block(dZ, n, ONE, min(depth, m - k), right - left, address(panels, k * width))
 
 
 @kernel
@@ -94,31 +91,32 @@ def gradient_by_pieces(plan, net, memory, m, x, l, rank):
     would pack it anew.
     """
     table, ws, found = net.table, memory.ws, address(memory.flags, rank.number)
-    n, k, nr, packed = table[l, N], table[l, N_PREV], nr_of(ws), rank.packed
-    has_room = (n + nr - 1) // nr * nr * plan[BATCH] <= WHOLE_SIZE
-    turn = turn_of(rank, m * n * k if has_room else ZERO)
-    panels, left, right = nowhere(packed), -1, -1
+    n, k, depth, packed = table[l, N], table[l, N_PREV], block_depth(m, ws), rank.packed
     A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
+    dZ, panels, left, right = Matrix(ws, table[l, DELTA], n, ONE), nowhere(packed), -1, -1
+    has_room = packed_B(ws) + m * panel_columns(n, ws) <= plan[DELTA_PANELS]
+    turn = turn_of(rank, m * n * k if has_room else ZERO)
     for ahead in range(turn.owners):
-        whole = rows_of(table, l, owner_of(turn, ahead), ws)
+        owner = owner_of(turn, ahead)
+        whole = rows_of(table, l, owner, ws)
         pieces = pieces_of(turn, whole.bottom - whole.top, PIECE_ROWS)
-        piece = take(turn, owner_of(turn, ahead), -1, pieces)
-        while piece < pieces:
+        piece = -1
+        while True:
+            piece = take(turn, owner, piece, pieces)
+            if piece >= pieces:
+                break
             if turn.owners > 1 and (whole.left != left or whole.right != right):
-                left, right = whole.left, whole.right
-                panels = address(packed, packed_B(ws))
-                pack_dZ(table, ws, m, l, left, right, panels)
+                left, right, panels = whole.left, whole.right, address(packed, packed_B(ws))
+                pack_whole_B(dZ, m, depth, left, right, panels)
             begin, end = piece_of(whole.bottom - whole.top, mr_of(ws), piece, pieces)
             region = Region(whole.top + begin, whole.top + end, whole.left, whole.right)
             product(
-                region, k, n, m, block_depth(m, ws), A_prev, Matrix(ws, table[l, DELTA], n, ONE),
-                panels, ws, Start(ZERO, ZERO, ZERO), net.gradient, table[l, W], True, PLAIN,
-                table, l, ws, 1.0, np.uint64(0), packed,
+                region, k, n, m, depth, A_prev, dZ, panels, ws, Start(ZERO, ZERO, ZERO),
+                net.gradient, table[l, W], True, PLAIN, table, l, ws, 1.0, np.uint64(0), packed,
             )  # fmt: skip
             for i in range(region.top, region.bottom):
                 at = table[l, W] + i * n
                 add_not_finite(net.gradient, at + region.left, region.right - region.left, found)
-            piece = take(turn, owner_of(turn, ahead), piece, pieces)
 
 
 @kernel
@@ -174,7 +172,7 @@ def is_bounded(plan, net, samples, memory, batch, rank):
 def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
     """Change W_l by blocks of dW, each used while it is in cache, which go from rank to rank."""
     table, size, nr, mr, packed = net.table, plan[PARAMETERS], nr_of(ws), mr_of(ws), rank.packed
-    n, left, right = table[l, N], -1, -1
+    n, dZ, left, right = table[l, N], Matrix(ws, table[l, DELTA], table[l, N], ONE), -1, -1
     panels, block = address(packed, packed_B(ws)), address(packed, plan[DELTA_PANELS])
     turn = turn_of(rank, m * n * table[l, N_PREV])
     for ahead in range(turn.owners):
@@ -183,11 +181,14 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
         wide = max(min(region.right - region.left, BLOCK_COLUMNS // nr * nr), 1)
         height = min(max(BLOCK_SIZE // wide // mr, 1) * mr, mc_of(ws))
         pieces = (region.bottom - region.top + height - 1) // height
-        piece = take(turn, owner, -1, pieces)
-        while piece < pieces:
+        piece = -1
+        while True:
+            piece = take(turn, owner, piece, pieces)
+            if piece >= pieces:
+                break
             if region.left != left or region.right != right:
                 left, right = region.left, region.right
-                pack_dZ(table, ws, m, l, left, right, panels)
+                pack_whole_B(dZ, m, m, left, right, panels)
             i0 = region.top + piece * height
             rows, packs = min(height, region.bottom - i0), packs_A(right - left, x.row_stride, ws)
             A_prev = address(x.flat, x.offset + i0 * x.column_stride)
@@ -206,7 +207,6 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
                     plan[UPDATE], net.p, block, net.slots, size, at, calls, lines * columns, n,
                     columns, 1.0, nowhere(block), ZERO, coefficients,
                 )  # fmt: skip
-            piece = take(turn, owner, piece, pieces)
 
 
 @kernel
@@ -239,11 +239,11 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
     """Change W_l and b_l by their gradients, of which dW is not stored."""
     table, ws, m = net.table, memory.ws, batch.m
     n, d = table[l, N], table[l, DELTA]
-    region = rows_of(table, l, rank, ws)
     x = input_of(plan, net, samples, ws, batch, ZERO, l)
     if m == 1:
-        descend_by_rows(plan, net, ws, x, coefficients, l, region)
+        descend_by_rows(plan, net, ws, x, coefficients, l, rows_of(table, l, rank, ws))
     elif n == 1 and l > 1:
+        region = rows_of(table, l, rank, ws)
         descend_unit(plan, net, ws, m, x, coefficients, l, region, rank.packed)
     else:
         descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank)
@@ -270,15 +270,17 @@ def propagate(net, memory, batch, key, l, rank):
         inner = share(batch.m, group.end - group.begin, group.rank, NO, whole, ws)
         left, right = group.begin + inner.left, group.begin + inner.right
         region = Region(inner.top, inner.bottom, left, right)
-        pieces = 1 if whole else pieces_of(turn, region.right - region.left, PIECE_COLUMNS)
-        piece = take(turn, owner, -1, pieces)
-        while piece < pieces:
+        pieces = column_pieces(turn, region, whole)
+        piece = -1
+        while True:
+            piece = take(turn, owner, piece, pieces)
+            if piece >= pieces:
+                break
             product(
                 columns_of(region, piece, pieces, ws), batch.m, k, n, block_depth(n, ws), dZ,
                 weights, nowhere(ws), ws, zeros, ws, table[l - 1, DELTA], True, BACKWARD, table,
                 l - 1, ws, 1.0, key, rank.packed,
             )  # fmt: skip
-            piece = take(turn, owner, piece, pieces)
 
 
 @kernel

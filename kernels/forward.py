@@ -38,13 +38,12 @@ from .output import output_rows
 from .pack import gather_other_rows, gather_rows
 from .reduce import add_parts
 from .sharing import (
-    PIECE_COLUMNS,
     blocks_of,
+    column_pieces,
     columns_of,
     group_of,
     owner_of,
     part,
-    pieces_of,
     share,
     take,
     turn_of,
@@ -114,40 +113,50 @@ def meet_before(group, rank):
 
 
 @kernel
-def layer_forward(plan, net, samples, ws, batch, l, group):
-    """A_l = g(W_l A_{l-1} + b_l); or, where the inputs are cut, the group's part of Z_l."""
+def region_forward(plan, net, ws, batch, x, l, group, region):
+    """A_l = g(W_l A_{l-1} + b_l) on a region; or the group's part of Z_l, if inputs are cut."""
     table, p, m = net.table, net.p, batch.m
     n, k, depth, is_cut = table[l, N], table[l, N_PREV], table[l, DEPTH], group.of > 1
     if depth == 0:
         depth = block_depth(k, ws)
-    x, step = input_of(plan, net, samples, ws, batch, ZERO, l), depth if is_cut else k
-    key, mode = dropout_key(plan[SEED], batch.number, l), PLAIN if is_cut else FORWARD
-    turn, whole = turn_of(group.rank, 0 if is_cut else m * n * k), table[l, WHOLE_ROW] == 1
+    step, mode = depth if is_cut else k, PLAIN if is_cut else FORWARD
+    key = dropout_key(plan[SEED], batch.number, l)
+    for at in range(group.begin, group.end, step):
+        # The first group adds block to block, as one rank would; then each block is added to these
+        first, start, to = ws, Start(ZERO, ZERO, ZERO), table[l, S]
+        if group.number > 0:
+            to = table[l, PARTS] + (at // depth - 1) * m * n
+        elif at > 0:
+            start = Start(to, n, ONE)
+        elif table[l, B] >= 0:
+            first, start = p, Start(table[l, B], ZERO, ONE)
+        inputs = Matrix(x.flat, x.offset + at * x.column_stride, x.row_stride, x.column_stride)
+        product(
+            region, m, n, min(step, group.end - at), depth, inputs,
+            Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), first, start, ws, to, True,
+            mode, table, l, ws, 1.0, key, group.rank.packed,
+        )  # fmt: skip
+
+
+@kernel
+def layer_forward(plan, net, samples, ws, batch, l, group):
+    """A_l = g(W_l A_{l-1} + b_l); or, where the inputs are cut, the group's part of Z_l."""
+    table, m = net.table, batch.m
+    n, whole_rows = table[l, N], table[l, WHOLE_ROW] == 1
+    x = input_of(plan, net, samples, ws, batch, ZERO, l)
+    # where inputs are cut, the rows of W^T stay with their group
+    turn = turn_of(group.rank, m * n * table[l, N_PREV] if group.of == 1 else ZERO)
     for ahead in range(turn.owners):
         owner = owner_of(turn, ahead)
-        region = share(m, n, owner, NO, whole, ws)
-        pieces = 1 if whole else pieces_of(turn, region.right - region.left, PIECE_COLUMNS)
-        piece = take(turn, owner, -1, pieces)
-        while piece < pieces:
-            taken = columns_of(region, piece, pieces, ws)
-            for at in range(group.begin, group.end, step):
-                # The first group adds block to block, as one rank would; then each other is added
-                first, start, to = ws, Start(ZERO, ZERO, ZERO), table[l, S]
-                if group.number > 0:
-                    to = table[l, PARTS] + (at // depth - 1) * m * n
-                elif at > 0:
-                    start = Start(to, n, ONE)
-                elif table[l, B] >= 0:
-                    first, start = p, Start(table[l, B], ZERO, ONE)
-                inputs = Matrix(
-                    x.flat, x.offset + at * x.column_stride, x.row_stride, x.column_stride
-                )
-                product(
-                    taken, m, n, min(step, group.end - at), depth, inputs,
-                    Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), first, start, ws, to,
-                    True, mode, table, l, ws, 1.0, key, group.rank.packed,
-                )  # fmt: skip
+        region = share(m, n, owner, NO, whole_rows, ws)
+        pieces = column_pieces(turn, region, whole_rows)
+        piece = -1
+        while True:
             piece = take(turn, owner, piece, pieces)
+            if piece >= pieces:
+                break
+            taken = columns_of(region, piece, pieces, ws)
+            region_forward(plan, net, ws, batch, x, l, group, taken)
 
 
 @kernel

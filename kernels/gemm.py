@@ -67,10 +67,25 @@ def block_depth(k, c):
 def packed_elements(tile: Tile, columns: int, other: int = 0) -> int:
     """Elements of one packed block of A and one of B, where C has so many columns.
 
-    Instead of the block of B there is room for `other` elements.
+    For B there is room for `other` elements at least.
     """
     panels = -(-min(columns, tile.nc) // tile.nr)
     return _rounded(tile.mc * tile.kc + SPARE) + max(panels * tile.nr * tile.kc, other)
+
+
+@kernel
+def panel_columns(n, c):
+    """n columns of B and those that fill up the last panel."""
+    return (n + nr_of(c) - 1) // nr_of(c) * nr_of(c)
+
+
+@kernel
+def pack_whole_B(b, k, depth, left, right, panels):
+    """Pack columns [left, right) of B for `product`: all blocks of depth one behind the other."""
+    for pc in range(0, k, depth):
+        block = address(b.flat, b.offset + pc * b.row_stride + left * b.column_stride)
+        to = address(panels, pc * panel_columns(right - left, panels))
+        pack_B_block(block, b.row_stride, b.column_stride, min(depth, k - pc), right - left, to)
 
 
 @kernel
@@ -182,12 +197,11 @@ def product(
 
     A (m x k) and B (k x n) are `Matrix`, a block of them is `depth` deep; C lies at ``c[c0:]``, its
     rows n apart; C0 is `start` in the flat array `first`. `direct`: B's rows may be read past
-    their ends. Unless it is the address 0, `panels` holds the region's columns of B, all blocks of
-    depth packed one behind the other.
+    their ends. Unless it is the address 0, `panels` holds the region's columns of B, as
+    `pack_whole_B` leaves them.
     """
     rows = region.bottom - region.top
     block = block_rows(rows, c)
-    width = (region.right - region.left + nr_of(c) - 1) // nr_of(c) * nr_of(c)
     direct = direct and b.column_stride == 1 and rows < DIRECT_ROWS
     rectify = mode == FORWARD and table[l, RECTIFY] == 1
     is_small = multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify)
@@ -200,6 +214,7 @@ def product(
             at = b.offset + pc * b.row_stride + jc * b.column_stride
             blocks, ldb, panel = address(b.flat, at), b.row_stride, nr_of(c)
             if exists(panels):
+                width = panel_columns(region.right - region.left, c)
                 blocks = address(panels, pc * width + (jc - region.left) * kc)
                 ldb, panel = nr_of(c), kc * nr_of(c)
             elif not direct:

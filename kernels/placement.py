@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import threads
 from ._arrays import rounded
 from .activations import ACTIVATIONS
-from .blocked import BLOCK_COLUMNS, BLOCK_SIZE, WHOLE_SIZE
+from .blocked import BLOCK_COLUMNS, BLOCK_SIZE
 from .dropout import threshold_of
 from .gemm import DIRECT_ROWS, packed_elements
 from .layout import (
@@ -53,6 +53,7 @@ ACTIVATION_FLOPS = 32  # take about as long as an element of A or X, beside the 
 # The inputs of a layer are cut where there are more, and this moves so much less between cores.
 CUT_INPUTS, CUT_GAIN = 32, 2
 WEIGHT_SAMPLES, SLOT_SAMPLES = 3, 5  # take as long as an update of W, and as one of its slots
+WHOLE_SIZE = 4 * 1024 * 1024  # elements of a dZ, up to which each rank has room to pack all of it
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
 MOST_SLOTS = max(rule.n_slots for rule in UPDATES.values())
 TABLE = NDArray[np.int64]

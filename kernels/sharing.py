@@ -123,7 +123,7 @@ def owner_of(turn, ahead):
     return Rank((rank.number + ahead) % rank.of, rank.of, rank.packed, rank.team)
 
 
-@small_kernel
+@kernel
 def take(turn, owner, last, pieces):
     """The next piece of the owner's that the rank makes, `pieces` if all are taken.
 
@@ -134,7 +134,7 @@ def take(turn, owner, last, pieces):
     return claim(turn.rank.team, owner.of, owner.number, turn.number, pieces)
 
 
-@small_kernel
+@kernel
 def pieces_of(turn, count, smallest):
     """How many pieces `count` is taken by: a half, a quarter, and so on, none below `smallest`.
 
@@ -154,6 +154,12 @@ def piece_of(count, unit, piece, pieces):
     if piece < pieces - 1:
         end = (count - (count >> (piece + 1))) // unit * unit
     return (count - (count >> piece)) // unit * unit, end
+
+
+@kernel
+def column_pieces(turn, region, whole_rows):
+    """How many pieces of columns a region is taken by; one, if its rows must stay whole."""
+    return 1 if whole_rows else pieces_of(turn, region.right - region.left, PIECE_COLUMNS)
 
 
 @small_kernel

@@ -142,15 +142,18 @@ def clip_factor(plan, chunks, norms, tensor, limit):
 
 @kernel
 def update(plan, net, memory, batch, rule, coefficients, combined, rank):
-    """A step of the update rule, on this rank's chunks of the parameters or on all of its own."""
+    """A step of the update rule: on each rank's chunks of the parameters, or on all of its own."""
     chunks, factor, of = rule.chunks, 1.0, -1
     mine = Rank(ZERO, ONE, rank.packed, rank.team) if plan[REPLICA] > 0 else rank
     turn = turn_of(mine, plan[PARAMETERS] * UPDATE_WORK if plan[REGIME] == BLOCKED else ZERO)
     for ahead in range(turn.owners):
         owner = owner_of(turn, ahead)
         begin, end = part(chunks.shape[0], ONE, owner.number, owner.of)
-        chunk = begin + take(turn, owner, -1, end - begin)
-        while chunk < end:
+        chunk = begin - 1
+        while True:
+            chunk = begin + take(turn, owner, chunk - begin, end - begin)
+            if chunk >= end:
+                break
             start, stop, tensor = chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2]
             if not combined:
                 combine(plan, net, memory, batch, start, stop, rank)
@@ -160,7 +163,6 @@ def update(plan, net, memory, batch, rule, coefficients, combined, rank):
                 plan[UPDATE], net.p, net.gradient, net.slots, plan[PARAMETERS], start, stop,
                 factor, coefficients,
             )  # fmt: skip
-            chunk = begin + take(turn, owner, chunk - begin, end - begin)
 
 
 @kernel

@@ -13,13 +13,13 @@ import fastdnn
 from fastdnn.kernels import layout, targets
 from fastdnn.kernels._arrays import ALIGNMENT
 from fastdnn.kernels.activations import ACTIVATIONS
-from fastdnn.kernels.blocked import WHOLE_SIZE
 from fastdnn.kernels.dropout import LEVELS
 from fastdnn.kernels.gemm import packed_elements
 from fastdnn.kernels.layout import BLOCKED, RESIDENT, TINY
 from fastdnn.kernels.placement import (
     LARGEST_CHUNK,
     RESIDENT_ROWS,
+    WHOLE_SIZE,
     Layer,
     Place,
     place_batch,
