@@ -19,12 +19,13 @@ FLUSHES = "sse2" in cpu_features()
 
 @compiled(lambda t: (vector(t),))
 def _halves(rank, n_ranks, team, x):  # type: ignore[no-untyped-def]
-    """Each rank halves its number as ever, flushed, and as ever again."""
-    x[3 * rank] *= x.dtype.type(0.5)
-    before = flush_denormals()
-    x[3 * rank + 1] *= x.dtype.type(0.5)
-    restore(before)
-    x[3 * rank + 2] *= x.dtype.type(0.5)
+    """Each rank halves a number as ever, one flushed, and one as ever again."""
+    for at in range(3 * rank, x.size, 3 * n_ranks):  # all of them where the ranks did not meet
+        x[at] *= x.dtype.type(0.5)
+        before = flush_denormals()
+        x[at + 1] *= x.dtype.type(0.5)
+        restore(before)
+        x[at + 2] *= x.dtype.type(0.5)
 
 
 @each_dtype
