@@ -195,14 +195,22 @@ def is_cached(function: Callable[..., Any], types: tuple[Any, ...]) -> bool:
     return any((folder / name).exists() for folder in cache_folders())
 
 
-def compile_cached(function: Callable[..., Any], types: tuple[Any, ...], *, parallel: bool) -> Any:
+def compile_cached(
+    function: Callable[..., Any],
+    types: tuple[Any, ...],
+    *,
+    parallel: bool = False,
+    for_python: bool = True,
+) -> Any:
     """Compile `function` for parameters of these types, or read it from the cache.
 
     Returns
     -------
-    numba's compile result, with its ``entry_point`` for Python and its ``library``.
+    numba's compile result, with its ``library`` and its ``entry_point`` (if it is `for_python`).
     """
-    dispatcher: Any = numba.njit(parallel=parallel, **_OPTIONS | {"_nrt": parallel})(function)
+    options = _OPTIONS | {"parallel": parallel, "_nrt": parallel}
+    wrappers = {"no_cpython_wrapper": not for_python, "no_cfunc_wrapper": True}
+    dispatcher: Any = numba.njit(**options, **wrappers)(function)
     dispatcher._cache = _Cache(function)
     with _no_collection():
         dispatcher.compile(types)
@@ -231,7 +239,7 @@ class Leaf:
     def load(self, kind: Any) -> None:
         """Compile for a float type, or read from the cache, and register the symbol."""
         if not self.is_loaded(kind):
-            result = compile_cached(self.function, self.signature(kind), parallel=False)
+            result = compile_cached(self.function, self.signature(kind), for_python=False)
             self._results[kind] = result
             address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
             llvm.add_symbol(self.symbol(kind), address)

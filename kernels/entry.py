@@ -83,7 +83,7 @@ class Entry:
     def _compile(self, dtype: np.dtype[Any]) -> _Compiled:
         with helper(_large_entries(dtype), dtype.name):
             load_leaves(FLOATS[dtype])
-        work = compile_cached(self.function, self._types(dtype), parallel=False)
+        work = compile_cached(self.function, self._types(dtype))
         address = work.library.get_pointer_to_function(work.fndesc.llvm_func_name)
         return _Compiled(work.entry_point, address, work)
 
@@ -92,7 +92,7 @@ class Entry:
         key = np.dtype(dtype)
         for leaf in LEAVES:
             leaf.promise(FLOATS[key])
-        compile_cached(self.function, self._types(key), parallel=False)
+        compile_cached(self.function, self._types(key))
 
     def starter(self, dtype: np.dtype[Any]) -> Callable[..., None]:
         """What starts several ranks; who never has as many does not wait for its compilation."""

@@ -78,7 +78,7 @@ def read_or_compiled(dtype: Any) -> Array:
     """The same by numba's result alone: nothing else is compiled."""
     kind = _jit.FLOATS[np.dtype(dtype)]
     parameters = (*[int64] * 3, vector(kind), vector(kind), vector(int64))
-    result = _jit.compile_cached(_calls.function, parameters, parallel=False)
+    result = _jit.compile_cached(_calls.function, parameters)
     x, out, numbers = draw(1, 40, dtype=dtype), np.zeros(6, dtype), np.zeros(4, np.int64)
     result.entry_point(0, 1, 0, x, out, numbers)
     np.testing.assert_array_equal(out, called(np.dtype(dtype))[1])

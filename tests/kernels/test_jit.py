@@ -38,7 +38,7 @@ def _triple(x: Array) -> None:
 
 def works(dtype: Any = DOUBLE) -> bool:
     """Compile `_triple` as a new process does, and try it."""
-    compiled = _jit.compile_cached(_triple, (vector(_jit.FLOATS[dtype]),), parallel=False)
+    compiled = _jit.compile_cached(_triple, (vector(_jit.FLOATS[dtype]),))
     x = np.arange(5, dtype=dtype)
     compiled.entry_point(x)
     return bool((x == 3 * np.arange(5)).all())

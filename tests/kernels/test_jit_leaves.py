@@ -97,7 +97,7 @@ def test_a_caller_holds_a_leafs_symbol_and_not_its_code(
 ) -> None:
     _jit.load_leaves(float64)
     compilations.clear()
-    result = _jit.compile_cached(_calls_twice, (vector(float64),), parallel=False)
+    result = _jit.compile_cached(_calls_twice, (vector(float64),))
     assert "_leaf_add" not in compilations
     code = result.library.get_llvm_str()
     assert re.search(r"declare .*fastdnn\.test_jit_leaves\._leaf_add\.float64", code)
