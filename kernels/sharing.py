@@ -15,7 +15,7 @@ from .microkernel import mr_of, nr_of
 from .team import claim, next_round
 
 # Multiply-adds of each rank that repay that its work is taken by pieces, and columns of such one
-TURN_WORK, PIECE_COLUMNS = 32_000_000, 256
+TURN_WORK, PIECE_COLUMNS = 4_000_000, 256
 
 
 class Region(NamedTuple):
