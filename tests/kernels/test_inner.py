@@ -74,6 +74,21 @@ def test_kernels_that_call_each_other(dtype: Any) -> None:
     np.testing.assert_array_equal(numbers, [7, 2 * 2 + 3, 2 * 3 + 5, 7])
 
 
+@kernel
+def _by_two_ways(x, i):  # type: ignore[no-untyped-def]
+    return _both(x, i)[0] + _twice(x[i])
+
+
+def test_a_caller_is_linked_with_each_callee_once() -> None:
+    _by_two_ways.compile((vector(float64), int64))
+    (result,) = _by_two_ways.overloads.values()
+    linked = result.library.with_callees()
+    assert linked[0] is result.library
+    # of a float and of an integer
+    assert sorted(one.name for one in linked) == ["_both", "_by_two_ways", "_twice", "_twice"]
+    assert len(set(map(id, linked))) == 4
+
+
 def read_or_compiled(dtype: Any) -> Array:
     """The same by numba's result alone: nothing else is compiled."""
     kind = _jit.FLOATS[np.dtype(dtype)]
