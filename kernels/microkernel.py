@@ -302,7 +302,9 @@ def multiply(
                 rows, rs, ks = address(a, i * kc), 1, h
             at = j * nr
             start, to = address(c0, i * ld0 + at * step0), address(c, i * ldc + at)
-            columns, w = address(b, at // nr_of(c) * panel), min(nr, n - at)
+            # within a panel's width only where B is no panels, or its panels are one step deep
+            columns = address(b, at // nr_of(c) * panel + at % nr_of(c))
+            w = min(nr, n - at)
             following = min(j + 1, panels - 1) * nr // nr_of(c) * panel
             ahead = address(b, following + q * (kc // UNROLL) * line_of(c))
             _tile(h, rows, rs, ks, columns, ldb, kc, start, ld0, to, ldc, w, ahead, rectify)

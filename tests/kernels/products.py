@@ -17,6 +17,7 @@ import fastdnn
 from fastdnn.kernels import dense, gemm, layout, targets, threads
 from fastdnn.kernels._arrays import as_matrix
 from fastdnn.kernels.activations import ACTIVATIONS
+from fastdnn.kernels.microkernel import FLAT
 from fastdnn.kernels.targets import Tile
 from tests import naive
 from tests.kernels.common import (
@@ -71,6 +72,11 @@ def product(
     return c[MARGIN : len(c) - MARGIN].reshape(copies * m, n)
 
 
+def flat_columns(t: Tile) -> int:
+    """So many that the widest flat tiles are three and a part."""
+    return 3 * max(FLAT.values()) * t.lanes + 5
+
+
 def edge_shapes(t: Tile) -> list[Shape]:
     """Nothing, one, one less and one more than a tile, a prime; and around the unrolling of k."""
     rows = {0, 1, t.mr - 1, t.mr, t.mr + 1, 37}
@@ -79,8 +85,12 @@ def edge_shapes(t: Tile) -> list[Shape]:
 
 
 def block_shapes(t: Tile) -> list[Shape]:
-    """Several blocks of depth, of columns, of rows, of all; and where packing A begins to pay."""
+    """Several blocks of depth, of columns, of rows, of all; and where packing A begins to pay.
+
+    And several flat tiles beside each other.
+    """
     return [
+        *((m, flat_columns(t), 1) for m in FLAT),
         (t.mr + 1, t.nr + 1, t.kc - 1),
         (t.mr + 1, t.nr + 1, t.kc),
         (t.mr + 1, t.nr + 1, t.kc + 1),
@@ -145,6 +155,18 @@ def check_rectified(shape: Shape, dtype: Any, of_b: str = "C") -> None:
     np.testing.assert_array_equal(got, np.maximum(plain, 0))
 
 
+def check_few_samples(dtype: Any) -> None:
+    """Few samples, for which W is read where it lies, are predicted as they are among many."""
+    width = flat_columns(targets.tile(dtype))
+    layers = [fastdnn.Dense(width, activation="relu"), fastdnn.Dense(width)]
+    net = fastdnn.Sequential(layers, input_size=9, dtype=dtype.name, seed=0)
+    X = draw(1, gemm.DIRECT_ROWS, 9, dtype=dtype)
+    wanted = net.predict(X)
+    bound = float(roundings(2 * width, dtype) * np.abs(wanted).max())
+    for m in range(1, gemm.DIRECT_ROWS):
+        assert_within(net.predict(X[:m]), wanted[:m], bound)
+
+
 def same_bits_for_all_ranks(shape: Shape, dtype: Any, of_b: str = "C") -> None:
     """One, two, three and four ranks give the same bits."""
     m, n, k = shape
@@ -172,3 +194,4 @@ def check_target(dtype: Any) -> None:
         check_layouts((tile.mr + 1, 2 * tile.nr + 3, 37), dtype)
         check_layouts((2 * tile.mr + 1, tile.packed + 1, 37), dtype)
     same_bits_for_all_ranks((3 * tile.mr + 1, tile.nr + 1, tile.kc + 1), dtype)
+    check_few_samples(dtype)
