@@ -10,8 +10,9 @@ packed panel (ldb = nr), or a matrix that is contiguous along j and may be read 
 past a row's beginning. C0 is C itself, zeros or a bias: rows `ld0` apart, where 0 repeats one row.
 
 There is a body for every height h and every number of vectors v; the last vector's loads of C0 and
-stores of C are masked where w is no multiple of the lanes. An element's sum runs over k in order,
-one fused multiply-add each, so its bits do not depend on the tile that it lies in.
+stores of C are masked where w is no multiple of the lanes. Half as many vectors leave registers for
+2 mr rows: so high are the tiles of a narrow C. An element's sum runs over k in order, one fused
+multiply-add each, so its bits do not depend on the tile that it lies in.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ def tile_of(of: Any) -> Tile:
 
 
 def widest(t: Tile, h: int) -> int:
-    """The most vectors beside each other in a tile of h rows.
+    """The most vectors beside each other in a tile of h rows, of which there are 2 mr at most.
 
     One row of nv vectors would wait for its sums: a flat tile keeps the multipliers busy.
     """
-    return max(t.nv, FLAT.get(h, t.nv))
+    return max(t.nv, FLAT.get(h, t.nv)) if h <= t.mr else t.nv // 2
 
 
 def _tile_constant(field: str) -> Any:
@@ -67,6 +68,7 @@ mc_of = _tile_constant("mc")
 kc_of = _tile_constant("kc")
 nc_of = _tile_constant("nc")
 line_of = _tile_constant("line")
+narrow_of = _tile_constant("narrow")
 near_of = _tile_constant("near")
 packed_of = _tile_constant("packed")
 transposes_of = _tile_constant("transposes")
@@ -105,38 +107,91 @@ class _Operands(NamedTuple):
     rectify: Any
 
 
+class _Strides(NamedTuple):
+    """How far A's rows, and its elements along k, lie apart: LLVM values, or 1 if that is known."""
+
+    row: Any
+    k: Any
+
+
 class _Body:
     """Emits the tile of h rows and v vectors."""
 
-    def __init__(self, vec: Vectors, h: int, v: int, operands: _Operands) -> None:
+    def __init__(
+        self, vec: Vectors, h: int, v: int, operands: _Operands, has_known_strides: bool
+    ) -> None:
         self.vec, self.builder, self.h, self.v, self.at = vec, vec.builder, h, v, operands
+        self.has_known_strides = has_known_strides
+        self.strides = _Strides(operands.row_stride, operands.k_stride)
         self.is_full = self.builder.icmp_signed("==", operands.columns, constant(v * vec.lanes))
-        self.groups = -(-h // GROUP)
-        self.within = [self._times(operands.row_stride, i) for i in range(GROUP)]
         self.last_row = self.builder.gep(operands.c, [self._times(operands.ldc, h - 1)])
 
     def _times(self, stride: Any, count: int) -> Any:
-        return self.builder.mul(stride, constant(count))
+        return self.builder.mul(constant(1) if stride == 1 else stride, constant(count))
 
     def emit(self) -> None:
         builder, at, unroll = self.builder, self.at, constant(UNROLL)
-        starts = [self._times(at.row_stride, i * GROUP) for i in range(self.groups)]
-        groups = [builder.gep(at.a, [start]) for start in starts]
-        state = [at.c, at.ahead, at.b, *groups, *[self.vec.zero] * (self.h * self.v)]
-        state = counted_loop(builder, builder.udiv(at.depth, unroll), state, self._steps)
-        state = counted_loop(builder, builder.urem(at.depth, unroll), state[2:], self._step)
-        start = self._either(self._read)
-        sums = state[1 + self.groups :]
+        state = [at.c, at.ahead, at.b, at.a, *[self.vec.zero] * (self.h * self.v)]
+        state = self._unrolled(builder.udiv(at.depth, unroll), state)
+        state = self._along_k(builder.urem(at.depth, unroll), 1, self.strides, state)
+        start, sums = self._either(self._read), state[4:]
         acc = [builder.fadd(c0, x) for c0, x in zip(start, sums, strict=True)]
         acc = self._rectified(acc)
         self._either(lambda mask: self._write(acc, mask))
 
-    def _steps(self, state: Sequence[Any]) -> list[Any]:
-        """`UNROLL` steps of k. Meanwhile a row of C and a line of the next panel of B are fetched.
+    def _unrolled(self, count: Any, state: list[Any]) -> list[Any]:
+        """Most of the loop along k. That of a large tile knows which of A's strides is 1.
 
-        All at once would delay A and B.
+        Then fewer instructions find A's elements, and no sum has to leave its register. Neither is
+        1 for an array that was given with such strides alone.
         """
-        c, ahead, *state = state
+
+        def loop(**known: int) -> list[Any]:
+            return self._along_k(count, UNROLL, self.strides._replace(**known), state)
+
+        def in_rows() -> list[Any]:
+            return self._choose(self._is_one(self.strides.k), lambda: loop(k=1), loop)
+
+        if not self.has_known_strides:
+            return loop()
+        return self._choose(self._is_one(self.strides.row), lambda: loop(row=1), in_rows)
+
+    def _is_one(self, stride: Any) -> Any:
+        return self.builder.icmp_signed("==", stride, constant(1))
+
+    def _along_k(self, count: Any, unroll: int, strides: _Strides, state: list[Any]) -> list[Any]:
+        """`count` times `unroll` steps of k; the state is [c, ahead, B[k, :], A[:, k], *C].
+
+        Between many steps, a row of C and a line of the next panel of B are fetched: all at once
+        would delay A and B.
+        """
+        builder, size = self.builder, self.h if strides.row == 1 else GROUP
+        starts = [self._times(strides.row, i) for i in range(0, self.h, size)]
+        within = [self._times(strides.row, i) for i in range(size)]
+        n = len(starts)
+
+        def steps(state: Sequence[Any]) -> list[Any]:
+            c, ahead, b, *rest = state
+            groups, acc = rest[:n], rest[n:]
+            if unroll > 1:
+                c, ahead = self._fetch(c, ahead)
+            for k in range(unroll):
+                A = [(groups[i // size], within[i % size]) for i in range(self.h)]
+                acc = self._step(A, b, acc)
+                b = builder.gep(b, [self.at.ldb])
+                groups = [builder.gep(group, [self._times(strides.k, 1)]) for group in groups]
+                # did LLVM see how the groups lie, it would find each row by adding to the one
+                # before: a chain as long as the step
+                if strides.k != 1 or k == unroll - 1:
+                    groups = [self.vec.opaque(group) for group in groups]
+            return [c, ahead, b, *groups, *acc]
+
+        c, ahead, b, a, *acc = state
+        groups = [builder.gep(a, [start]) for start in starts]
+        state = counted_loop(builder, count, [c, ahead, b, *groups, *acc], steps)
+        return [*state[:4], *state[3 + n :]]
+
+    def _fetch(self, c: Any, ahead: Any) -> list[Any]:
         line = LINE_BYTES // self.vec.element_bytes
         self.vec.prefetch(ahead, writes=False)
         ahead = self.builder.gep(ahead, [constant(line)])
@@ -145,24 +200,18 @@ class _Body:
                 self.vec.prefetch(self.builder.gep(c, [constant(at)]), writes=True)
             is_last = self.builder.icmp_unsigned("==", c, self.last_row)
             c = self.builder.gep(c, [self.builder.select(is_last, constant(0), self.at.ldc)])
-        for _ in range(UNROLL):
-            state = self._step(state)
-        return [c, ahead, *state]
+        return [c, ahead]
 
-    def _step(self, state: Sequence[Any]) -> list[Any]:
+    def _step(self, A: Sequence[tuple[Any, Any]], b: Any, acc: Sequence[Any]) -> list[Any]:
         """C += A[:, k] B[k, :]."""
-        b, *rest = state
-        groups, acc, vec = rest[: self.groups], rest[self.groups :], self.vec
+        vec, acc = self.vec, list(acc)
         row = [vec.load(b, constant(j * vec.lanes)) for j in range(self.v)]
         for i in range(self.h):
-            left = vec.broadcast(groups[i // GROUP], self.within[i % GROUP])
+            left = vec.broadcast(*A[i])
             for j in range(self.v):
                 q = i * self.v + j
                 acc[q] = vec.multiply_add(left, row[j], acc[q])
-        # did LLVM see how the groups lie, it would find each row by adding to the one before: a
-        # chain as long as the step
-        groups = [vec.opaque(self.builder.gep(group, [self.at.k_stride])) for group in groups]
-        return [self.builder.gep(b, [self.at.ldb]), *groups, *acc]
+        return acc
 
     def _rectified(self, acc: list[Any]) -> list[Any]:
         """max(acc, 0) where it is wanted: relu, while C is in registers. A NaN stays."""
@@ -176,18 +225,23 @@ class _Body:
 
     def _either(self, emit: Callable[[Any], list[Any]]) -> list[Any]:
         """``emit(None)`` for a tile whose last vector is whole, else ``emit`` of its columns."""
-        builder, found = self.builder, []
-        with builder.if_else(self.is_full) as (whole, part):
-            for branch in (whole, part):
+        before = constant((self.v - 1) * self.vec.lanes)
+        return self._choose(
+            self.is_full,
+            lambda: emit(None),
+            lambda: emit(self.builder.sub(self.at.columns, before)),
+        )
+
+    def _choose(self, condition: Any, *emits: Callable[[], list[Any]]) -> list[Any]:
+        """The values that the first of two emits where the condition holds, else the second."""
+        found = []
+        with self.builder.if_else(condition) as branches:
+            for branch, emit in zip(branches, emits, strict=True):
                 with branch:
-                    rest = None
-                    if branch is part:
-                        before = constant((self.v - 1) * self.vec.lanes)
-                        rest = builder.sub(self.at.columns, before)
-                    found.append((emit(rest), builder.block))
+                    found.append((emit(), self.builder.block))
         values = zip(*(values for values, _ in found), strict=True)
         blocks = [block for _, block in found]
-        return [merge(builder, list(zip(both, blocks, strict=True))) for both in values]
+        return [merge(self.builder, list(zip(both, blocks, strict=True))) for both in values]
 
     def _rows(self, start: Any, stride: Any) -> list[Any]:
         """Where each row begins; sums of strides are cheaper than their products."""
@@ -233,14 +287,15 @@ def _tile(
             builder.add(operands.columns, constant(t.lanes - 1)), constant(t.lanes)
         )
         after, none = builder.append_basic_block("after"), builder.append_basic_block("none")
-        number = builder.add(builder.mul(vectors, constant(t.mr + 1)), height)
+        number = builder.add(builder.mul(vectors, constant(2 * t.mr + 1)), height)
         choice = builder.switch(number, none)
-        for h in range(1, t.mr + 1):
+        for h in range(1, 2 * t.mr + 1):
             for v in range(1, widest(t, h) + 1):
                 block = builder.append_basic_block(f"tile_{h}x{v}")
-                choice.add_case(constant(v * (t.mr + 1) + h), block)
+                choice.add_case(constant(v * (2 * t.mr + 1) + h), block)
                 builder.position_at_end(block)
-                _Body(vec, h, v, operands).emit()
+                # into tiles of these two heights, many rows are cut
+                _Body(vec, h, v, operands, v == t.nv and t.mr - 1 <= h <= t.mr).emit()
                 builder.branch(after)
         builder.position_at_end(none)
         builder.unreachable()
@@ -252,9 +307,9 @@ def _tile(
 
 
 @kernel
-def tiles_of(m, of):
+def tiles_of(m, mr):
     """How many tiles m rows are cut into."""
-    return (m + mr_of(of) - 1) // mr_of(of)
+    return (m + mr - 1) // mr
 
 
 @kernel
@@ -276,18 +331,19 @@ def multiply(
 ):
     """C = C0 + A B by tiles, or max(C0 + A B, 0): a block of C (m x n), all kc deep.
 
-    Rows are cut into as few tiles as mr allows, of heights that differ by one at most: even the
-    last has enough independent sums to keep the multipliers busy. A packed block of A holds a panel
-    per tile, ``panel[k * h + i]``, one behind the other (see `pack.pack_A_block`); the strides are
-    not used then. B's panels of nr columns lie `panel` elements apart. C0's columns lie `step0`
-    apart, where 0 repeats one.
+    Rows are cut into as few tiles as mr (2 mr for a narrow C) allows, of heights that differ by one
+    at most: even the last has enough independent sums to keep the multipliers busy. A packed block
+    of A holds a panel per tile of mr rows, ``panel[k * h + i]``, one behind the other (see
+    `pack.pack_A_block`); the strides are not used then. B's panels of nr columns lie `panel`
+    elements apart. C0's columns lie `step0` apart, where 0 repeats one.
 
     A block of B that leaves room for a tile's rows in L1 is gone through for each of them; else
     each panel of it stays in L1 while all rows pass, and each tile fetches a part of the next one.
     """
     # columns that follow each other in memory may be cut into wider tiles than panels are
     nr = flat_columns(m, c) if panel == nr_of(c) else nr_of(c)
-    tiles, panels = tiles_of(m, c), (n + nr - 1) // nr
+    mr = 2 * mr_of(c) if n <= narrow_of(c) and not packed else mr_of(c)
+    tiles, panels = tiles_of(m, mr), (n + nr - 1) // nr
     if tiles == 0:
         return
     height, more = m // tiles, m % tiles

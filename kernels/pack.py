@@ -22,7 +22,16 @@ from numba.extending import intrinsic
 
 from ._jit import kernel, leaf, other, pointer
 from ._simd import Vectors, address, constant, counted_loop, element_of, exists, span
-from .microkernel import lanes_of, nr_of, packed_of, tile_of, tile_rows, tiles_of, transposes_of
+from .microkernel import (
+    lanes_of,
+    mr_of,
+    nr_of,
+    packed_of,
+    tile_of,
+    tile_rows,
+    tiles_of,
+    transposes_of,
+)
 
 SPARE = 64  # elements past a packed block that packing may spoil: more than a tile has rows
 
@@ -153,7 +162,7 @@ _BLOCK = (types.int64,) * 4  # strides and sizes
 @leaf(lambda t: (pointer(t), *_BLOCK, pointer(t)))
 def pack_A_block(source, row_stride, k_stride, m, kc, panels):
     """Pack m rows of A, kc deep, as `microkernel.multiply` cuts them into tiles."""
-    tiles = tiles_of(m, panels)
+    tiles = tiles_of(m, mr_of(panels))
     for q in range(tiles):
         i, h = tile_rows(m // tiles, m % tiles, q)
         rows = address(source, i * row_stride)

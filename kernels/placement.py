@@ -46,6 +46,7 @@ from .update import UPDATES
 SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
 # A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
+TINY_VECTORS = 2  # a layer's most units, where samples lie in columns
 SEGMENT_ROWS = 32  # samples that repay a gradient of their own
 SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
@@ -248,8 +249,8 @@ def _regime(
     table: TABLE, parameters: Parameters, drops: bool, tile: Tile, batch: int
 ) -> tuple[int, int, int]:
     """The regime, the samples of a segment and of a chunk."""
-    widths, size = table[:, N], parameters.size
-    is_tiny = widths.max() <= tile.nr and not drops and not table[:, WHOLE_ROW].any()
+    widths, size, most = table[:, N], parameters.size, TINY_VECTORS * tile.lanes
+    is_tiny = widths.max() <= most and not drops and not table[:, WHOLE_ROW].any()
     if size > RESIDENT_PARAMETERS or (batch < RESIDENT_ROWS and not is_tiny):
         return BLOCKED, batch, batch
     segments, is_shared = 1, not is_tiny and parameters.work * batch >= threads.SERIAL_FLOPS

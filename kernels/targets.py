@@ -2,8 +2,9 @@
 
 A tile holds mr x (nv * lanes) accumulators, where lanes = bits / (8 * itemsize). It is chosen so
 that the accumulators, nv vectors of B and one broadcast of A fit the vector registers: 12 + 2 + 1
-of 16 on AVX2, 24 + 2 + 1 of 32 on AVX-512 and NEON. kc * nr elements of B stay in L1, mc * kc
-elements of A in L2.
+of 16 on AVX2, 24 + 4 + 1 of 32 on AVX-512, 24 + 3 + 1 on NEON. The nearer nv is to mr, the fewer
+loads and instructions a multiply-add takes; half of what a core can do of these is left while its
+other hardware thread works. mr * kc elements of A stay in L1, mc * kc of A and kc * nr of B in L2.
 
 To add a CPU, add a row before the first row that its features would match.
 """
@@ -57,6 +58,7 @@ class Tile(NamedTuple):
     kc: int
     nc: int
     line: int  # of a cache line
+    narrow: int  # columns of C: as many leave registers for tiles of 2 mr rows
     near: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
     packed: int  # columns of C that repay packing A: the wider the vectors, the more
     transposes: bool  # A is packed even where that means to transpose it
@@ -71,7 +73,7 @@ _RCP14 = Estimate("llvm.x86.avx512.rcp14.ps.512", 16, masked=True)
 _RCP = Estimate("llvm.x86.avx.rcp.ps.256", 8, masked=False)
 TARGETS = (
     Target(
-        "skx", ("avx512f", "avx512vl", "avx512dq"), 512, True, True, 12, 2, 144, 384, 4096, _RCP14
+        "skx", ("avx512f", "avx512vl", "avx512dq"), 512, True, True, 6, 4, 144, 384, 4096, _RCP14
     ),
     Target("haswell", ("avx2", "fma"), 256, True, False, 6, 2, 144, 320, 4080, _RCP),
     Target("sandybridge", ("avx",), 256, False, False, 6, 2, 144, 256, 4080, _RCP),
@@ -116,6 +118,7 @@ def tile(dtype: DTypeLike) -> Tile:
         kc=kc,
         nc=t.nc,
         line=LINE_BYTES // size,
+        narrow=t.nv // 2 * lanes,
         near=NEAR_BYTES // size,
         packed=t.bits // 2,
         transposes=t.bits < 512,  # with 512 bits it takes longer than reading A's rows in place

@@ -79,8 +79,8 @@ def flat_columns(t: Tile) -> int:
 
 def edge_shapes(t: Tile) -> list[Shape]:
     """Nothing, one, one less and one more than a tile, a prime; and around the unrolling of k."""
-    rows = {0, 1, t.mr - 1, t.mr, t.mr + 1, 37}
-    columns = {0, 1, t.nr - 1, t.nr, t.nr + 1, 2 * t.nr + 3}
+    rows = {0, 1, t.mr - 1, t.mr, t.mr + 1, 2 * t.mr, 37}
+    columns = {0, 1, t.narrow, t.narrow + 1, t.nr - 1, t.nr, t.nr + 1, 2 * t.nr + 3}
     return list(combinations(sorted(rows), sorted(columns), (0, 1, 3, 4, 5, 8, 37)))
 
 

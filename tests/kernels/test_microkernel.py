@@ -21,6 +21,7 @@ from fastdnn.kernels.microkernel import (
     mc_of,
     mr_of,
     multiply,
+    narrow_of,
     nc_of,
     near_of,
     nr_of,
@@ -74,6 +75,7 @@ def _multiply(  # type: ignore[no-untyped-def]
 def _constants(rank, n_ranks, team, x, out):  # type: ignore[no-untyped-def]
     out[0], out[1], out[2], out[3] = lanes_of(x), mr_of(x), nr_of(x), mc_of(x)
     out[4], out[5], out[6] = kc_of(x), nc_of(x), near_of(x)
+    out[7] = narrow_of(x)
 
 
 def within_nan(x: Array) -> Array:
@@ -156,9 +158,8 @@ def multiplied(
 
 def widths(dtype: Any) -> list[int]:
     t = TILES[dtype]
-    return sorted(
-        {0, 1, t.lanes - 1, t.lanes, t.lanes + 1, t.nr - 1, t.nr, t.nr + 1, 2 * t.nr + t.lanes + 1}
-    )
+    few = (t.lanes - 1, t.lanes, t.lanes + 1, t.narrow, t.narrow + 1)
+    return sorted({0, 1, *few, t.nr - 1, t.nr, t.nr + 1, 2 * t.nr + t.lanes + 1})
 
 
 def shapes(dtype: Any) -> Iterator[tuple[int, int, int]]:
@@ -388,6 +389,7 @@ def test_tiles_are_few_and_of_almost_one_height(m: int) -> None:
 
 @each_dtype
 def test_constants(dtype: Any) -> None:
-    out, t = np.zeros(7, np.int64), TILES[dtype]
+    out, t = np.zeros(8, np.int64), TILES[dtype]
     _constants(dtype, 1, np.zeros(1, dtype), out)
-    np.testing.assert_array_equal(out, [t.lanes, t.mr, t.nr, t.mc, t.kc, t.nc, t.near])
+    wanted = [t.lanes, t.mr, t.nr, t.mc, t.kc, t.nc, t.near, t.narrow]
+    np.testing.assert_array_equal(out, wanted)

@@ -237,12 +237,12 @@ def test_dropout_of_x_is_not_tiny(dtype: Any) -> None:
 
 
 @each_dtype
-def test_a_layer_wider_than_a_tile_is_not_tiny(dtype: Any) -> None:
-    nr = TILES[dtype].nr
-    for sizes in ([nr, nr, nr], [1, nr, 1]):
+def test_a_layer_wider_than_two_vectors_is_not_tiny(dtype: Any) -> None:
+    most = 2 * TILES[dtype].lanes
+    for sizes in ([most, most, most], [1, most, 1]):
         assert placed(layers_of(sizes), dtype, 64).regime == TINY
         for i in range(len(sizes)):
-            wider = [*sizes[:i], nr + 1, *sizes[i + 1 :]]
+            wider = [*sizes[:i], most + 1, *sizes[i + 1 :]]
             assert placed(layers_of(wider), dtype, 64).regime == RESIDENT
 
 

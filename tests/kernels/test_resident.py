@@ -213,12 +213,12 @@ def test_tiny_passes(
 
 @each_dtype
 @pytest.mark.parametrize("regime", ["one segment", "chunks"])
-def test_as_wide_as_a_tile(dtype: Any, regime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_vectors_wide(dtype: Any, regime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     regimes.force(monkeypatch, regime)
-    nr = TILES[dtype].nr
+    n = 2 * TILES[dtype].lanes
     for names in (["relu", "tanh", "identity"], ["gelu", "relu", "softmax"]):
-        net = make([nr, nr, nr - 1, nr], names, dtype=dtype)
-        for m in (2 * nr - 2, 67):  # too few samples for dW by scalar products, and enough
+        net = make([n, n, n - 1, n], names, dtype=dtype)
+        for m in (2 * n - 2, 67):  # too few samples for dW by scalar products, and enough
             assert place_of(net, m).regime == layout.TINY
             check_passes(net, MSE, m)
 

@@ -51,12 +51,16 @@ def test_tiles_and_blocks_fit_each_other(
     assert tile.nc % tile.nr == 0
     assert tile.mr * tile.nv + tile.nv + 1 <= REGISTERS[target.name]
     l1, l2 = CACHES.get(target.name, (32, 256))
-    assert tile.kc * tile.nr * dtype.itemsize <= l1 * 1024  # a panel of B
-    assert tile.mc * tile.kc * dtype.itemsize <= l2 * 1024  # a block of A
+    assert tile.kc * tile.mr * dtype.itemsize <= l1 * 1024 // 2  # a panel of A
+    assert tile.kc * (tile.mc + tile.nr) * dtype.itemsize <= l2 * 1024  # a block of A, a panel of B
+    # a narrow tile's sums, vectors of B and a broadcast of A
+    assert 0 < tile.narrow < tile.nr
+    assert 2 * tile.mr * (tile.nv // 2) + tile.nv // 2 + 1 <= REGISTERS[target.name]
     # a block of B that is near leaves a quarter of L1 to A and C
     assert tile.near * dtype.itemsize <= l1 * 1024 * 3 // 4
     assert 2 * tile.nr <= ZEROS  # the zeros that C may begin with reach over a tile
     assert tile.mr <= SPARE
+    assert tile.packed > tile.narrow  # a packed A has panels of mr rows
 
 
 def test_float64_takes_as_many_bytes_as_float32(fresh_host: pytest.MonkeyPatch) -> None:
