@@ -23,7 +23,6 @@ from .gemm import (
     calls_of,
     pack_whole_B,
     packed_B,
-    panel_columns,
     product,
 )
 from .layout import (
@@ -43,7 +42,7 @@ from .layout import (
     N,
     W,
 )
-from .microkernel import mc_of, mr_of, multiply, nr_of
+from .microkernel import mc_of, mr_of, multiply, nr_of, whole_vectors
 from .pack import pack_A_block, packs_A
 from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
 from .sharing import (
@@ -94,7 +93,7 @@ def gradient_by_pieces(plan, net, memory, m, x, l, rank):
     n, k, depth, packed = table[l, N], table[l, N_PREV], block_depth(m, ws), rank.packed
     A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
     dZ, panels, left, right = Matrix(ws, table[l, DELTA], n, ONE), nowhere(packed), -1, -1
-    has_room = packed_B(ws) + m * panel_columns(n, ws) <= plan[DELTA_PANELS]
+    has_room = packed_B(ws) + m * whole_vectors(n, ws) <= plan[DELTA_PANELS]
     turn = turn_of(rank, m * n * k if has_room else ZERO)
     for ahead in range(turn.owners):
         owner = owner_of(turn, ahead)
@@ -199,7 +198,7 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
                 columns, at = min(wide, right - j0), table[l, W] + i0 * n + j0
                 multiply(
                     A_prev, x.column_stride, x.row_stride, packs, address(panels, (j0 - left) * m),
-                    nr, m * nr, m,
+                    ZERO, m,
                     address(ws, ZERO), ZERO, ZERO, block, columns, rows, columns, False,
                 )  # fmt: skip
                 calls, lines = calls_of(rows, columns, n)

@@ -25,7 +25,7 @@ from ._simd import address, exists, span
 from .activations import activate, differentiate
 from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
-from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, nr_of
+from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, whole_vectors
 from .pack import SPARE, pack_A_block, pack_B_block, packs_A
 from .products import scalar_products
 from .reduce import outer_product
@@ -74,17 +74,11 @@ def packed_elements(tile: Tile, columns: int, other: int = 0) -> int:
 
 
 @kernel
-def panel_columns(n, c):
-    """n columns of B and those that fill up the last panel."""
-    return (n + nr_of(c) - 1) // nr_of(c) * nr_of(c)
-
-
-@kernel
 def pack_whole_B(b, k, depth, left, right, panels):
     """Pack columns [left, right) of B for `product`: all blocks of depth one behind the other."""
     for pc in range(0, k, depth):
         block = address(b.flat, b.offset + pc * b.row_stride + left * b.column_stride)
-        to = address(panels, pc * panel_columns(right - left, panels))
+        to = address(panels, pc * whole_vectors(right - left, panels))
         pack_B_block(block, b.row_stride, b.column_stride, min(depth, k - pc), right - left, to)
 
 
@@ -212,15 +206,14 @@ def product(
         for pc in range(0, max(k, 1), depth):
             kc = min(depth, k - pc)
             at = b.offset + pc * b.row_stride + jc * b.column_stride
-            blocks, ldb, panel = address(b.flat, at), b.row_stride, nr_of(c)
+            blocks, ldb = address(b.flat, at), b.row_stride
             if exists(panels):
-                width = panel_columns(region.right - region.left, c)
-                blocks = address(panels, pc * width + (jc - region.left) * kc)
-                ldb, panel = nr_of(c), kc * nr_of(c)
+                width = whole_vectors(region.right - region.left, c)
+                blocks, ldb = address(panels, pc * width + (jc - region.left) * kc), ZERO
             elif not direct:
                 to = address(packed, b_at)
                 pack_B_block(blocks, b.row_stride, b.column_stride, kc, columns, to)
-                blocks, ldb, panel = to, nr_of(c), kc * nr_of(c)
+                blocks, ldb = to, ZERO
             for i0 in range(region.top, region.bottom, block):
                 height = min(block, region.bottom - i0)
                 left = address(a.flat, a.offset + i0 * a.row_stride + pc * a.column_stride)
@@ -236,7 +229,7 @@ def product(
                     from_c, ld0 = address(first, at), start.row_stride
                     step0 = start.column_stride
                 multiply(
-                    left, a.row_stride, a.column_stride, pack_rows, blocks, ldb, panel, kc,
+                    left, a.row_stride, a.column_stride, pack_rows, blocks, ldb, kc,
                     from_c, ld0, step0, to_c, n, height, columns, rectify and pc + kc == k,
                 )  # fmt: skip
                 if pc + kc == k and not whole:

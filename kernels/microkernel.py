@@ -307,6 +307,12 @@ def _tile(
 
 
 @kernel
+def whole_vectors(n, of):
+    """n columns and those that fill up the last vector."""
+    return n + lanes_of(of) - 1 & -lanes_of(of)
+
+
+@kernel
 def tiles_of(m, mr):
     """How many tiles m rows are cut into."""
     return (m + mr - 1) // mr
@@ -321,27 +327,26 @@ def tile_rows(height, more, q):
 @leaf(
     lambda t: (
         *(pointer(t), types.int64, types.int64, types.boolean),
-        *(pointer(t), types.int64, types.int64, types.int64),
+        *(pointer(t), types.int64, types.int64),
         *(pointer(t), types.int64, types.int64, pointer(t), types.int64, types.int64, types.int64),
         types.boolean,
     )
 )
-def multiply(
-    a, row_stride, k_stride, packed, b, ldb, panel, kc, c0, ld0, step0, c, ldc, m, n, rectify
-):
+def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify):
     """C = C0 + A B by tiles, or max(C0 + A B, 0): a block of C (m x n), all kc deep.
 
     Rows are cut into as few tiles as mr (2 mr for a narrow C) allows, of heights that differ by one
     at most: even the last has enough independent sums to keep the multipliers busy. A packed block
     of A holds a panel per tile of mr rows, ``panel[k * h + i]``, one behind the other (see
-    `pack.pack_A_block`); the strides are not used then. B's panels of nr columns lie `panel`
-    elements apart. C0's columns lie `step0` apart, where 0 repeats one.
+    `pack.pack_A_block`); the strides are not used then. `ldb` is 0 if B is panels (see
+    `pack.pack_B_block`). C0's columns lie `step0` apart, where 0 repeats one.
 
     A block of B that leaves room for a tile's rows in L1 is gone through for each of them; else
     each panel of it stays in L1 while all rows pass, and each tile fetches a part of the next one.
     """
     # columns that follow each other in memory may be cut into wider tiles than panels are
-    nr = flat_columns(m, c) if panel == nr_of(c) else nr_of(c)
+    nr = nr_of(c) if ldb == 0 else flat_columns(m, c)
+    step = kc if ldb == 0 else 1  # from column to column, of each panel's first step
     mr = 2 * mr_of(c) if n <= narrow_of(c) and not packed else mr_of(c)
     tiles, panels = tiles_of(m, mr), (n + nr - 1) // nr
     if tiles == 0:
@@ -358,9 +363,8 @@ def multiply(
                 rows, rs, ks = address(a, i * kc), 1, h
             at = j * nr
             start, to = address(c0, i * ld0 + at * step0), address(c, i * ldc + at)
-            # within a panel's width only where B is no panels, or its panels are one step deep
-            columns = address(b, at // nr_of(c) * panel + at % nr_of(c))
             w = min(nr, n - at)
-            following = min(j + 1, panels - 1) * nr // nr_of(c) * panel
-            ahead = address(b, following + q * (kc // UNROLL) * line_of(c))
-            _tile(h, rows, rs, ks, columns, ldb, kc, start, ld0, to, ldc, w, ahead, rectify)
+            width = whole_vectors(w, c) if ldb == 0 else ldb
+            following = min(j + 1, panels - 1) * nr * step + q * (kc // UNROLL) * line_of(c)
+            columns, ahead = address(b, at * step), address(b, following)
+            _tile(h, rows, rs, ks, columns, width, kc, start, ld0, to, ldc, w, ahead, rectify)

@@ -3,18 +3,19 @@
 ::
 
     A block (m x kc)  ->  a panel per tile, of its height h:  panel[k * h + i] = A[i, k]
-    B block (kc x n)  ->  panels of nr columns:               panel[k * nr + j] = B[k, j]
+    B block (kc x n)  ->  panels of nr columns, the last of   panel[k * w + j] = B[k, j]
+                          what is left in whole vectors: w
 
 Both are one function: a panel's `count` lines are `across` apart, its kc steps `along` apart, and
-in the panel its steps lie `ld` apart. Lines are read as vectors where they lie side by side, and
-transposed in registers where each runs along k. A step's vectors are stored whole: what sticks out
-past its end is overwritten by the next step, so a panel is written front to back and some elements
-past its end (`SPARE`) are spoilt.
+in the panel its steps lie `ld` apart. A vector of lines at a time is read where they lie side by
+side, and transposed in registers where each runs along k. Vectors are stored whole. What sticks out
+past a step of A's panel is the first vector of the next, so that is written last; some elements
+past the panel's end (`SPARE`) are spoilt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from numba import types
@@ -31,16 +32,17 @@ from .microkernel import (
     tile_rows,
     tiles_of,
     transposes_of,
+    whole_vectors,
 )
 
-SPARE = 64  # elements past a packed block that packing may spoil: more than a tile has rows
+SPARE = 64  # elements past a packed block that packing may spoil: more than a vector has
 
 
-def _packing(width: str, emit_step: Callable[..., Any], lanes_along: bool) -> Callable[..., Any]:
+def _packing(emit_step: Callable[..., Any], lanes_along: bool) -> Callable[..., Any]:
     """An intrinsic ``(source, stride, count, kc, panel, ld)`` that packs `count` lines.
 
     `emit_step` writes one step of the loop along k: one k, or `lanes` of them (`lanes_along`), of
-    which the last step may have less. `width` names the tile's field that bounds the lines.
+    which the last step may have less.
     """
 
     @intrinsic
@@ -48,12 +50,11 @@ def _packing(width: str, emit_step: Callable[..., Any], lanes_along: bool) -> Ca
         typing: Any, source: Any, stride: Any, count: Any, kc: Any, panel: Any, ld: Any
     ) -> Any:
         t = tile_of(panel)
-        lines: int = getattr(t, width)
 
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             source_at, stride, count, kc, panel_at, ld = arguments
             vec = Vectors(builder, element_of(panel.dtype), t.lanes, t.fma)
-            write_step = emit_step(vec, stride, count, ld, lines)
+            write_step = emit_step(vec, stride, count, ld, t.nv)
             steps, source_step, panel_step = kc, stride, ld
             if lanes_along:
                 lanes = constant(t.lanes)
@@ -81,20 +82,28 @@ def _packing(width: str, emit_step: Callable[..., Any], lanes_along: bool) -> Ca
     return pack  # type: ignore[no-any-return]
 
 
-def _copy_lines(vec: Vectors, stride: Any, count: Any, ld: Any, lines: int) -> Callable[..., None]:
-    """One k of lines that lie side by side; those that are not there are not read."""
-    groups = range(0, lines, vec.lanes)
-    masks = [vec.mask(vec.builder.sub(count, constant(i))) for i in groups]
+def _copy_panel(vec: Vectors, stride: Any, count: Any, ld: Any, nv: int) -> Callable[..., None]:
+    """One k of nv vectors of lines that lie side by side."""
 
     def write(at: Any, to: Any, rest: None) -> None:
-        for i, mask in zip(groups, masks, strict=True):
-            vec.store(vec.load_masked(mask, at, constant(i)), to, constant(i))
+        for place in (constant(i * vec.lanes) for i in range(nv)):
+            vec.store(vec.load(at, place), to, place)
 
     return write
 
 
-def _transpose_lines(
-    vec: Vectors, stride: Any, count: Any, ld: Any, lines: int
+def _copy_vector(vec: Vectors, stride: Any, count: Any, ld: Any, nv: int) -> Callable[..., None]:
+    """One k of a vector of lines that lie side by side; those that are not there are not read."""
+    mask = vec.mask(count)
+
+    def write(at: Any, to: Any, rest: None) -> None:
+        vec.store(vec.load_masked(mask, at, constant(0)), to, constant(0))
+
+    return write
+
+
+def _transpose_vector(
+    vec: Vectors, stride: Any, count: Any, ld: Any, nv: int
 ) -> Callable[..., None]:
     """`lanes` k of lines that run along k, or `rest`; for a line that is not there, the last."""
     builder, last = vec.builder, vec.builder.sub(count, constant(1))
@@ -103,50 +112,45 @@ def _transpose_lines(
         there = builder.icmp_signed("<", constant(i), count)
         return builder.mul(stride, builder.select(there, constant(i), last))
 
-    places = [place(i) for i in range(-(-lines // vec.lanes) * vec.lanes)]
-
-    def store(k: int, blocks: Sequence[Any], to: Any) -> None:
-        row = builder.gep(to, [builder.mul(ld, constant(k))])
-        for i, block in enumerate(blocks):
-            vec.store(block[k], row, constant(i * vec.lanes))
+    places = [place(i) for i in range(vec.lanes)]
 
     def write(at: Any, to: Any, rest: Any) -> None:
         mask = None if rest is None else vec.mask(rest)
         rows = [vec.load(at, p) if rest is None else vec.load_masked(mask, at, p) for p in places]
-        groups = range(0, len(rows), vec.lanes)
-        blocks = [vec.transpose(rows[i : i + vec.lanes]) for i in groups]
-        for k in range(vec.lanes):
+        for k, column in enumerate(vec.transpose(rows)):
+            row = builder.gep(to, [builder.mul(ld, constant(k))])
             if rest is None:
-                store(k, blocks, to)
+                vec.store(column, row, constant(0))
             else:
                 with builder.if_then(builder.icmp_signed("<", constant(k), rest)):
-                    store(k, blocks, to)
+                    vec.store(column, row, constant(0))
 
     return write
 
 
-def _packer(width: str) -> Callable[..., None]:
-    copy = _packing(width, _copy_lines, lanes_along=False)
-    transpose = _packing(width, _transpose_lines, lanes_along=True)
-    transpose_few = _packing("lanes", _transpose_lines, lanes_along=True)
+_copy_whole = _packing(_copy_panel, lanes_along=False)
+_copy_lines = _packing(_copy_vector, lanes_along=False)
+_transpose_lines = _packing(_transpose_vector, lanes_along=True)
 
-    @kernel
-    def pack_panel(source, across, along, count, kc, panel, ld):
+
+@kernel
+def _pack_panel(source, across, along, count, kc, panel, ld):
+    lanes = lanes_of(panel)
+    if across == 1 and count == nr_of(panel):
+        _copy_whole(source, along, count, kc, panel, ld)
+        return
+    for i in range((count - 1) // lanes * lanes, -1, -lanes):
+        lines, to, there = address(source, i * across), address(panel, i), min(lanes, count - i)
         if across == 1:
-            copy(source, along, count, kc, panel, ld)
-        elif along == 1 and count <= lanes_of(panel):
-            transpose_few(source, across, count, kc, panel, ld)
+            _copy_lines(lines, along, there, kc, to, ld)
         elif along == 1:
-            transpose(source, across, count, kc, panel, ld)
+            _transpose_lines(lines, across, there, kc, to, ld)
         else:  # of an array that was given with such strides: neither lies side by side
-            whole = (count + lanes_of(panel) - 1) // lanes_of(panel) * lanes_of(panel)
             for k in range(kc):
-                for i in range(count):
-                    panel[k * ld + i] = source[k * along + i * across]
-                for i in range(count, whole):  # memory may hold denormals: sums would be slow
-                    panel[k * ld + i] = 0
-
-    return pack_panel  # type: ignore[no-any-return]
+                for j in range(there):
+                    to[k * ld + j] = lines[k * along + j * across]
+                for j in range(there, min(lanes, ld - i)):  # a denormal would slow down sums
+                    to[k * ld + j] = 0
 
 
 @kernel
@@ -155,7 +159,6 @@ def packs_A(columns, k_stride, of):
     return columns >= packed_of(of) and (k_stride != 1 or transposes_of(of) == 1)
 
 
-_pack_A_panel, _pack_B_panel = _packer("mr"), _packer("nr")
 _BLOCK = (types.int64,) * 4  # strides and sizes
 
 
@@ -166,7 +169,7 @@ def pack_A_block(source, row_stride, k_stride, m, kc, panels):
     for q in range(tiles):
         i, h = tile_rows(m // tiles, m % tiles, q)
         rows = address(source, i * row_stride)
-        _pack_A_panel(rows, row_stride, k_stride, h, kc, address(panels, i * kc), h)
+        _pack_panel(rows, row_stride, k_stride, h, kc, address(panels, i * kc), h)
 
 
 @leaf(lambda t: (pointer(t), *_BLOCK, pointer(t)))
@@ -174,9 +177,9 @@ def pack_B_block(source, k_stride, column_stride, kc, n, panels):
     """Pack n columns of B, kc deep."""
     nr = nr_of(panels)
     for j in range(0, n, nr):
-        columns = address(source, j * column_stride)
-        panel = address(panels, j * kc)
-        _pack_B_panel(columns, column_stride, k_stride, min(nr, n - j), kc, panel, nr)
+        columns, w = address(source, j * column_stride), min(nr, n - j)
+        panel, ld = address(panels, j * kc), whole_vectors(w, panels)
+        _pack_panel(columns, column_stride, k_stride, w, kc, panel, ld)
 
 
 @kernel

@@ -21,7 +21,7 @@ from ._simd import address, span
 from .activations import activate, differentiate
 from .dropout import dropout_key
 from .forward import gather, input_of
-from .gemm import block_depth, finish_backward, finish_forward
+from .gemm import block_depth, finish_backward, finish_forward, pack_whole_B
 from .layout import (
     BATCH,
     CHUNK,
@@ -51,9 +51,8 @@ from .layout import (
     S,
     W,
 )
-from .microkernel import multiply, nr_of
+from .microkernel import multiply, whole_vectors
 from .output import output_rows
-from .pack import pack_B_block
 from .products import scalar_products
 from .reduce import add_not_finite, column_sums, outer_product, weighted_sums
 from .sharing import part
@@ -64,17 +63,24 @@ LONG = 2  # samples to a unit: with as many, dW is scalar products, which need n
 
 
 @kernel
-def multiply_deep(k, a, rs, ks, b, ldb, panel, c0, ld0, step0, c, ldc, m, n, rectify):
+def pack_deep(source, row_stride, column_stride, k, n, panels):
+    """Pack a k x n matrix for `multiply_deep`."""
+    pack_whole_B(
+        Matrix(source, ZERO, row_stride, column_stride), k, block_depth(k, panels), ZERO, n, panels
+    )
+
+
+@kernel
+def multiply_deep(k, a, rs, ks, b, ldb, c0, ld0, step0, c, ldc, m, n, rectify):
     """`microkernel.multiply` of any depth, in blocks; A is not packed."""
     depth = block_depth(k, c)
     kc, last = min(depth, k), k <= depth
-    multiply(a, rs, ks, False, b, ldb, panel, kc, c0, ld0, step0, c, ldc, m, n, rectify and last)
+    multiply(a, rs, ks, False, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify and last)
+    along = whole_vectors(n, c) if ldb == 0 else ldb
     for pc in range(depth, k, depth):
-        left, right = address(a, pc * ks), address(b, pc * ldb)
+        left, right = address(a, pc * ks), address(b, pc * along)
         kc, last = min(depth, k - pc), pc + depth >= k
-        multiply(
-            left, rs, ks, False, right, ldb, panel, kc, c, ldc, ONE, c, ldc, m, n, rectify and last
-        )
+        multiply(left, rs, ks, False, right, ldb, kc, c, ldc, ONE, c, ldc, m, n, rectify and last)
 
 
 # ---------------------------------------------------------------------------------- samples in rows
@@ -85,13 +91,13 @@ def pack_weights(net, packed, backward):
     for l in range(1, table.shape[0]):
         n, k, source = table[l, N], table[l, N_PREV], address(net.p, table[l, W])
         if n > 1:
-            pack_B_block(source, n, ONE, k, n, address(packed, table[l, PANELS]))
+            pack_deep(source, n, ONE, k, n, address(packed, table[l, PANELS]))
         if n > 1 and backward and l > 1:
-            pack_B_block(source, ONE, n, n, k, address(packed, table[l, PACKED]))
+            pack_deep(source, ONE, n, n, k, address(packed, table[l, PACKED]))
 
 
 @kernel
-def forward_layer(net, ws, x, weights, ldb, panel, l, m):
+def forward_layer(net, ws, x, weights, ldb, l, m):
     """Z_l = A_{l-1} W_l^T + b_l, in rows; relu's A_l."""
     table, p = net.table, net.p
     n, k, bias = table[l, N], table[l, N_PREV], table[l, B]
@@ -103,27 +109,24 @@ def forward_layer(net, ws, x, weights, ldb, panel, l, m):
         scalar_products(ONE, m, k, w, k, a, x.row_stride, c0, ZERO, ZERO, z, m, rectify)
         return
     multiply_deep(
-        k, a, x.row_stride, x.column_stride, weights, ldb, panel, c0, ZERO, step0, z, n, m, n,
-        rectify,
+        k, a, x.row_stride, x.column_stride, weights, ldb, c0, ZERO, step0, z, n, m, n, rectify
     )  # fmt: skip
 
 
 @kernel
-def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, panel, add, gradient, at):
+def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, add, gradient, at):
     """dW^T = A_prev^T dZ, added to what is there or in its place; A^T is k x m, dZ m x n."""
     c, zeros = address(gradient, at), address(ws, ZERO)
     c0, ld0, step0 = (c, n, ONE) if add else (zeros, ZERO, ZERO)
-    multiply_deep(m, a, rs, ks, b, ldb, panel, c0, ld0, step0, c, n, k, n, NO)
+    multiply_deep(m, a, rs, ks, b, ldb, c0, ld0, step0, c, n, k, n, NO)
 
 
 @kernel
 def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
     """A_l = g(W_l A_{l-1} + b_l) for all layers; the last leaves Z_L."""
-    nr = nr_of(ws)
     for l in range(1, net.table.shape[0]):
         x = input_of(plan, net, samples, ws, batch, begin, l)
-        weights, panel = address(packed, net.table[l, PANELS]), net.table[l, N_PREV] * nr
-        forward_layer(net, ws, x, weights, nr, panel, l, m)
+        forward_layer(net, ws, x, address(packed, net.table[l, PANELS]), ZERO, l, m)
         key = dropout_key(plan[SEED], batch.number, l)
         finish_forward(net.table, l, ws, ZERO, begin, m, ZERO, net.table[l, N], key)
 
@@ -131,23 +134,22 @@ def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
 @kernel
 def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, packed):
     """dW_l and db_l of all layers, from dZ_L."""
-    table, nr = net.table, nr_of(ws)
+    table = net.table
     for l in range(table.shape[0] - 1, 0, -1):
         n, k, d, other = table[l, N], table[l, N_PREV], table[l, DELTA], table[l - 1, DELTA]
         dZ = address(ws, d)
         x = input_of(plan, net, samples, ws, batch, begin, l)
-        a, rows, ldb, panel = address(x.flat, x.offset), dZ, n, nr
+        a, rows, ldb = address(x.flat, x.offset), dZ, n
         dW = g0 + table[l, W]
         if n == 1:
             weighted_sums(m, k, a, x.row_stride, dZ, ONE, add, address(gradient, dW))
         else:
             if k >= PACKED_ROWS:
-                rows, ldb, panel = address(packed, plan[DELTA_PANELS]), nr, m * nr
-                pack_B_block(dZ, n, ONE, m, n, rows)
+                rows, ldb = address(packed, plan[DELTA_PANELS]), ZERO
+                pack_deep(dZ, n, ONE, m, n, rows)
             weight_gradient(
-                k, n, m, ws, a, x.column_stride, x.row_stride, rows, ldb, panel,
-                add, gradient, dW,
-            )  # fmt: skip
+                k, n, m, ws, a, x.column_stride, x.row_stride, rows, ldb, add, gradient, dW
+            )
         if table[l, B] >= 0:
             column_sums(m, n, ws, d, n, 1.0, add, gradient, g0 + table[l, B])
         if l > 1:
@@ -157,9 +159,8 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
                 outer_product(m, k, dZ, address(net.p, table[l, W]), dA, k)
             else:
                 multiply_deep(
-                    n, dZ, n, ONE, weights, nr, n * nr, address(ws, ZERO), ZERO, ZERO,
-                    dA, k, m, k, NO,
-                )  # fmt: skip
+                    n, dZ, n, ONE, weights, ZERO, address(ws, ZERO), ZERO, ZERO, dA, k, m, k, NO
+                )
             key = dropout_key(plan[SEED], batch.number, l - 1)
             finish_backward(table, l - 1, ws, other, ZERO, begin, m, ZERO, k, key)
 
@@ -176,7 +177,7 @@ def add_ones(ws, at, m):
 @kernel
 def forward_columns(net, ws, m):
     """A_l = g([W_l b_l] [A_{l-1}; 1]) for all layers; the last leaves Z_L, in rows (or a row)."""
-    table, last, nr = net.table, net.table.shape[0] - 1, nr_of(ws)
+    table, last = net.table, net.table.shape[0] - 1
     add_ones(ws, table[0, A] + table[0, N] * m, m)
     zeros = address(ws, ZERO)
     for l in range(1, last + 1):
@@ -185,11 +186,11 @@ def forward_columns(net, ws, m):
         s, a, rectify = table[l, S], table[l, A], table[l, RECTIFY] == 1
         if l == last and n > 1:
             x = Matrix(ws, table[l - 1, A], ONE, m)
-            forward_layer(net, ws, x, weights, n, nr, l, m)
+            forward_layer(net, ws, x, weights, n, l, m)
             return
         k += 1 if table[l, B] >= 0 else 0
         multiply_deep(
-            k, weights, ONE, n, A_prev, m, nr, zeros, ZERO, ZERO, address(ws, s), m, n, m, rectify
+            k, weights, ONE, n, A_prev, m, zeros, ZERO, ZERO, address(ws, s), m, n, m, rectify
         )
         if l < last:
             if not rectify:
@@ -207,32 +208,30 @@ def add_products(k, n, m, ws, a, dZ, add, dW):
 @kernel
 def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
     """dW_l and db_l of all layers, from dZ_L in rows."""
-    table, last, nr = net.table, net.table.shape[0] - 1, nr_of(ws)
+    table, last = net.table, net.table.shape[0] - 1
     panels, zeros = address(packed, plan[DELTA_PANELS]), address(ws, ZERO)
     for l in range(last, 0, -1):
         n, k, d, other = table[l, N], table[l, N_PREV], table[l, DELTA], table[l - 1, DELTA]
         dZ = address(ws, d)
         # dZ is wanted as m x n for dW and as n x m for dA_prev; the other one of the two is packed
-        rows, row_stride, row_panel = dZ, n, nr
-        columns, column_stride, column_panel = dZ, m, nr
+        rows, row_stride = dZ, n
+        columns, column_stride = dZ, m
         a, dW = address(ws, table[l - 1, A]), g0 + table[l, W]
         with_bias = k + (1 if table[l, B] >= 0 else 0)
         if (l < last or n == 1) and m >= LONG * n:
             add_products(with_bias, n, m, ws, a, dZ, add, address(gradient, dW))
         else:
             if l < last:
-                pack_B_block(dZ, ONE, m, m, n, panels)
-                rows, row_stride, row_panel = panels, nr, m * nr
-            weight_gradient(
-                with_bias, n, m, ws, a, m, ONE, rows, row_stride, row_panel, add, gradient, dW
-            )
+                pack_deep(dZ, ONE, m, m, n, panels)
+                rows, row_stride = panels, ZERO
+            weight_gradient(with_bias, n, m, ws, a, m, ONE, rows, row_stride, add, gradient, dW)
         if l > 1:
             if l == last and n > 1:
-                pack_B_block(dZ, ONE, n, n, m, panels)
-                columns, column_stride, column_panel = panels, nr, n * nr
+                pack_deep(dZ, ONE, n, n, m, panels)
+                columns, column_stride = panels, ZERO
             weights = address(net.p, table[l, W])
             multiply_deep(
-                n, weights, n, ONE, columns, column_stride, column_panel, zeros, ZERO, ZERO,
+                n, weights, n, ONE, columns, column_stride, zeros, ZERO, ZERO,
                 address(ws, other), m, k, m, NO,
             )  # fmt: skip
             differentiate(table[l - 1, CODE], ws, other, ws, table[l - 1, S], k, m)

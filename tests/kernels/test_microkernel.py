@@ -56,17 +56,17 @@ MARGIN = 5
 @compiled(
     lambda t: (
         *(vector(t), int64, int64, int64, boolean),
-        *(vector(t), int64, int64, int64, int64),
+        *(vector(t), int64, int64, int64),
         *(vector(t), int64, int64, int64),
         *(vector(t), int64, int64, int64, int64, boolean),
     )
 )
 def _multiply(  # type: ignore[no-untyped-def]
-    rank, n_ranks, team, a, a0, row_stride, k_stride, packed, b, b0, ldb, panel, kc,
+    rank, n_ranks, team, a, a0, row_stride, k_stride, packed, b, b0, ldb, kc,
     first, first0, ld0, step0, c, c0, ldc, m, n, rectify,
 ):  # fmt: skip
     multiply(
-        address(a, a0), row_stride, k_stride, packed, address(b, b0), ldb, panel, kc,
+        address(a, a0), row_stride, k_stride, packed, address(b, b0), ldb, kc,
         address(first, first0), ld0, step0, address(c, c0), ldc, m, n, rectify,
     )  # fmt: skip
 
@@ -102,17 +102,20 @@ def left_operand(a: Array, left: str) -> tuple[Array, int, int, int, bool]:
     return within_nan(a), MARGIN, k, 1, False
 
 
-def right_operand(b: Array, right: str) -> tuple[Array, int, int, int]:
-    """B in memory: where it begins, how far apart its rows and its panels lie."""
-    (k, n), nr = b.shape, TILES[b.dtype].nr
+def right_operand(b: Array, right: str) -> tuple[Array, int, int]:
+    """B in memory: where it begins, how far apart its rows lie, or 0 if it is panels."""
+    (k, n), nr, lanes = b.shape, TILES[b.dtype].nr, TILES[b.dtype].lanes
     if right == "direct":  # rows may be read past their ends
         memory = nan(k * (n + 3) + nr + MARGIN, dtype=b.dtype)
         memory[MARGIN : MARGIN + k * (n + 3)].reshape(k, n + 3)[:, :n] = b
-        return memory, MARGIN, n + 3, nr
-    panels = nan(-(-n // nr), k, nr, dtype=b.dtype)
-    for j in range(n):
-        panels[j // nr, :, j % nr] = b[:, j]
-    return within_nan(panels), MARGIN, nr, k * nr
+        return memory, MARGIN, n + 3
+    panels = [np.empty(0, b.dtype)]
+    for j in range(0, n, nr):
+        part = b[:, j : j + nr]
+        panel = nan(k, -(-part.shape[1] // lanes) * lanes, dtype=b.dtype)
+        panel[:, : part.shape[1]] = part
+        panels.append(panel.ravel())
+    return within_nan(np.concatenate(panels)), MARGIN, 0
 
 
 def multiplied(
@@ -354,13 +357,13 @@ def read_up_to_the_end_of_memory() -> None:
         for m, n, k in combinations((1, TILES[dtype].mr + 1), widths(dtype)[1:], DEPTHS):
             a, first = (whole_numbers(1, *of, dtype=dtype) for of in ((m, k), (m, n)))
             b = whole_numbers(2, k, n, dtype=dtype)
-            panels, b0, ldb, panel = right_operand(b, "panels")
+            panels, b0, ldb = right_operand(b, "panels")
             for left in ("rows", "columns", "packed"):
                 flat, a0, *how = left_operand(a, left)
                 c = nan(m, n, dtype=dtype)
                 _multiply(
                     dtype, 1, at_the_end_of_memory(flat[a0 : a0 + m * k]), 0, *how,
-                    at_the_end_of_memory(panels[b0:-MARGIN]), 0, ldb, panel, k,
+                    at_the_end_of_memory(panels[b0:-MARGIN]), 0, ldb, k,
                     at_the_end_of_memory(first).reshape(-1), 0, n, 1,
                     at_the_end_of_memory(c).reshape(-1), 0, n, m, n, False,
                 )  # fmt: skip

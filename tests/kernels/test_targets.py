@@ -59,7 +59,7 @@ def test_tiles_and_blocks_fit_each_other(
     # a block of B that is near leaves a quarter of L1 to A and C
     assert tile.near * dtype.itemsize <= l1 * 1024 * 3 // 4
     assert 2 * tile.nr <= ZEROS  # the zeros that C may begin with reach over a tile
-    assert tile.mr <= SPARE
+    assert tile.lanes <= SPARE
     assert tile.packed > tile.narrow  # a packed A has panels of mr rows
 
 
