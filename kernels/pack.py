@@ -38,11 +38,13 @@ from .microkernel import (
 SPARE = 64  # elements past a packed block that packing may spoil: more than a vector has
 
 
-def _packing(emit_step: Callable[..., Any], lanes_along: bool) -> Callable[..., Any]:
+def _packing(
+    emit_step: Callable[..., Any], lanes_along: bool, with_rest: bool = False
+) -> Callable[..., Any]:
     """An intrinsic ``(source, stride, count, kc, panel, ld)`` that packs `count` lines.
 
     `emit_step` writes one step of the loop along k: one k, or `lanes` of them (`lanes_along`), of
-    which the last step may have less.
+    which the last step may have less if they come `with_rest`.
     """
 
     @intrinsic
@@ -70,7 +72,7 @@ def _packing(emit_step: Callable[..., Any], lanes_along: bool) -> Callable[..., 
                 return [builder.gep(at, [source_step]), builder.gep(to, [panel_step])]
 
             at, to = counted_loop(builder, steps, [source_at, panel_at], step)
-            if lanes_along:
+            if with_rest:
                 rest = builder.srem(kc, lanes)
                 with builder.if_then(builder.icmp_signed(">", rest, constant(0))):
                     write_step(at, to, rest)
@@ -102,10 +104,27 @@ def _copy_vector(vec: Vectors, stride: Any, count: Any, ld: Any, nv: int) -> Cal
     return write
 
 
+def _transpose_panel(
+    vec: Vectors, stride: Any, count: Any, ld: Any, nv: int
+) -> Callable[..., None]:
+    """`lanes` k of nv vectors of lines that run along k."""
+    places = [vec.builder.mul(stride, constant(i)) for i in range(vec.lanes)]
+    rows = [vec.builder.mul(ld, constant(k)) for k in range(vec.lanes)]
+
+    def write(at: Any, to: Any, rest: None) -> None:
+        for v in range(nv):
+            start = vec.builder.gep(at, [vec.builder.mul(stride, constant(v * vec.lanes))])
+            columns = vec.transpose([vec.load(start, place) for place in places])
+            for row, column in zip(rows, columns, strict=True):
+                vec.store(column, vec.builder.gep(to, [row]), constant(v * vec.lanes))
+
+    return write
+
+
 def _transpose_vector(
     vec: Vectors, stride: Any, count: Any, ld: Any, nv: int
 ) -> Callable[..., None]:
-    """`lanes` k of lines that run along k, or `rest`; for a line that is not there, the last."""
+    """`lanes` k of a vector of lines that run along k, or `rest`; for one not there, the last."""
     builder, last = vec.builder, vec.builder.sub(count, constant(1))
 
     def place(i: int) -> Any:
@@ -130,7 +149,8 @@ def _transpose_vector(
 
 _copy_whole = _packing(_copy_panel, lanes_along=False)
 _copy_lines = _packing(_copy_vector, lanes_along=False)
-_transpose_lines = _packing(_transpose_vector, lanes_along=True)
+_transpose_whole = _packing(_transpose_panel, lanes_along=True)
+_transpose_lines = _packing(_transpose_vector, lanes_along=True, with_rest=True)
 
 
 @kernel
@@ -139,14 +159,19 @@ def _pack_panel(source, across, along, count, kc, panel, ld):
     if across == 1 and count == nr_of(panel):
         _copy_whole(source, along, count, kc, panel, ld)
         return
+    done = 0
+    if along == 1 and count == nr_of(panel):
+        done = kc // lanes * lanes
+        _transpose_whole(source, across, count, done, panel, ld)
     for i in range((count - 1) // lanes * lanes, -1, -lanes):
-        lines, to, there = address(source, i * across), address(panel, i), min(lanes, count - i)
+        lines, to = address(source, done * along + i * across), address(panel, done * ld + i)
+        there, left = min(lanes, count - i), kc - done
         if across == 1:
-            _copy_lines(lines, along, there, kc, to, ld)
+            _copy_lines(lines, along, there, left, to, ld)
         elif along == 1:
-            _transpose_lines(lines, across, there, kc, to, ld)
+            _transpose_lines(lines, across, there, left, to, ld)
         else:  # of an array that was given with such strides: neither lies side by side
-            for k in range(kc):
+            for k in range(left):
                 for j in range(there):
                     to[k * ld + j] = lines[k * along + j * across]
                 for j in range(there, min(lanes, ld - i)):  # a denormal would slow down sums
