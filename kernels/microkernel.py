@@ -342,7 +342,7 @@ def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc
     `pack.pack_B_block`). C0's columns lie `step0` apart, where 0 repeats one.
 
     A block of B that leaves room for a tile's rows in L1 is gone through for each of them; else
-    each panel of it stays in L1 while all rows pass, and each tile fetches a part of the next one.
+    all rows pass each panel of it, and each tile fetches a part of the next one.
     """
     # columns that follow each other in memory may be cut into wider tiles than panels are
     nr = nr_of(c) if ldb == 0 else flat_columns(m, c)
@@ -364,7 +364,7 @@ def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc
             at = j * nr
             start, to = address(c0, i * ld0 + at * step0), address(c, i * ldc + at)
             w = min(nr, n - at)
-            width = whole_vectors(w, c) if ldb == 0 else ldb
+            ld = whole_vectors(w, c) if ldb == 0 else ldb
             following = min(j + 1, panels - 1) * nr * step + q * (kc // UNROLL) * line_of(c)
             columns, ahead = address(b, at * step), address(b, following)
-            _tile(h, rows, rs, ks, columns, width, kc, start, ld0, to, ldc, w, ahead, rectify)
+            _tile(h, rows, rs, ks, columns, ld, kc, start, ld0, to, ldc, w, ahead, rectify)
