@@ -101,6 +101,7 @@ def block_shapes(t: Tile) -> list[Shape]:
         (16 * t.mc + 5, t.nr + 1, 7),
         (t.mc + 1, t.packed - 1, t.kc + 1),
         (t.mc + 1, t.packed, t.kc + 1),
+        (t.mc + 1, 2 * t.packed, t.kc + 1),  # each of two ranks has enough columns
         (t.mr + 1, t.packed + 1, 3 * t.kc + 37),
         (t.mc + 1, t.nc + 1, t.kc + 1),
     ]

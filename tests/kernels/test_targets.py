@@ -120,7 +120,8 @@ def outcomes() -> Iterator[dict[str, Any]]:
     program = (
         "import numpy as np; from tests.kernels import products; "
         "from fastdnn.kernels import targets; "
-        "products.check_target(np.dtype(np.float32)); print(targets.host().name)"
+        "[products.check_target(np.dtype(name)) for name in ('float32', 'float64')]; "
+        "print(targets.host().name)"
     )
     with ThreadPoolExecutor(2) as pool:
         yield {name: pool.submit(run_python, program, {"FASTDNN_TARGET": name}) for name in OTHERS}
