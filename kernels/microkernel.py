@@ -5,9 +5,10 @@
     C[i, j] = C0[i, j] + sum_k A[i, k] B[k, j]        i < h <= mr, j < w <= nr = nv * lanes
 
 A is read where it lies, by strides, an element at a time into all lanes; so the same code reads
-rows of samples, their transpose, and packed panels. B's rows of nr elements lie `ldb` apart: a
-packed panel (ldb = nr), or a matrix that is contiguous along j and may be read up to nr elements
-past a row's beginning. C0 is C itself, zeros or a bias: rows `ld0` apart, where 0 repeats one row.
+rows of samples, their transpose, and packed panels. B's rows lie `ldb` apart: as wide as the tile's
+vectors in a packed panel, or in a matrix that is contiguous along j and may be read up to nr
+elements past a row's beginning. C0 is C itself, zeros or a bias: rows `ld0` apart, where 0 repeats
+one row.
 
 There is a body for every height h and every number of vectors v; the last vector's loads of C0 and
 stores of C are masked where w is no multiple of the lanes. Half as many vectors leave registers for

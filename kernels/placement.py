@@ -46,7 +46,7 @@ from .update import UPDATES
 SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
 # A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
-TINY_VECTORS = 2  # a layer's most units, where samples lie in columns
+TINY_VECTORS = 2  # of as many units a layer has at most, where samples lie in columns
 SEGMENT_ROWS = 32  # samples that repay a gradient of their own
 SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself

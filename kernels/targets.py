@@ -4,7 +4,8 @@ A tile holds mr x (nv * lanes) accumulators, where lanes = bits / (8 * itemsize)
 that the accumulators, nv vectors of B and one broadcast of A fit the vector registers: 12 + 2 + 1
 of 16 on AVX2, 24 + 4 + 1 of 32 on AVX-512, 24 + 3 + 1 on NEON. The nearer nv is to mr, the fewer
 loads and instructions a multiply-add takes; half of what a core can do of these is left while its
-other hardware thread works. mr * kc elements of A stay in L1, mc * kc of A and kc * nr of B in L2.
+other hardware thread works. mr * kc elements of A stay in L1, mc * kc of A and kc * nr of B in L2
+(in L1, if nv is less than 4).
 
 To add a CPU, add a row before the first row that its features would match.
 """

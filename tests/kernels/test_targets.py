@@ -52,6 +52,8 @@ def test_tiles_and_blocks_fit_each_other(
     assert tile.mr * tile.nv + tile.nv + 1 <= REGISTERS[target.name]
     l1, l2 = CACHES.get(target.name, (32, 256))
     assert tile.kc * tile.mr * dtype.itemsize <= l1 * 1024 // 2  # a panel of A
+    if target.name != "skx":  # whose panels of 4 vectors are read from L2
+        assert tile.kc * tile.nr * dtype.itemsize <= l1 * 1024  # a panel of B
     assert tile.kc * (tile.mc + tile.nr) * dtype.itemsize <= l2 * 1024  # a block of A, a panel of B
     # a narrow tile's sums, vectors of B and a broadcast of A
     assert 0 < tile.narrow < tile.nr
