@@ -163,9 +163,12 @@ def _pack_panel(source, across, along, count, kc, panel, ld):
     if along == 1 and count == nr_of(panel):
         done = kc // lanes * lanes
         _transpose_whole(source, across, count, done, panel, ld)
+    left = kc - done
+    if left == 0:
+        return
     for i in range((count - 1) // lanes * lanes, -1, -lanes):
         lines, to = address(source, done * along + i * across), address(panel, done * ld + i)
-        there, left = min(lanes, count - i), kc - done
+        there = min(lanes, count - i)
         if across == 1:
             _copy_lines(lines, along, there, left, to, ld)
         elif along == 1:
