@@ -61,6 +61,7 @@ class Tile(NamedTuple):
     line: int  # of a cache line
     narrow: int  # columns of C: as many leave registers for tiles of 2 mr rows
     near: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
+    beside: int  # panels of B that are packed together
     packed: int  # columns of C that repay packing A: the wider the vectors, the more
     transposes: bool  # A is packed even where that means to transpose it
     fma: bool
@@ -69,6 +70,7 @@ class Tile(NamedTuple):
 
 LINE_BYTES = 64  # of a cache line
 NEAR_BYTES = 24 * 1024  # three quarters of the smallest L1
+BESIDE_BYTES = 256  # of each row of B, to be read at once
 
 _RCP14 = Estimate("llvm.x86.avx512.rcp14.ps.512", 16, masked=True)
 _RCP = Estimate("llvm.x86.avx.rcp.ps.256", 8, masked=False)
@@ -85,13 +87,20 @@ TARGETS = (
 
 @cache
 def host() -> Target:
-    """The first row whose features this CPU has (``FASTDNN_TARGET`` names another one)."""
+    """The first row whose features this CPU has (``FASTDNN_TARGET`` names another one).
+
+    Of a row that this CPU is too small for, LLVM splits the vectors, but not the estimate.
+    """
     rows = {target.name: target for target in TARGETS}
-    forced = os.environ.get("FASTDNN_TARGET")
+    forced, features = os.environ.get("FASTDNN_TARGET"), cpu_features()
+
+    def fits(target: Target) -> bool:
+        return all(need in features for need in target.needs)
+
     if forced:
-        return lookup("FASTDNN_TARGET", forced, rows)
-    features = cpu_features()
-    return next(t for t in TARGETS if all(need in features for need in t.needs))
+        row = lookup("FASTDNN_TARGET", forced, rows)
+        return row if fits(row) else row._replace(reciprocal=None)
+    return next(filter(fits, TARGETS))
 
 
 @cache
@@ -121,6 +130,7 @@ def tile(dtype: DTypeLike) -> Tile:
         line=LINE_BYTES // size,
         narrow=t.nv // 2 * lanes,
         near=NEAR_BYTES // size,
+        beside=max(BESIDE_BYTES // (t.nv * t.bits // 8), 1),
         packed=t.bits // 2,
         transposes=t.bits < 512,  # with 512 bits it takes longer than reading A's rows in place
         fma=t.fma,

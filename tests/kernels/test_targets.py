@@ -105,6 +105,19 @@ def test_without_numbas_setting_the_cpus_own_features_count(
     assert targets.cpu_features() == {"avx"}
 
 
+@pytest.mark.parametrize(
+    ("features", "estimates"),
+    [("+avx,+avx2,+fma", False), ("+avx,+avx2,+fma,+avx512f,+avx512vl,+avx512dq", True)],
+)
+def test_no_cpu_is_asked_for_an_instruction_of_another(
+    features: str, estimates: bool, fresh_host: pytest.MonkeyPatch
+) -> None:
+    fresh_host.setenv("FASTDNN_TARGET", "skx")
+    fresh_host.setattr(config, "CPU_FEATURES", features)
+    assert targets.host().name == "skx"
+    assert (targets.host().reciprocal is not None) == estimates
+
+
 def test_an_unknown_target_is_an_error(fresh_host: pytest.MonkeyPatch) -> None:
     fresh_host.setenv("FASTDNN_TARGET", "hasswell")
     with pytest.raises(ValueError, match=r"FASTDNN_TARGET.*did you mean 'haswell'"):
