@@ -154,15 +154,33 @@ class Vectors:
         self.builder.store(value, self._at(pointer, offset), align=self.element_bytes)
 
     def transpose(self, rows: Sequence[Any]) -> list[Any]:
-        """The columns of `lanes` x `lanes` elements, from its rows."""
-        half = self.lanes // 2
-        index = [lane // 2 + self.lanes * (lane % 2) for lane in range(self.lanes)]
-        low = ir.Constant(ir.VectorType(I32, self.lanes), index)
-        high = ir.Constant(ir.VectorType(I32, self.lanes), [half + lane for lane in index])
-        # each round interleaves row i with row i + half: after log2(lanes) rounds, the transpose
+        """The columns of `lanes` x `lanes` elements, from its rows.
+
+        First within parts of 16 bytes, as most CPUs have no instruction that interleaves single
+        elements of whole vectors; then these parts are transposed.
+        """
+        size = min(16 // self.element_bytes, self.lanes)
+        groups = [rows[i : i + size] for i in range(0, self.lanes, size)]
+        parts = [self._interleaved(group, 1, size) for group in groups]
+        columns = [self._interleaved(same, size, self.lanes) for same in zip(*parts, strict=True)]
+        return [column for group in zip(*columns, strict=True) for column in group]
+
+    def _interleaved(self, rows: Sequence[Any], unit: int, size: int) -> list[Any]:
+        """Each `size` elements of size / unit rows, transposed by units of so many elements."""
+        half = len(rows) // 2
+        low = [
+            lane // size * size + lane % size // unit // 2 * unit + lane % unit  # its unit, element
+            + self.lanes * (lane // unit % 2)  # of the second row
+            for lane in range(self.lanes)
+        ]  # fmt: skip
+        masks = [
+            ir.Constant(ir.VectorType(I32, self.lanes), index)
+            for index in (low, [size // 2 + lane for lane in low])
+        ]
+        # each round interleaves row i with row i + half: after log2(size / unit) rounds, transposed
         for _ in range(half.bit_length()):
             pairs = zip(rows[:half], rows[half:], strict=True)
-            rows = [self.builder.shuffle_vector(a, b, m) for a, b in pairs for m in (low, high)]
+            rows = [self.builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
         return list(rows)
 
     def sums(self, rows: Sequence[Any]) -> Any:

@@ -72,6 +72,7 @@ line_of = _tile_constant("line")
 narrow_of = _tile_constant("narrow")
 near_of = _tile_constant("near")
 packed_of = _tile_constant("packed")
+beside_of = _tile_constant("beside")
 transposes_of = _tile_constant("transposes")
 
 

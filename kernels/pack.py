@@ -16,7 +16,9 @@ past the panel's end (`SPARE`) are spoilt.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
 
 from numba import types
 from numba.extending import intrinsic
@@ -24,7 +26,9 @@ from numba.extending import intrinsic
 from ._jit import kernel, leaf, other, pointer
 from ._simd import Vectors, address, constant, counted_loop, element_of, exists, span
 from .microkernel import (
+    beside_of,
     lanes_of,
+    line_of,
     mr_of,
     nr_of,
     packed_of,
@@ -34,17 +38,27 @@ from .microkernel import (
     transposes_of,
     whole_vectors,
 )
+from .targets import Tile
 
 SPARE = 64  # elements past a packed block that packing may spoil: more than a vector has
 
 
+class _Lines(NamedTuple):
+    """LLVM values: the lines that become a panel, or panels beside each other."""
+
+    stride: Any  # from step to step along k, or from line to line where each runs along k
+    count: Any
+    kc: Any
+    ld: Any  # from step to step in the panel
+
+
 def _packing(
-    emit_step: Callable[..., Any], lanes_along: bool, with_rest: bool = False
+    emit_step: Callable[..., Any], along: str | None = None, with_rest: bool = False
 ) -> Callable[..., Any]:
     """An intrinsic ``(source, stride, count, kc, panel, ld)`` that packs `count` lines.
 
-    `emit_step` writes one step of the loop along k: one k, or `lanes` of them (`lanes_along`), of
-    which the last step may have less if they come `with_rest`.
+    `emit_step` writes one step of the loop along k: one k, or as many as the tile's field `along`
+    says, of which the last step may have less if they come `with_rest`.
     """
 
     @intrinsic
@@ -56,15 +70,11 @@ def _packing(
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             source_at, stride, count, kc, panel_at, ld = arguments
             vec = Vectors(builder, element_of(panel.dtype), t.lanes, t.fma)
-            write_step = emit_step(vec, stride, count, ld, t.nv)
+            write_step = emit_step(vec, _Lines(stride, count, kc, ld), t)
             steps, source_step, panel_step = kc, stride, ld
-            if lanes_along:
-                lanes = constant(t.lanes)
-                steps, source_step, panel_step = (
-                    builder.sdiv(kc, lanes),
-                    lanes,
-                    builder.mul(ld, lanes),
-                )
+            if along is not None:
+                source_step = constant(getattr(t, along))
+                steps, panel_step = builder.sdiv(kc, source_step), builder.mul(ld, source_step)
 
             def step(state: Any) -> Any:
                 at, to = state
@@ -73,7 +83,7 @@ def _packing(
 
             at, to = counted_loop(builder, steps, [source_at, panel_at], step)
             if with_rest:
-                rest = builder.srem(kc, lanes)
+                rest = builder.srem(kc, source_step)
                 with builder.if_then(builder.icmp_signed(">", rest, constant(0))):
                     write_step(at, to, rest)
             return context.get_dummy_value()
@@ -84,19 +94,23 @@ def _packing(
     return pack  # type: ignore[no-any-return]
 
 
-def _copy_panel(vec: Vectors, stride: Any, count: Any, ld: Any, nv: int) -> Callable[..., None]:
-    """One k of nv vectors of lines that lie side by side."""
+def _copy_panels(vec: Vectors, lines: _Lines, t: Tile, beside: int) -> Callable[..., None]:
+    """One k of panels of lines that lie side by side, and beside each other."""
+    size = vec.builder.mul(lines.kc, lines.ld)
+    starts = [vec.builder.mul(size, constant(i)) for i in range(beside)]
 
     def write(at: Any, to: Any, rest: None) -> None:
-        for place in (constant(i * vec.lanes) for i in range(nv)):
-            vec.store(vec.load(at, place), to, place)
+        for i, start in enumerate(starts):
+            panel = vec.builder.gep(to, [start])
+            for v in range(0, t.nr, t.lanes):
+                vec.store(vec.load(at, constant(i * t.nr + v)), panel, constant(v))
 
     return write
 
 
-def _copy_vector(vec: Vectors, stride: Any, count: Any, ld: Any, nv: int) -> Callable[..., None]:
+def _copy_vector(vec: Vectors, lines: _Lines, t: Tile) -> Callable[..., None]:
     """One k of a vector of lines that lie side by side; those that are not there are not read."""
-    mask = vec.mask(count)
+    mask = vec.mask(lines.count)
 
     def write(at: Any, to: Any, rest: None) -> None:
         vec.store(vec.load_masked(mask, at, constant(0)), to, constant(0))
@@ -104,32 +118,28 @@ def _copy_vector(vec: Vectors, stride: Any, count: Any, ld: Any, nv: int) -> Cal
     return write
 
 
-def _transpose_panel(
-    vec: Vectors, stride: Any, count: Any, ld: Any, nv: int
-) -> Callable[..., None]:
-    """`lanes` k of nv vectors of lines that run along k."""
-    places = [vec.builder.mul(stride, constant(i)) for i in range(vec.lanes)]
-    rows = [vec.builder.mul(ld, constant(k)) for k in range(vec.lanes)]
+def _transpose_panel(vec: Vectors, lines: _Lines, t: Tile) -> Callable[..., None]:
+    """A cache line of k, of a panel's lines that run along k: what is read is used at once."""
+    places = [vec.builder.mul(lines.stride, constant(i)) for i in range(t.nr)]
+    rows = [vec.builder.mul(lines.ld, constant(k)) for k in range(t.line)]
 
     def write(at: Any, to: Any, rest: None) -> None:
-        for v in range(nv):
-            start = vec.builder.gep(at, [vec.builder.mul(stride, constant(v * vec.lanes))])
-            columns = vec.transpose([vec.load(start, place) for place in places])
-            for row, column in zip(rows, columns, strict=True):
-                vec.store(column, vec.builder.gep(to, [row]), constant(v * vec.lanes))
+        for v, k in product(range(0, t.nr, t.lanes), range(0, t.line, t.lanes)):
+            begin = vec.builder.gep(at, [constant(k)])
+            columns = vec.transpose([vec.load(begin, p) for p in places[v : v + t.lanes]])
+            for row, column in zip(rows[k : k + t.lanes], columns, strict=True):
+                vec.store(column, vec.builder.gep(to, [row]), constant(v))
 
     return write
 
 
-def _transpose_vector(
-    vec: Vectors, stride: Any, count: Any, ld: Any, nv: int
-) -> Callable[..., None]:
+def _transpose_vector(vec: Vectors, lines: _Lines, t: Tile) -> Callable[..., None]:
     """`lanes` k of a vector of lines that run along k, or `rest`; for one not there, the last."""
-    builder, last = vec.builder, vec.builder.sub(count, constant(1))
+    builder, last = vec.builder, vec.builder.sub(lines.count, constant(1))
 
     def place(i: int) -> Any:
-        there = builder.icmp_signed("<", constant(i), count)
-        return builder.mul(stride, builder.select(there, constant(i), last))
+        there = builder.icmp_signed("<", constant(i), lines.count)
+        return builder.mul(lines.stride, builder.select(there, constant(i), last))
 
     places = [place(i) for i in range(vec.lanes)]
 
@@ -137,7 +147,7 @@ def _transpose_vector(
         mask = None if rest is None else vec.mask(rest)
         rows = [vec.load(at, p) if rest is None else vec.load_masked(mask, at, p) for p in places]
         for k, column in enumerate(vec.transpose(rows)):
-            row = builder.gep(to, [builder.mul(ld, constant(k))])
+            row = builder.gep(to, [builder.mul(lines.ld, constant(k))])
             if rest is None:
                 vec.store(column, row, constant(0))
             else:
@@ -147,10 +157,11 @@ def _transpose_vector(
     return write
 
 
-_copy_whole = _packing(_copy_panel, lanes_along=False)
-_copy_lines = _packing(_copy_vector, lanes_along=False)
-_transpose_whole = _packing(_transpose_panel, lanes_along=True)
-_transpose_lines = _packing(_transpose_vector, lanes_along=True, with_rest=True)
+_copy_whole = _packing(partial(_copy_panels, beside=1))
+_copy_beside = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t, t.beside))
+_copy_lines = _packing(_copy_vector)
+_transpose_whole = _packing(_transpose_panel, along="line")
+_transpose_lines = _packing(_transpose_vector, along="lanes", with_rest=True)
 
 
 @kernel
@@ -161,7 +172,7 @@ def _pack_panel(source, across, along, count, kc, panel, ld):
         return
     done = 0
     if along == 1 and count == nr_of(panel):
-        done = kc // lanes * lanes
+        done = kc // line_of(panel) * line_of(panel)
         _transpose_whole(source, across, count, done, panel, ld)
     left = kc - done
     if left == 0:
@@ -202,12 +213,21 @@ def pack_A_block(source, row_stride, k_stride, m, kc, panels):
 
 @leaf(lambda t: (pointer(t), *_BLOCK, pointer(t)))
 def pack_B_block(source, k_stride, column_stride, kc, n, panels):
-    """Pack n columns of B, kc deep."""
-    nr = nr_of(panels)
-    for j in range(0, n, nr):
-        columns, w = address(source, j * column_stride), min(nr, n - j)
-        panel, ld = address(panels, j * kc), whole_vectors(w, panels)
-        _pack_panel(columns, column_stride, k_stride, w, kc, panel, ld)
+    """Pack n columns of B, kc deep; where rows lie side by side, some panels at once.
+
+    Of a row that is read for one panel alone, the CPU fetches nothing ahead.
+    """
+    nr, j = nr_of(panels), 0
+    wide = beside_of(panels) * nr
+    while j < n:
+        columns, panel = address(source, j * column_stride), address(panels, j * kc)
+        if column_stride == 1 and n - j >= wide:
+            _copy_beside(columns, k_stride, wide, kc, panel, nr)
+            j += wide
+        else:
+            w = min(nr, n - j)
+            _pack_panel(columns, column_stride, k_stride, w, kc, panel, whole_vectors(w, panels))
+            j += w
 
 
 @kernel
