@@ -5,6 +5,7 @@ All of it follows from shapes (and the CPU's tile), never from the number of thr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -56,6 +57,7 @@ CUT_INPUTS, CUT_GAIN = 32, 2
 WEIGHT_SAMPLES, SLOT_SAMPLES = 3, 5  # take as long as an update of W, and as one of its slots
 WHOLE_SIZE = 4 * 1024 * 1024  # elements of a dZ, up to which each rank has room to pack all of it
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
+CHUNK_ROWS = 64  # samples that repay reading all weights, and make dW's tiles deep enough
 MOST_SLOTS = max(rule.n_slots for rule in UPDATES.values())
 TABLE = NDArray[np.int64]
 
@@ -257,5 +259,5 @@ def _regime(
     while is_shared and 2 * segments * SEGMENT_ROWS <= batch and segments * size <= SEGMENTS_SIZE:
         segments *= 2  # so that 2, 4 or 8 ranks share them evenly
     segment = -(-batch // segments)
-    chunks = -(-segment * int(widths.sum()) // CHUNK_SIZE)
+    chunks = math.ceil(segment / max(CHUNK_SIZE // int(widths.sum()), CHUNK_ROWS))
     return TINY if is_tiny else RESIDENT, segment, max(-(-segment // max(chunks, 1)), 1)

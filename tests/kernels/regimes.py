@@ -10,14 +10,15 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.placement import Place, place_batch, place_parameters
 
 HUGE = 2**40
+SMALL = {"CHUNK_SIZE": 200, "CHUNK_ROWS": 1}
 # name: thresholds of `placement`
 REGIMES: dict[str, dict[str, int]] = {
     "blocked": {"RESIDENT_PARAMETERS": 0, "CUT_GAIN": HUGE},
     "cut": {"RESIDENT_PARAMETERS": 0, "CUT_GAIN": 0, "CUT_INPUTS": 0},
     "one segment": {"SEGMENT_ROWS": HUGE, "CHUNK_SIZE": HUGE},
-    "chunks": {"SEGMENT_ROWS": HUGE, "CHUNK_SIZE": 200},
+    "chunks": {"SEGMENT_ROWS": HUGE, **SMALL},
     "segments": {"SEGMENT_ROWS": 5, "SEGMENTS_SIZE": HUGE, "CHUNK_SIZE": HUGE},
-    "segments and chunks": {"SEGMENT_ROWS": 9, "SEGMENTS_SIZE": HUGE, "CHUNK_SIZE": 200},
+    "segments and chunks": {"SEGMENT_ROWS": 9, "SEGMENTS_SIZE": HUGE, **SMALL},
 }
 RESIDENT = [name for name in REGIMES if name not in ("blocked", "cut")]
 each_regime = pytest.mark.parametrize("regime", REGIMES)

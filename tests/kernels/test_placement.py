@@ -17,6 +17,7 @@ from fastdnn.kernels.dropout import LEVELS
 from fastdnn.kernels.gemm import packed_elements
 from fastdnn.kernels.layout import BLOCKED, RESIDENT, TINY
 from fastdnn.kernels.placement import (
+    CHUNK_ROWS,
     LARGEST_CHUNK,
     RESIDENT_ROWS,
     WHOLE_SIZE,
@@ -212,6 +213,14 @@ def test_segments_and_chunks_cover_the_batch(
     # none is empty
     segments = -(-batch // place.segment)
     assert (segments - 1) * place.segment < batch
+
+
+@each_dtype
+def test_a_chunk_of_a_deep_net_repays_reading_its_weights(dtype: Any) -> None:
+    place = placed([Layer(64, 64, "tanh")] * 17, dtype, 1024)
+    assert place.regime == RESIDENT
+    chunks = -(-place.segment // place.chunk)
+    assert 1 < chunks <= -(-place.segment // CHUNK_ROWS)
 
 
 @each_dtype
