@@ -29,15 +29,10 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-# GNU OpenMP's idle workers spin, and so do OpenBLAS's: a NumPy product between two calls would wait
-# for both (8 ms instead of 0.3 were measured). libgomp reads this once, when it is loaded.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "100")
 
 import llvmlite.binding as llvm
 import numba
@@ -189,6 +184,25 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def _short_spins() -> Iterator[None]:
+    """Have GNU OpenMP, where it is loaded now, let idle workers spin for some microseconds only.
+
+    It reads the variable when it is loaded: by numba with the first parallel function. OpenBLAS's
+    workers spin too, and a NumPy product between two calls would wait for both (8 ms instead of 0.3
+    were measured). The variable does not stay: PyTorch, loaded later or in a process that inherits
+    it, takes two to five times as long for small networks with it.
+    """
+    decided = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
+    if not decided:
+        os.environ["GOMP_SPINCOUNT"] = "100"
+    try:
+        yield
+    finally:
+        if not decided:
+            os.environ.pop("GOMP_SPINCOUNT", None)
+
+
 def is_cached(function: Callable[..., Any], types: tuple[Any, ...]) -> bool:
     """Whether the cache has what `compile_cached` makes of these."""
     name = _Cache(function)._file(types, cpu_target.target_context.codegen())
@@ -212,7 +226,7 @@ def compile_cached(
     wrappers = {"no_cpython_wrapper": not for_python, "no_cfunc_wrapper": True}
     dispatcher: Any = numba.njit(**options, **wrappers)(function)
     dispatcher._cache = _Cache(function)
-    with _no_collection():
+    with _no_collection(), _short_spins() if parallel else nullcontext():
         dispatcher.compile(types)
     (result,) = dispatcher.overloads.values()
     return result
