@@ -35,7 +35,7 @@ from tests.kernels.common import (
     unit,
 )
 
-WIDTHS = (2, 8, 16)  # lanes: in part narrower or wider than this CPU's registers
+WIDTHS = (2, 4, 8, 16)  # lanes: in part narrower or wider than this CPU's registers
 each_width = pytest.mark.parametrize("lanes", WIDTHS)
 
 
