@@ -5,7 +5,6 @@ All of it follows from shapes (and the CPU's tile), never from the number of thr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -259,5 +258,5 @@ def _regime(
     while is_shared and 2 * segments * SEGMENT_ROWS <= batch and segments * size <= SEGMENTS_SIZE:
         segments *= 2  # so that 2, 4 or 8 ranks share them evenly
     segment = -(-batch // segments)
-    chunks = math.ceil(segment / max(CHUNK_SIZE // int(widths.sum()), CHUNK_ROWS))
-    return TINY if is_tiny else RESIDENT, segment, max(-(-segment // max(chunks, 1)), 1)
+    chunks = max(-(-segment // max(CHUNK_SIZE // int(widths.sum()), CHUNK_ROWS)), 1)
+    return TINY if is_tiny else RESIDENT, segment, max(-(-segment // chunks), 1)

@@ -105,9 +105,11 @@ def check_packed(x: Array, operand: str) -> None:
 @pytest.mark.parametrize("kc", [0, 1, 2, 3, 15, 16, 17, 101])
 def test_blocks(dtype: Any, layout: str, operand: str, kc: int) -> None:
     t = TILES[dtype]
-    width, beside = (t.nr, t.beside) if operand == "B" else (t.mr, 4)
-    few = {0, 1, width - 1, width, width + 1, 2 * width, 2 * width + 1}
-    for count in few | {beside * width - 1, beside * width, (2 * beside + 1) * width + 3}:
+    width = t.nr if operand == "B" else t.mr
+    counts = {0, 1, width - 1, width, width + 1, 2 * width, 2 * width + 1, 5 * width + 3}
+    if operand == "B":  # around as many panels as are packed together, and twice as many
+        counts |= {t.beside * t.nr - 1, t.beside * t.nr, (2 * t.beside + 1) * t.nr + 3}
+    for count in counts:
         x = draw(1, kc, count, dtype=dtype)
         check_packed(LAYOUTS[layout](x if operand == "B" else x.T.copy()), operand)
 
