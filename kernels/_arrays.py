@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+_FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class Matrix(NamedTuple):
@@ -22,9 +23,8 @@ class Matrix(NamedTuple):
 
 def as_matrix(x: NDArray[Any]) -> Matrix:
     """View a 2-D array of any layout as `Matrix`, without a copy where its strides allow it."""
-    size, flags = x.itemsize, x.flags
-    is_whole = flags.c_contiguous or flags.f_contiguous or not any(s % size for s in x.strides)
-    if x.size == 0 or not is_whole or not flags.aligned:
+    flags = x.flags
+    if not x.size or not flags.aligned or not (flags.forc or _has_whole_strides(x)):
         x = np.require(x, requirements=["C", "ALIGNED"])
         flags = x.flags
     if flags.c_contiguous:
@@ -33,17 +33,22 @@ def as_matrix(x: NDArray[Any]) -> Matrix:
         return Matrix(x.T.reshape(-1), 0, 1, x.shape[0])
     # the flat array begins at the lowest address: flip the axes that run backwards
     lowest = x[tuple(slice(None, None, -1 if s < 0 else 1) for s in x.strides)]
+    size = x.itemsize
     extent = 1 + sum((n - 1) * abs(s) for n, s in zip(x.shape, x.strides, strict=True)) // size
     flat = np.lib.stride_tricks.as_strided(lowest, (extent,), (size,), writeable=x.flags.writeable)
     offset = sum((n - 1) * -s for n, s in zip(x.shape, x.strides, strict=True) if s < 0) // size
     return Matrix(flat, offset, x.strides[0] // size, x.strides[1] // size)
 
 
+def _has_whole_strides(x: NDArray[Any]) -> bool:
+    return not any(stride % x.itemsize for stride in x.strides)
+
+
 def aligned_empty(count: int, dtype: DTypeLike) -> NDArray[Any]:
     """An uninitialised vector that begins at a cache line."""
     size = np.dtype(dtype).itemsize
     raw = np.empty(count * size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -address_of(raw) % ALIGNMENT
     return raw[start : start + count * size].view(dtype)
 
 
@@ -81,10 +86,11 @@ def as_float(name: str, x: object, dtype: DTypeLike | None = None, ndim: int = 2
         If it has not `ndim` dimensions.
     """
     array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
+    given = array.dtype
+    if given.kind not in "fiub":
+        raise TypeError(f"{name}: want real numbers, got dtype {given}")
     if array.ndim != ndim:
         raise ValueError(f"{name}: want {ndim} dimensions, got shape {array.shape}")
     if dtype is None:
-        dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
-    return array.astype(dtype, copy=False)
+        dtype = given if given in _FLOATS else np.float64
+    return array if given is dtype else array.astype(dtype, copy=False)

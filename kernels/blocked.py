@@ -42,7 +42,7 @@ from .layout import (
     N,
     W,
 )
-from .microkernel import mc_of, mr_of, multiply, nr_of, whole_vectors
+from .microkernel import mc_of, mr_of, multiply_by_width, nr_of, whole_vectors
 from .pack import pack_A_block, packs_A
 from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
 from .sharing import (
@@ -196,7 +196,7 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
                 A_prev = packed
             for j0 in range(left, right, wide):
                 columns, at = min(wide, right - j0), table[l, W] + i0 * n + j0
-                multiply(
+                multiply_by_width(
                     A_prev, x.column_stride, x.row_stride, packs, address(panels, (j0 - left) * m),
                     ZERO, m,
                     address(ws, ZERO), ZERO, ZERO, block, columns, rows, columns, False,

@@ -11,6 +11,7 @@ Every element of a product of depth k differs from the exact one by at most ``k 
 from __future__ import annotations
 
 import threading
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -72,27 +73,52 @@ def _column_sums(rank, n_ranks, team, m, n, z, scale, out):
 
 def _multiply(
     m: int, n: int, k: int, a: Matrix, b: Matrix, c: Array, *, scale: float = 1.0,
-    mode: int = PLAIN, row: Array | None = None, p: Array | None = None,
+    mode: int = PLAIN, table: Array | None = None, p: Array | None = None,
 ) -> None:  # fmt: skip
     """C = C0 + A B, A m x k and B k x n."""
     dtype = c.dtype
     n_ranks = threads.workers(2 * m * n * k)
-    if row is None:
-        row = np.zeros(FIELDS, np.int64)
-        row[N], row[B] = n, -1
     _product(
-        dtype, n_ranks, m, n, k, a, b, c, scale, mode, row.reshape(1, FIELDS),
-        np.zeros(ZEROS, dtype) if p is None else p,
-        _packed(n_ranks * rounded(packed_elements(targets.tile(dtype), n)), dtype),
+        dtype, n_ranks, m, n, k, a, b, c, scale, mode, _table(n) if table is None else table,
+        _zeros(dtype) if p is None else p, _packed(n_ranks, n, dtype),
     )  # fmt: skip
+
+
+@lru_cache
+def _table(
+    n: int,
+    has_bias: bool = False,
+    activation: str = "identity",
+    keeps_z: bool = False,
+    a_at: int = 0,
+) -> Array:
+    """A network's table of one layer, whose Z lies at 0 and A at `a_at`."""
+    g = ACTIVATIONS[activation]
+    row = np.zeros((1, FIELDS), np.int64)
+    row[0, [N, B, CODE]] = n, 0 if has_bias else -1, g.code
+    row[0, [FROM_Z, WHOLE_ROW, A]] = keeps_z, g.whole_row, a_at
+    row[0, RECTIFY] = g.rectifies and not keeps_z
+    return row
+
+
+@cache
+def _zeros(dtype: np.dtype[Any]) -> Array:
+    """C0 where there is no bias."""
+    return np.zeros(ZEROS, dtype)
+
+
+@lru_cache
+def _packed_size(n_ranks: int, n: int, dtype: np.dtype[Any]) -> int:
+    """Bytes of all ranks' packed blocks for C with n columns."""
+    return n_ranks * rounded(packed_elements(targets.tile(dtype), n)) * dtype.itemsize
 
 
 _memory = threading.local()  # one thread's call must not disturb another's
 
 
-def _packed(count: int, dtype: Any) -> Array:
+def _packed(n_ranks: int, n: int, dtype: np.dtype[Any]) -> Array:
     """Memory for packed blocks, kept from call to call: the first touch of new pages is slow."""
-    size = count * dtype.itemsize
+    size = _packed_size(n_ranks, n, dtype)
     _memory.packed = grown(getattr(_memory, "packed", _NO_BYTES), size)
     packed: Array = _memory.packed[:size].view(dtype)
     return packed
@@ -106,6 +132,8 @@ def _check_layer(A_prev: ArrayLike, W: ArrayLike, dtype: Any = None) -> tuple[Ar
             f"W, A_prev: W[l] is (n[l], n[l-1]) and A[l-1] is (n[l-1], m), so W's columns are "
             f"A_prev's rows; got W {W.shape} and A_prev {A_prev.shape}"
         )
+    if A_prev.dtype == W.dtype and (dtype is None or dtype == W.dtype):
+        return A_prev, W
     common = np.result_type(A_prev, W, *([] if dtype is None else [dtype]))
     return A_prev.astype(common, copy=False), W.astype(common, copy=False)
 
@@ -182,38 +210,35 @@ def linear_forward(
         If a shape does not fit the others, the activation is unknown, or an array holds no real
         numbers.
     """
-    g = lookup("activation", activation, ACTIVATIONS)
+    lookup("activation", activation, ACTIVATIONS)
     A_prev, W = _check_layer(A_prev, W)
     (n, k), m, dtype = W.shape, A_prev.shape[1], W.dtype
     bias = None if b is None else _check_bias(b, n, dtype)
     _check_result("out", out, (n, m))
     _check_result("Z", Z, (n, m))
-    direct = out is not None and Z is None and _can_take(out, dtype, (A_prev, W, bias))
     # where Z is wanted it is kept beside A
-    ws = (
-        out.T.reshape(-1)
-        if out is not None and direct
-        else aligned_empty(m * n * (1 if Z is None else 2), dtype)
-    )
-    row = np.zeros(FIELDS, np.int64)
-    row[N], row[B], row[CODE] = n, -1 if bias is None else 0, g.code
-    row[FROM_Z], row[WHOLE_ROW] = Z is not None, g.whole_row
-    row[A], row[RECTIFY] = 0 if Z is None else m * n, g.rectifies and Z is None
+    a_at = 0 if Z is None else m * n
+    in_place = out if Z is None and _can_take(out, dtype, (A_prev, W, bias)) else None
+    ws = aligned_empty(a_at + m * n, dtype) if in_place is None else in_place.T.reshape(-1)
     a, w = as_matrix(A_prev.T), as_matrix(W.T)
-    _multiply(m, n, k, a, w, ws, mode=FORWARD, row=row, p=bias)
+    table = _table(n, bias is not None, activation, Z is not None, a_at)
+    _multiply(m, n, k, a, w, ws, mode=FORWARD, table=table, p=bias)
     if Z is not None:
         Z[...] = ws[: m * n].reshape(m, n).T
-    result: Array = ws[row[A] :][: m * n].reshape(m, n).T
+    if in_place is not None:
+        return in_place
+    result: Array = ws[a_at : a_at + m * n].reshape(m, n).T
     if out is None:
         return result
-    if not direct:
-        out[...] = result
+    out[...] = result
     return out
 
 
-def _can_take(out: Array, dtype: Any, operands: tuple[Array | None, ...]) -> bool:
+def _can_take(out: Array | None, dtype: Any, operands: tuple[Array | None, ...]) -> bool:
     """Whether the result can be written where it shall lie, and no operand lies there."""
-    fits = out.dtype == dtype and out.flags.f_contiguous and out.flags.aligned
+    if out is None or out.dtype != dtype:
+        return False
+    fits = out.flags.f_contiguous and out.flags.aligned
     return fits and not any(x is not None and np.may_share_memory(out, x) for x in operands)
 
 

@@ -25,7 +25,7 @@ from ._simd import address, exists, span
 from .activations import activate, differentiate
 from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
-from .microkernel import kc_of, mc_of, mr_of, multiply, nc_of, whole_vectors
+from .microkernel import kc_of, mc_of, mr_of, multiply_by_width, nc_of, whole_vectors
 from .pack import SPARE, pack_A_block, pack_B_block, packs_A
 from .products import scalar_products
 from .reduce import outer_product
@@ -228,7 +228,7 @@ def product(
                     at = start.offset + i0 * start.row_stride + jc * start.column_stride
                     from_c, ld0 = address(first, at), start.row_stride
                     step0 = start.column_stride
-                multiply(
+                multiply_by_width(
                     left, a.row_stride, a.column_stride, pack_rows, blocks, ldb, kc,
                     from_c, ld0, step0, to_c, n, height, columns, rectify and pc + kc == k,
                 )  # fmt: skip

@@ -370,3 +370,27 @@ def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc
             following = min(j + 1, panels - 1) * nr * step + q * (kc // UNROLL) * line_of(c)
             columns, ahead = address(b, at * step), address(b, following)
             _tile(h, rows, rs, ks, columns, ld, kc, start, ld0, to, ldc, w, ahead, rectify)
+
+
+@kernel
+def multiply_by_width(
+    a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify
+):  # fmt: skip
+    """`multiply`, with the last columns for themselves where they are few: in tiles of 2 mr rows.
+
+    In a tile of mr rows, so few sums would wait for themselves.
+    """
+    rest = n % nr_of(c)
+    if packed or m <= mr_of(c) or rest == 0 or rest == n or rest > narrow_of(c):
+        rest = 0
+    whole = n - rest
+    multiply(
+        a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, whole, rectify
+    )  # fmt: skip
+    if rest > 0:
+        columns = address(b, whole * (kc if ldb == 0 else 1))
+        start, to = address(c0, whole * step0), address(c, whole)
+        multiply(
+            a, row_stride, k_stride, packed, columns, ldb, kc, start, ld0, step0, to, ldc, m, rest,
+            rectify,
+        )  # fmt: skip

@@ -65,8 +65,9 @@ def product(
     c = nan(copies * m * n + 2 * MARGIN, dtype=a.dtype)
     with mock.patch.object(threads, "SERIAL_FLOPS", 0):
         dense._multiply(
-            m, n, k, as_matrix(a), as_matrix(b), c, scale=scale, mode=mode, row=row, p=p
-        )
+            m, n, k, as_matrix(a), as_matrix(b), c, scale=scale, mode=mode,
+            table=row.reshape(1, -1), p=p,
+        )  # fmt: skip
     assert np.isnan(c[:MARGIN]).all(), "wrote before C"
     assert np.isnan(c[len(c) - MARGIN :]).all(), "wrote behind C"
     return c[MARGIN : len(c) - MARGIN].reshape(copies * m, n)

@@ -20,7 +20,7 @@ from fastdnn.kernels.microkernel import (
     lanes_of,
     mc_of,
     mr_of,
-    multiply,
+    multiply_by_width,
     narrow_of,
     nc_of,
     near_of,
@@ -65,7 +65,7 @@ def _multiply(  # type: ignore[no-untyped-def]
     rank, n_ranks, team, a, a0, row_stride, k_stride, packed, b, b0, ldb, kc,
     first, first0, ld0, step0, c, c0, ldc, m, n, rectify,
 ):  # fmt: skip
-    multiply(
+    multiply_by_width(
         address(a, a0), row_stride, k_stride, packed, address(b, b0), ldb, kc,
         address(first, first0), ld0, step0, address(c, c0), ldc, m, n, rectify,
     )  # fmt: skip
