@@ -265,9 +265,7 @@ class Sequential(Network):
             self._ready(data), self._lock, self.optimizer, self._state, data, len(data.X), False,
             self.metrics, None, (),
         )  # fmt: skip
-        logs = trainer.epoch(self._state.epochs)
-        del logs["learning_rate"]
-        return logs
+        return trainer.epoch(self._state.epochs)
 
     def evaluate(
         self,

@@ -36,16 +36,18 @@ def check_number(name: str, value: object, interval: str, *, whole: bool = False
     ValueError
         If `value` is NaN or not in the interval.
     """
+    is_number = not isinstance(value, bool) and isinstance(value, Integral if whole else Real)
+    if is_number and _lies_in(float(value), interval):  # type: ignore[arg-type]
+        return
     kind = "an integer" if whole else "a number"
     wanted = f"{name}: want {kind} in {interval}, got {value!r}"
-    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-        raise TypeError(wanted)
+    raise ValueError(wanted) if is_number else TypeError(wanted)
+
+
+def _lies_in(number: float, interval: str) -> bool:
     low, high = map(float, interval[1:-1].split(","))
-    number = float(value)
     above = number >= low if interval[0] == "[" else number > low
-    below = number <= high if interval[-1] == "]" else number < high
-    if not (above and below):
-        raise ValueError(wanted)
+    return above and (number <= high if interval[-1] == "]" else number < high)
 
 
 class Schedule(ABC):

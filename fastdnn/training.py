@@ -100,7 +100,8 @@ class Trainer:
             for epoch in epochs:
                 for callback in self.callbacks:
                     callback.on_epoch_begin(epoch)
-                logs = self.epoch(epoch)
+                rate = self.optimizer.learning_rates(np.array([self.state.steps]))[0]
+                logs = self.epoch(epoch) | {"learning_rate": float(rate)}
                 refuse = None
                 for callback in self.callbacks:
                     callback.on_epoch_end(epoch, logs)
@@ -115,13 +116,12 @@ class Trainer:
                 callback.on_train_end()
 
     def epoch(self, epoch: int) -> dict[str, float]:
-        """Train one epoch; returns its logs."""
+        """Train one epoch; returns its logs, but for the learning rate."""
         m = len(self.data.X)
         batch = min(self.batch, m)
         steps = -(-m // batch)
         order = self.state.order(m) if self.shuffle else np.empty(0, np.int64)
         outputs = self._outputs(m)
-        rate = float(self.optimizer.learning_rates(np.array([self.state.steps]))[0])
         done, total = 0, 0.0
         while done < steps:
             size = self.state.steps_of_a_slice(batch, self.engine.parameters.size)
@@ -141,7 +141,7 @@ class Trainer:
             with self.lock:
                 values = evaluate(self.engine, self.validation, self.metrics)
             logs |= {f"val_{name}": value for name, value in values.items()}
-        return logs | {"learning_rate": rate}
+        return logs
 
     def _outputs(self, m: int) -> Array | None:
         n = self.engine.layers[-1].n
@@ -185,7 +185,8 @@ class Trainer:
                 f" not finite (step {state.steps} in all, counted from 0). The parameters are those"
                 " before it. Try a smaller learning rate, clipnorm, or scaled inputs."
             )
-        sizes = np.minimum(batch, m - batch * np.arange(first, first + count))
+        sizes = np.full(count, float(batch))
+        sizes[-1] = min(batch, m - batch * (first + count - 1))
         return float(np.dot(outcome.losses, sizes))
 
 

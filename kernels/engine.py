@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import layout, step, targets, threads
-from ._arrays import address_of, aligned_empty, as_matrix, grown, is_plain
+from ._arrays import address_of, aligned_empty, as_matrix, is_plain
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
-from .forward import LOSS_ROWS
-from .layout import BLOCKED, FINITE, N_PREV, RESIDENT, ZEROS, B, N, W
+from .layout import BLOCKED, FINITE, N_PREV, RESIDENT, VARYING, ZEROS, B, N, W
 from .losses import LOSSES
 from .placement import Layer, Place, place_batch, place_parameters
 from .update import COEFFICIENTS, UPDATES
+from .workspace import Workspace
 
 CLIPPING = {None: 0, "tensor": 1, "global": 2}
 SERIAL_CALL = 5_000_000  # flops: less work is done before a second thread is awake
+KINDS = 8  # of calls whose arguments are kept
 _NO_LABELS = np.empty(0, np.int64)
 _NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
 _NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOATS}
@@ -55,14 +55,20 @@ class Outcome(NamedTuple):
     reason: int
 
 
+class _Arguments(NamedTuple):
+    """What the compiled step is given, and what the next call of the same kind finds ready."""
+
+    plan: NDArray[np.int64]
+    addresses: NDArray[np.int64]
+    used: tuple[Any, ...]  # what lies at the addresses
+
+
 class _Again(NamedTuple):
     """A forward call that can be made again with other samples of the same shape."""
 
     key: tuple[Any, ...]
-    plan: NDArray[np.int64]
-    addresses: NDArray[np.int64]
+    arguments: _Arguments
     losses: NDArray[np.float64]
-    used: tuple[Any, ...]  # what lies at the addresses
 
 
 class Engine:
@@ -105,16 +111,22 @@ class Engine:
         self._penalised = any(layer.l1 or layer.l2 for layer in self.layers)
         self.parameters = _zeros(self._layout.size, self.dtype)
         self.gradient = self.slots = _NONE[self.dtype]
-        self._ws = self._packed = self._gradients = _NONE[self.dtype]
-        self._doubles = np.empty(0)
-        self._labels = np.empty(0, np.int64)
-        self._results = np.zeros(2, np.int64)
-        self._again: _Again | None = None
+        self._forget_calls()
         self.set_loss(loss, loss_parameter)
 
+    def _forget_calls(self) -> None:
+        self._workspace = Workspace(self.dtype)
+        self._arguments: dict[tuple[Any, ...], _Arguments] = {}
+        self._again: _Again | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        calls = "_workspace", "_arguments", "_again"
+        return {name: value for name, value in self.__dict__.items() if name not in calls}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget_calls()
         # a copy or a pickle of the parameters has lost what lies behind them
-        self.__dict__.update(state, _again=None)
         values = self.parameters
         self.parameters = _zeros(values.size, self.dtype)
         self.parameters[:] = values
@@ -158,7 +170,7 @@ class Engine:
         again = self._again
         if again is not None and again.key == (X.shape, X.dtype, batch) and is_plain(X):
             # all is as it was in the call before but X and what takes the outputs
-            self._run(1, again.plan, again.addresses, np.inf, X.reshape(-1), outputs, again.losses)
+            self._run(1, again.arguments, np.inf, X.reshape(-1), outputs, again.losses)
         else:
             self._call(X, None, batch, outputs=outputs)
         return outputs.reshape(m, n)
@@ -253,66 +265,45 @@ class Engine:
             update, clip, limit = UPDATES[rule.name].code, CLIPPING[rule.clip], rule.limit
             coefficients = np.ascontiguousarray(rule.coefficients, self.dtype)
             self._make_slots(UPDATES[rule.name].n_slots)
-        by_tensor = self._penalised or clip == CLIPPING["tensor"]
-        may_replicate = rule is not None and clip == CLIPPING[None] and not self._penalised
-        chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         # a copy is made where the strides are no whole elements, or X is dropped
         x = as_matrix(X)
         drops = dropout and self.input_dropout > 0
         same = X.dtype == self.dtype
         in_rows = place.regime == BLOCKED or (place.regime == RESIDENT and x.column_stride == 1)
         n_ranks = self._ranks(batch, place, steps * batch, rule)
-        own = place.replica if may_replicate and n_ranks > 1 else 0
-        given = (
-            None if targets is None else targets.y, None if targets is None else targets.labels,
-            weights, order,
+        may_replicate = rule is not None and clip == CLIPPING[None] and not self._penalised
+        arguments = self._arguments_of(
+            batch, n_ranks, dropout, targets is not None,
+            self._penalised or clip == CLIPPING["tensor"],
+            place.replica if may_replicate and n_ranks > 1 else 0,
         )  # fmt: skip
-        used = (
-            place.table if dropout else place.plain_table,
-            self.parameters, self.gradient, self.slots,
-            *(None if one is None else np.ascontiguousarray(one) for one in given),
-            coefficients, chunks, self._layout.penalties,
-            *self._memory(place, batch, n_ranks, own), self._results,
+        arguments.plan[:VARYING] = (
+            samples, first, steps, step_number, seed, gradient, update, clip, outputs is not None,
+            not same, x.offset, x.row_stride, x.column_stride,
+            same and in_rows and not len(order) and not drops,
         )  # fmt: skip
-        plan = self._plan(place, targets is not None) | {
-            layout.BATCH: batch,
-            layout.SAMPLES: samples,
-            layout.FIRST: first,
-            layout.STEPS: steps,
-            layout.STEP: step_number,
-            layout.SEED: seed,
-            layout.GRADIENT: gradient,
-            layout.UPDATE: update,
-            layout.CLIP: clip,
-            layout.X_OTHER: not same,
-            layout.X_OFFSET: x.offset,
-            layout.X_ROW: x.row_stride,
-            layout.X_COLUMN: x.column_stride,
-            layout.X_DIRECT: same and in_rows and not len(order) and not drops,
-            layout.CHUNKS: len(chunks),
-            layout.OUTPUTS: outputs is not None,
-            layout.PACKED_SIZE: place.packed + own,
-            layout.REPLICA: place.packed if own else 0,
-            layout.SLOTS: self.slots.size,
-        }
-        fields = np.array([plan[field] for field in range(layout.PLAN)], np.int64)
-        addresses = np.array([address_of(one) for one in used], np.int64)
-        losses = np.empty(steps)
-        self._results[:] = 0
+        given = (None, None) if targets is None else targets
+        read = [
+            None if one is None else np.ascontiguousarray(one) for one in (*given, weights, order)
+        ]
+        arguments.addresses[: step.TABLE] = [address_of(one) for one in (*read, coefficients)]
+        losses, results = np.empty(steps), self._workspace.results
+        results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
-        self._run(n_ranks, fields, addresses, limit, x.flat, taken, losses)
+        self._run(n_ranks, arguments, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
         is_small = self._layout.work * samples < SERIAL_CALL
         if targets is None and is_small and is_plain(X):
-            self._again = _Again((X.shape, X.dtype, asked), fields, addresses, losses, used)
-        done, reason = self._results.tolist()
+            plan, addresses, used = arguments
+            again = _Arguments(plan.copy(), addresses.copy(), used)
+            self._again = _Again((X.shape, X.dtype, asked), again, losses)
+        done, reason = results.tolist()
         return Outcome(losses[: done + (reason != FINITE)], done, reason)
 
     def _run(
         self,
         n_ranks: int,
-        plan: NDArray[np.int64],
-        addresses: NDArray[np.int64],
+        arguments: _Arguments,
         limit: float,
         x: NDArray[Any],
         outputs: NDArray[Any],
@@ -320,7 +311,10 @@ class Engine:
     ) -> None:
         dtype, other = self.dtype, _OTHER[self.dtype]
         xs = (x, _NONE[other]) if x.dtype == dtype else (_NONE[dtype], x)
-        step.run(dtype, n_ranks, plan, addresses, self._loss_parameter, limit, *xs, outputs, losses)
+        step.run(
+            dtype, n_ranks, arguments.plan, arguments.addresses, self._loss_parameter, limit, *xs,
+            outputs, losses,
+        )  # fmt: skip
 
     def _place(self, batch: int) -> Place:
         if batch not in self._places:
@@ -329,12 +323,32 @@ class Engine:
             )
         return self._places[batch]
 
-    def _plan(self, place: Place, with_loss: bool) -> dict[int, int]:
-        """The fields of a plan that follow from the network and the batch's size."""
+    def _arguments_of(
+        self, batch: int, n_ranks: int, dropout: bool, with_loss: bool, by_tensor: bool, own: int
+    ) -> _Arguments:
+        """The arguments of a kind of call, but for what `_call` writes into them each time.
+
+        The slots and the gradient may be other arrays than before, and there may be more memory.
+        """
+        loss, code = self._loss if with_loss else -1, self._fused and with_loss
+        held = self.parameters, self.gradient, self.slots
+        key = (batch, n_ranks, dropout, loss, code, by_tensor, own, *map(id, held))
+        found = self._arguments.get(key)
+        if found is not None:
+            return found
+        place, version = self._place(batch), self._workspace.version
+        chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
+        memory = self._workspace.of(place, self._layout, batch, n_ranks, own)
+        if self._workspace.version != version or len(self._arguments) == KINDS:
+            self._arguments.clear()
+            self._again = None
+        table = place.table if dropout else place.plain_table
+        used = (table, *held, chunks, self._layout.penalties, *memory)
         activation = ACTIVATIONS[self.layers[-1].activation]
-        return {
-            layout.LOSS: self._loss if with_loss else -1,
-            layout.FUSED: self._fused and with_loss,
+        fields = {
+            layout.BATCH: batch,
+            layout.LOSS: loss,
+            layout.FUSED: code,
             layout.OUT_CODE: activation.code,
             layout.OUT_FROM_Z: activation.from_z,
             layout.PENALTIES: self._penalised,
@@ -344,30 +358,18 @@ class Engine:
             layout.SEGMENT: place.segment,
             layout.CHUNK: place.chunk,
             layout.WORKSPACE: place.workspace,
+            layout.PACKED_SIZE: place.packed + own,
             layout.DELTA_PANELS: place.panels,
             layout.PARAMETERS: self._layout.size,
             layout.LAYERS: len(place.table),
+            layout.CHUNKS: len(chunks),
+            layout.REPLICA: place.packed if own else 0,
+            layout.SLOTS: self.slots.size,
         }
-
-    def _memory(self, place: Place, batch: int, n_ranks: int, own: int) -> tuple[NDArray[Any], ...]:
-        """What the steps work in; it grows to what the largest call needs."""
-        spaces = 1 if place.regime == BLOCKED else n_ranks
-        self._again = None
-        self._ws = grown(self._ws, spaces * place.workspace)
-        self._packed = grown(self._packed, n_ranks * (place.packed + own))
-        segments = place.segments(batch) * (2 if own else 1)
-        if segments > 1:
-            self._gradients = grown(self._gradients, segments * self._layout.size)
-        chunks = len(self._layout.tensor_chunks)
-        parts = max(chunks, -(-batch // LOSS_ROWS), segments)
-        sizes = parts, chunks, max(3 * n_ranks, segments), batch
-        self._doubles = grown(self._doubles, sum(sizes))
-        self._labels = grown(self._labels, batch)
-        doubles = [
-            self._doubles[end - size : end]
-            for end, size in zip(accumulate(sizes), sizes, strict=True)
-        ]
-        return self._ws, self._packed, self._gradients, *doubles, self._labels
+        plan = np.array([fields.get(field, 0) for field in range(layout.PLAN)], np.int64)
+        addresses = np.array([0] * step.TABLE + [address_of(one) for one in used], np.int64)
+        self._arguments[key] = _Arguments(plan, addresses, used)
+        return self._arguments[key]
 
     def _ranks(self, batch: int, place: Place, samples: int, rule: Rule | None) -> int:
         """How many ranks a call is worth, of steps of `batch` and of so many samples in all."""

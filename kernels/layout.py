@@ -20,27 +20,28 @@ FIELDS = 16
 # for dA_prev and for A. RECTIFY: g is relu, which the product does. DEPTH: inputs in a block of the
 # forward product, where ranks may share these (else 0); PARTS: where the sums of such blocks lie.
 
-# The plan: what one call does
+# The plan: what one call does. The first fields change from call to call.
 (
-    BATCH,  # samples in a full batch
     SAMPLES,  # samples in all
     FIRST,  # the number of the first step within the epoch; past its end it begins anew
     STEPS,  # how many steps
     STEP,  # the number of the first step since training began: dropout's masks depend on it
     SEED,  # of dropout
-    LOSS,  # code of the loss's row function, or -1: stop after the forward pass
-    FUSED,  # 1: the loss applies the output activation itself
-    OUT_CODE,  # the output activation
-    OUT_FROM_Z,  # 1: its derivative needs Z
     GRADIENT,  # 1: run the backward pass
     UPDATE,  # code of the update rule, or -1: leave the gradient as it is
     CLIP,  # 0: no clipping, 1: by each tensor's norm, 2: by the norm of all
-    PENALTIES,  # 1: some layer has one
+    OUTPUTS,  # 1: A_L is wanted
     X_OTHER,  # 1: X has the other float type
     X_OFFSET,
     X_ROW,
     X_COLUMN,
     X_DIRECT,  # 1: A_0 is X where it lies
+    BATCH,  # samples in a full batch
+    LOSS,  # code of the loss's row function, or -1: stop after the forward pass
+    FUSED,  # 1: the loss applies the output activation itself
+    OUT_CODE,  # the output activation
+    OUT_FROM_Z,  # 1: its derivative needs Z
+    PENALTIES,  # 1: some layer has one
     TARGETS,  # offset of the batch's rows of y in the workspace
     REGIME,  # one of the three below
     DEFERRED,  # blocked, 1: each dZ has a place of its own, and all dW follow when all dZ are there
@@ -52,11 +53,10 @@ FIELDS = 16
     PARAMETERS,
     LAYERS,  # rows of the table
     CHUNKS,  # rows of the ranges to update
-    OUTPUTS,  # 1: A_L is wanted
     REPLICA,  # resident: where in its packed blocks a rank keeps parameters of its own; 0: nowhere
     SLOTS,  # elements of the update rule's memory
 ) = range(33)
-PLAN = 33
+PLAN, VARYING = 33, 14
 
 # How a step is shared among ranks, chosen from shapes alone (see `engine`)
 BLOCKED, RESIDENT, TINY = range(3)

@@ -235,8 +235,9 @@ def steps(plan, net, samples, rule, loss_parameter, places, ws, rank):
             update(plan, net, memory, batch, rule, coefficients, first_sum, rank)
 
 
-# What `run` is given the addresses of, in the order of `layout`'s tuples
-TABLE, NET, TARGETS_AT, RULE, MEMORY = 0, 1, 4, 8, 11
+# What `run` is given the addresses of, in the order of `layout`'s tuples. Those before the table's
+# change from call to call.
+TARGETS_AT, COEFFICIENTS_AT, TABLE, NET, RULE, MEMORY = 0, 4, 5, 6, 9, 11
 
 
 @entry(
@@ -269,10 +270,10 @@ def run(number, n_ranks, team, plan, at, loss_parameter, limit, x, x_other, outp
         address(outputs, ZERO),
     )
     rule = Rule(
-        address_at(at, RULE, x),
+        address_at(at, COEFFICIENTS_AT, x),
         limit,
-        rows_at(address_at(at, RULE + 1, plan), plan[CHUNKS], 3),
-        address_at(at, RULE + 2, losses),
+        rows_at(address_at(at, RULE, plan), plan[CHUNKS], 3),
+        address_at(at, RULE + 1, losses),
     )
     memory = Memory(
         address_at(at, MEMORY, x),

@@ -141,7 +141,7 @@ def check_dropout(
 
 def fill_memory(net: Engine, value: Any = np.nan) -> None:
     """Spoil all that a call may find from calls before: everything but the network itself."""
-    for name, memory in vars(net).items():
+    for name, memory in (vars(net) | vars(net._workspace)).items():
         if isinstance(memory, np.ndarray) and name not in ("parameters", "slots"):
             memory[:] = value if memory.dtype.kind == "f" else -(2**40)
 

@@ -49,9 +49,12 @@ def test_zeros_reach_over_the_widest_tile() -> None:
 
 def test_every_address_of_the_step_has_its_place() -> None:
     given = {"x", "x_other", "outputs", "limit", "losses"}  # arguments of their own
-    fields = [sum(name not in given for name in of._fields) for of in (Net, Samples, Rule, Memory)]
-    fields[0] -= 1  # the table is the first address
-    starts = [step.NET, step.TARGETS_AT, step.RULE, step.MEMORY]
-    assert step.TABLE == step.NET - 1 == 0
+    fields = [sum(name not in given for name in of._fields) for of in (Samples, Net, Rule, Memory)]
+    # the coefficients change from call to call, the other fields of a rule do not
+    fields[2] -= 1
+    starts = [step.TARGETS_AT, step.TABLE, step.RULE, step.MEMORY]
+    assert step.COEFFICIENTS_AT == step.TABLE - 1 == fields[0]
+    fields[0] += 1
+    assert step.NET == step.TABLE + 1
     for start, count, following in zip(starts, fields, starts[1:], strict=False):
         assert start + count == following
