@@ -2,7 +2,8 @@
 
 A tile of the micro-kernel has columns of C for lanes, and packs B where B runs along k. Where C has
 few rows or columns that is not repaid; here the lanes run along k, and nothing is packed: one row
-of A times as many rows of B as there are lanes, a vector of sums for each.
+of A times as many rows of B as there are lanes, a vector of sums for each; or two rows of A at once
+where B has few.
 
 An element's sum runs over k in lanes, which are added as a tree; so its bits follow from k and the
 CPU's vectors alone.
@@ -11,6 +12,7 @@ CPU's vectors alone.
 from __future__ import annotations
 
 from functools import partial
+from itertools import product as combinations
 from typing import Any
 
 from numba import boolean, int64, types
@@ -19,29 +21,32 @@ from numba.extending import intrinsic
 from ._jit import leaf, pointer
 from ._simd import Vectors, address, constant, counted_loop, element_of, merge
 from .microkernel import lanes_of, tile_of
+from .targets import Tile
 
 
-def _step(vec: Vectors, x: Any, rows: list[Any], mask: Any, state: Any) -> list[Any]:
-    """sums[i] += x rows[i], for as many k as there are lanes, or those in the mask."""
+def _step(vec: Vectors, xs: list[Any], rows: list[Any], mask: Any, state: Any) -> list[Any]:
+    """sums[i, j] += xs[i] rows[j], for as many k as there are lanes, or those in the mask."""
     offset, *sums = state
 
     def read(at: Any) -> Any:
         return vec.load(at, offset) if mask is None else vec.load_masked(mask, at, offset)
 
-    left = read(x)
-    new = [vec.multiply_add(left, read(row), total) for row, total in zip(rows, sums, strict=True)]
+    left, right = [read(x) for x in xs], [read(row) for row in rows]
+    pairs = zip(combinations(left, right), sums, strict=True)
+    new = [vec.multiply_add(x, row, total) for (x, row), total in pairs]
     return [vec.builder.add(offset, constant(vec.lanes)), *new]
 
 
-def _sums(vec: Vectors, k: Any, x: Any, rows: list[Any]) -> Any:
-    """The products of x and each row, in the first lanes of a vector."""
-    builder, lanes = vec.builder, constant(vec.lanes)
-    state = [constant(0), *[vec.zero] * len(rows)]
-    state = counted_loop(builder, builder.udiv(k, lanes), state, partial(_step, vec, x, rows, None))
+def _sums(vec: Vectors, k: Any, xs: list[Any], rows: list[Any]) -> list[Any]:
+    """For each x, its products with all rows in the first lanes of a vector."""
+    builder, lanes, n = vec.builder, constant(vec.lanes), len(rows)
+    state = [constant(0), *[vec.zero] * (len(xs) * n)]
+    whole = partial(_step, vec, xs, rows, None)
+    state = counted_loop(builder, builder.udiv(k, lanes), state, whole)
     rest = builder.urem(k, lanes)
     some = builder.zext(builder.icmp_signed(">", rest, constant(0)), rest.type)
-    state = counted_loop(builder, some, state, partial(_step, vec, x, rows, vec.mask(rest)))
-    return vec.sums(state[1:])
+    _, *sums = counted_loop(builder, some, state, partial(_step, vec, xs, rows, vec.mask(rest)))
+    return [vec.sums(sums[i * n : (i + 1) * n]) for i in range(len(xs))]
 
 
 def _start(vec: Vectors, count: Any, c0: Any, step: Any) -> Any:
@@ -56,43 +61,81 @@ def _start(vec: Vectors, count: Any, c0: Any, step: Any) -> Any:
     return merge(builder, found)
 
 
+def most_pairs(t: Tile) -> int:
+    """The most rows of B whose products with two rows of A the registers hold."""
+    return min(t.mr * t.nv // 2, t.lanes)
+
+
+def _products_of(height: int) -> Any:
+    """An intrinsic for so many rows of A: C = C0 + A B^T, or max(that, 0), for some rows of B."""
+
+    @intrinsic
+    def products(
+        typing: Any, count: Any, k: Any, a: Any, lda: Any, b: Any, ldb: Any, c0: Any, ld0: Any,
+        step0: Any, c: Any, ldc: Any, rectify: Any,
+    ) -> Any:  # fmt: skip
+        t = tile_of(c)
+
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            count, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify = arguments
+            vec = Vectors(builder, element_of(signature.args[2].dtype), t.lanes, t.fma, t.masks)
+            after, none = builder.append_basic_block("after"), builder.append_basic_block("none")
+            choice, found = builder.switch(count, none), []
+
+            def rows(start: Any, apart: Any, number: int) -> list[Any]:
+                return [
+                    builder.gep(start, [builder.mul(apart, constant(i))]) for i in range(number)
+                ]
+
+            for n in range(1, (t.lanes if height == 1 else most_pairs(t)) + 1):
+                block = builder.append_basic_block(f"rows_{n}")
+                choice.add_case(constant(n), block)
+                builder.position_at_end(block)
+                sums = _sums(vec, k, rows(a, lda, height), rows(b, ldb, n))
+                found.append((sums, builder.block))
+                builder.branch(after)
+            builder.position_at_end(none)
+            builder.unreachable()
+            builder.position_at_end(after)
+            sums = [
+                merge(builder, [(values[i], block) for values, block in found])
+                for i in range(height)
+            ]
+            starts, places = rows(c0, ld0, height), rows(c, ldc, height)
+            Z = [
+                builder.fadd(_start(vec, count, start, step0), x)
+                for start, x in zip(starts, sums, strict=True)
+            ]
+            # a NaN stays
+            zero = vec.zero
+            A = [builder.select(builder.fcmp_ordered("<", z, zero), zero, z) for z in Z]
+            A = [builder.select(rectify, x, z) for x, z in zip(A, Z, strict=True)]
+            is_whole = builder.icmp_signed("==", count, constant(t.lanes))
+            with builder.if_else(is_whole) as (whole, part):
+                with whole:
+                    for x, place in zip(A, places, strict=True):
+                        vec.store(x, place, constant(0))
+                with part:
+                    vec.store_first(count, A, places)
+            return context.get_dummy_value()
+
+        i, real = types.int64, c
+        return types.void(i, i, real, i, real, i, real, i, i, real, i, types.boolean), emit
+
+    return products
+
+
+_of_one, _of_two = _products_of(1), _products_of(2)
+
+
 @intrinsic
-def _products(
-    typing: Any, count: Any, k: Any, x: Any, rows: Any, ld: Any, c0: Any, step: Any, c: Any,
-    rectify: Any,
-) -> Any:  # fmt: skip
-    """c[j] = c0[j step] + x rows[j], or max(that, 0), for 1 <= count <= lanes rows."""
-    t = tile_of(c)
+def _most_pairs_of(typing: Any, of: Any) -> Any:
+    value = most_pairs(tile_of(of))
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        count, k, x, rows, ld, c0, step, c, rectify = arguments
-        vec = Vectors(builder, element_of(signature.args[2].dtype), t.lanes, t.fma, t.masks)
-        after, none = builder.append_basic_block("after"), builder.append_basic_block("none")
-        choice, found = builder.switch(count, none), []
-        for n in range(1, t.lanes + 1):
-            block = builder.append_basic_block(f"rows_{n}")
-            choice.add_case(constant(n), block)
-            builder.position_at_end(block)
-            lines = [builder.gep(rows, [builder.mul(ld, constant(i))]) for i in range(n)]
-            found.append((_sums(vec, k, x, lines), builder.block))
-            builder.branch(after)
-        builder.position_at_end(none)
-        builder.unreachable()
-        builder.position_at_end(after)
-        sums = merge(builder, found)
-        z = builder.fadd(_start(vec, count, c0, step), sums)
-        # a NaN stays
-        a = builder.select(builder.fcmp_ordered("<", z, vec.zero), vec.zero, z)
-        a = builder.select(rectify, a, z)
-        with builder.if_else(builder.icmp_signed("==", count, constant(t.lanes))) as (whole, part):
-            with whole:
-                vec.store(a, c, constant(0))
-            with part:
-                vec.store_first(count, [a], [c])
-        return context.get_dummy_value()
+        return constant(value)
 
-    i = types.int64
-    return types.void(i, i, x, rows, i, c0, i, c, types.boolean), emit
+    return types.int64(of), emit
 
 
 @leaf(
@@ -104,10 +147,15 @@ def _products(
 )
 def scalar_products(m, n, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify):
     """C = C0 + A B^T, or max(C0 + A B^T, 0), A m x k and B n x k; C0's columns `step0` apart."""
-    lanes = lanes_of(c)
-    for i in range(m):
+    lanes, pairs = lanes_of(c), m // 2 if 0 < n <= _most_pairs_of(c) else 0
+    for pair in range(pairs):  # each row of B that is read is used twice
+        rows, start, to = address(a, 2 * pair * lda), address(c0, 2 * pair * ld0), 2 * pair * ldc
+        _of_two(n, k, rows, lda, b, ldb, start, ld0, step0, address(c, to), ldc, rectify)
+    for i in range(2 * pairs, m):
         row = address(a, i * lda)
         for j in range(0, n, lanes):
             count = min(lanes, n - j)
             start, to = address(c0, i * ld0 + j * step0), address(c, i * ldc + j)
-            _products(count, k, row, address(b, j * ldb), ldb, start, step0, to, rectify)
+            _of_one(
+                count, k, row, lda, address(b, j * ldb), ldb, start, ld0, step0, to, ldc, rectify
+            )

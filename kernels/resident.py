@@ -203,6 +203,10 @@ def forward_columns(net, ws, m):
 @kernel
 def add_products(k, n, m, ws, a, dZ, add, dW):
     """dW^T = A_prev dZ^T, added to what is there or in its place; both have the samples in rows."""
+    if n == 1:  # as a row: one vector of sums
+        c0, step0 = (dW, ONE) if add else (address(ws, ZERO), ZERO)
+        scalar_products(ONE, k, m, dZ, m, a, m, c0, ZERO, step0, dW, k, NO)
+        return
     c0, ld0, step0 = (dW, n, ONE) if add else (address(ws, ZERO), ZERO, ZERO)
     scalar_products(k, n, m, a, m, dZ, m, c0, ld0, step0, dW, n, NO)
 

@@ -12,7 +12,7 @@ from fastdnn.kernels import targets
 from fastdnn.kernels._arrays import Matrix, as_matrix
 from fastdnn.kernels._jit import named, vector
 from fastdnn.kernels._simd import address
-from fastdnn.kernels.products import scalar_products
+from fastdnn.kernels.products import most_pairs, scalar_products
 from tests.kernels.common import (
     DTYPES,
     assert_within,
@@ -76,11 +76,21 @@ def _check(dtype: Any, m: int, n: int, k: int, rectify: bool) -> None:
 @each_dtype
 @pytest.mark.parametrize("k", [1, 7, 33, 300])
 def test_an_element_has_the_same_bits_in_any_group(dtype: Any, k: int) -> None:
-    n = 2 * LANES[dtype] + 1
-    a, b, c0 = draw(1, 1, k, dtype=dtype), draw(2, n, k, dtype=dtype), draw(3, 1, n, dtype=dtype)
-    whole, alone = nan(1, n, dtype=dtype), nan(1, n, dtype=dtype)
-    _products(dtype, 1, *map(as_matrix, (a, b, c0, whole)), 1, n, k, False)
-    for j in range(n):
-        parts = a, b[j : j + 1], c0[:, j : j + 1], alone[:, j : j + 1]
-        _products(dtype, 1, *map(as_matrix, parts), 1, 1, k, False)
-    np.testing.assert_array_equal(whole, alone)
+    few = most_pairs(targets.tile(dtype))  # rows of A go by twos
+    for n in {1, few, few + 1, 2 * LANES[dtype] + 1}:
+        a, b = draw(1, 3, k, dtype=dtype), draw(2, n, k, dtype=dtype)
+        c0, whole, alone = (
+            draw(3, 3, n, dtype=dtype),
+            nan(3, n, dtype=dtype),
+            nan(3, n, dtype=dtype),
+        )
+        _products(dtype, 1, *map(as_matrix, (a, b, c0, whole)), 3, n, k, False)
+        for i, j in np.ndindex(3, n):
+            parts = (
+                a[i : i + 1],
+                b[j : j + 1],
+                c0[i : i + 1, j : j + 1],
+                alone[i : i + 1, j : j + 1],
+            )
+            _products(dtype, 1, *map(as_matrix, parts), 1, 1, k, False)
+        np.testing.assert_array_equal(whole, alone)
