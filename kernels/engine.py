@@ -19,7 +19,7 @@ from .update import COEFFICIENTS, UPDATES
 from .workspace import Workspace
 
 CLIPPING = {None: 0, "tensor": 1, "global": 2}
-SERIAL_CALL = 5_000_000  # flops: less work is done before a second thread is awake
+GRADIENT_PASSES = 2  # forward passes that a step takes as long as, at least
 KINDS = 8  # of calls whose arguments are kept
 _NO_LABELS = np.empty(0, np.int64)
 _NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
@@ -270,7 +270,8 @@ class Engine:
         drops = dropout and self.input_dropout > 0
         same = X.dtype == self.dtype
         in_rows = place.regime == BLOCKED or (place.regime == RESIDENT and x.column_stride == 1)
-        n_ranks = self._ranks(batch, place, steps * batch, rule)
+        passes = steps * batch * (GRADIENT_PASSES if gradient else 1)
+        n_ranks = self._ranks(batch, place, passes, rule)
         may_replicate = rule is not None and clip == CLIPPING[None] and not self._penalised
         arguments = self._arguments_of(
             batch, n_ranks, dropout, targets is not None,
@@ -292,7 +293,7 @@ class Engine:
         taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
         self._run(n_ranks, arguments, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
-        is_small = self._layout.work * samples < SERIAL_CALL
+        is_small = self._layout.work * samples < threads.AWAKE_FLOPS
         if targets is None and is_small and is_plain(X):
             plan, addresses, used = arguments
             again = _Arguments(plan.copy(), addresses.copy(), used)
@@ -371,16 +372,14 @@ class Engine:
         self._arguments[key] = _Arguments(plan, addresses, used)
         return self._arguments[key]
 
-    def _ranks(self, batch: int, place: Place, samples: int, rule: Rule | None) -> int:
-        """How many ranks a call is worth, of steps of `batch` and of so many samples in all."""
-        work = self._layout.work
-        if (place.segment >= batch and place.regime != BLOCKED) or work * samples < SERIAL_CALL:
-            return 1
+    def _ranks(self, batch: int, place: Place, passes: int, rule: Rule | None) -> int:
+        """How many ranks a call is worth, of steps of `batch`, and of so many samples in all."""
+        of_step, of_call = self._layout.work * batch, self._layout.work * passes
         if place.regime != BLOCKED:
-            return min(threads.workers(work * batch), place.segments(batch))
-        if rule is None:
-            return threads.workers(work * batch)
-        return threads.workers(self._layout.step_work(batch, UPDATES[rule.name].n_slots))
+            return min(threads.workers(of_step, of_call), place.segments(batch))
+        if rule is not None:
+            of_step = self._layout.step_work(batch, UPDATES[rule.name].n_slots)
+        return threads.workers(of_step, of_call)
 
     def _make_slots(self, n_slots: int) -> None:
         if self.slots.size < n_slots * self._layout.size:

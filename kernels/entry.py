@@ -23,7 +23,7 @@ from numpy.typing import DTypeLike
 
 from ._helper import helper
 from ._jit import FLOATS, LEAVES, compile_cached, is_cached, kernel, load_leaves, vector
-from .team import join, team_size
+from .team import barrier, join, team_size
 
 _RANK = (types.int64, types.int64, vector(types.int64))  # rank, n_ranks, team
 _NO_TEAM = np.zeros(team_size(1), np.int64)  # one rank never waits, and writes nothing here
@@ -175,10 +175,13 @@ def _starter(arguments: types.Tuple) -> Callable[..., None]:
 
     def start(n_ranks, address, team, arguments):
         place = put_on_stack(arguments)
-        for number in prange(n_ranks):
+        for i in prange(n_ranks):
             size = join(team, n_ranks)
+            number = np.int64(i) if size > 1 else 0
             if size > 0:
-                call(address, np.int64(number) if size > 1 else 0, size, team, place)
+                call(address, number, size, team, place)
+                # who ends the parallel loop before others would soon sleep, and have to be woken
+                barrier(team, size, number)
 
     return start
 

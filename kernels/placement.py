@@ -168,7 +168,7 @@ def place_batch(
     table = parameters.table.copy()
     dropouts = [input_dropout, *(layer.dropout for layer in layers)]
     regime, segment, chunk = _regime(table, parameters, any(dropouts), tile, batch)
-    if regime == BLOCKED and parameters.step_work(batch, MOST_SLOTS) >= threads.SERIAL_FLOPS:
+    if regime == BLOCKED and parameters.step_work(batch, MOST_SLOTS) >= threads.SHARED_FLOPS:
         _cut_inputs(table, tile, batch)
     at = ZEROS
     for l, (row, dropout) in enumerate(zip(table, dropouts, strict=True)):
@@ -254,7 +254,7 @@ def _regime(
     is_tiny = widths.max() <= most and not drops and not table[:, WHOLE_ROW].any()
     if size > RESIDENT_PARAMETERS or (batch < RESIDENT_ROWS and not is_tiny):
         return BLOCKED, batch, batch
-    segments, is_shared = 1, not is_tiny and parameters.work * batch >= threads.SERIAL_FLOPS
+    segments, is_shared = 1, not is_tiny and parameters.work * batch >= threads.SHARED_FLOPS
     while is_shared and 2 * segments * SEGMENT_ROWS <= batch and segments * size <= SEGMENTS_SIZE:
         segments *= 2  # so that 2, 4 or 8 ranks share them evenly
     segment = -(-batch // segments)

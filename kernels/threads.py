@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numba
 
-SERIAL_FLOPS = 200_000  # less work is not worth waking a second thread for
+SHARED_FLOPS = 200_000  # fewer, from one barrier to the next, are not worth sharing
+AWAKE_FLOPS = 16_000_000  # as many are done before a second thread is awake
 _threads: int | None = None
 
 
@@ -47,9 +48,17 @@ def get_num_threads() -> int:
     return min(available_cpus(), int(numba.config.NUMBA_NUM_THREADS))
 
 
-def workers(flops: int) -> int:
-    """How many ranks to start for so much work: `get_num_threads`, as far as numba has them."""
-    if flops < SERIAL_FLOPS:
+def workers(flops: int, of_call: int | None = None) -> int:
+    """How many ranks to start: `get_num_threads`, as far as numba has them and it is worth it.
+
+    Parameters
+    ----------
+    flops : int
+        From one barrier to the next, or of the call.
+    of_call : int, optional
+        Of the whole call.
+    """
+    if flops < SHARED_FLOPS or (flops if of_call is None else of_call) < AWAKE_FLOPS:
         return 1
     return min(get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
 

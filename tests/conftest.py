@@ -24,6 +24,14 @@ def same_threads_after() -> Iterator[None]:
     fastdnn.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def awake_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all threads take part in calls that are over before a second one would be awake."""
+    from fastdnn.kernels import threads
+
+    monkeypatch.setattr(threads, "AWAKE_FLOPS", 0)
+
+
 @pytest.fixture(scope="session")
 def fashion_mnist() -> Path:
     """The folder of Fashion-MNIST's IDX files; the test is skipped where there is none."""

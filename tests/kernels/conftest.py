@@ -17,7 +17,7 @@ from tests.kernels.common import use_folders
 @pytest.fixture
 def share_small_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all threads take part in products and steps that are too small to be worth it."""
-    monkeypatch.setattr(threads, "SERIAL_FLOPS", 0)
+    monkeypatch.setattr(threads, "SHARED_FLOPS", 0)
 
 
 @pytest.fixture(params=["as chosen", "blocked", "cut", "segments and chunks"])

@@ -176,7 +176,7 @@ def read_up_to_the_end_of_memory(regime: str) -> None:
     end = at_the_end_of_memory
     with pytest.MonkeyPatch.context() as patch:
         regimes.force(patch, regime)
-        patch.setattr(threads, "SERIAL_FLOPS", 0)
+        patch.setattr(threads, "SHARED_FLOPS", 0)
         for dtype in DTYPES:
             for loss, hidden in (
                 ("mean_squared_error", "tanh"),

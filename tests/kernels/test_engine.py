@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 import fastdnn
 from fastdnn.kernels import ACTIVATIONS, LOSSES, layout, targets
-from fastdnn.kernels.engine import Engine, Targets
+from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.placement import SMALLEST_CHUNK, Layer
-from fastdnn.kernels.workspace import Workspace
 from tests.kernels import networks
 from tests.kernels.common import (
     DTYPES,
@@ -27,7 +26,6 @@ from tests.kernels.common import (
     each_dtype,
     each_layout,
     for_each_count,
-    nan,
 )
 from tests.kernels.networks import data, error_bound, gradients, make, rule
 from tests.kernels.steps import check_passes, check_training, fill_memory
@@ -233,70 +231,6 @@ def test_x_of_any_layout_and_type(dtype: Any, layout: str, of: str) -> None:
     X = draw(7, 67, 7, dtype=np.float32)
     got = net.forward(LAYOUTS[layout](X.astype(of)), batch=13)
     np.testing.assert_array_equal(got, net.forward(X, batch=100))
-
-
-@each_dtype
-@each_layout
-def test_a_call_is_not_made_again_with_another_layout(dtype: Any, layout: str) -> None:
-    net, X = make([7, 9, 4], ["tanh", "identity"], dtype=dtype), draw(7, 6, 7, dtype=dtype)
-    wanted = net.forward(X.copy(), batch=6)
-    for first in (X.copy, lambda: LAYOUTS[layout](X)):
-        fresh = make([7, 9, 4], ["tanh", "identity"], dtype=dtype)
-        for one in (first(), LAYOUTS[layout](X), X.copy(), LAYOUTS[layout](X), X[:3].copy()):
-            np.testing.assert_array_equal(fresh.forward(one, batch=8), wanted[: len(one)])
-
-
-@each_dtype
-def test_what_a_call_finds_ready_is_what_it_would_make(dtype: Any) -> None:
-    loss = "mean_squared_error"
-    net = make([7, 37, 4], ["gelu", "identity"], loss, dtype=dtype, dropout=[0.5, 0.0])
-    X, _, given_targets = data(net, 70, loss)
-    few = Targets(given_targets.y[:5])
-    weights, order = draw(9, 70, dtype=dtype) ** 2, np.random.default_rng(8).permutation(70)
-    adam, clipped = rule("adam", 3, t=2), rule("adam", 3, clip="tensor", limit=0.1)
-    calls: list[Callable[[Engine], Any]] = [
-        lambda net: (
-            net.train(X, given_targets, adam, batch=16, outputs=nan(280, dtype=dtype)).losses
-        ),
-        lambda net: net.forward(X[:5].copy(), batch=5),
-        lambda net: net.train(X, given_targets, adam, batch=16, order=order, first=2).losses,
-        lambda net: net.forward(X, batch=5),
-        lambda net: net.train(X, given_targets, adam, batch=16, weights=weights, seed=3).losses,
-        lambda net: net.train(X, given_targets, clipped, batch=16, step_number=9).losses,
-        lambda net: net.forward(X[:5].copy(), batch=5),
-        lambda net: np.append(*net.evaluate(X[:5], few, batch=5)),
-        lambda net: np.append(*net.evaluate(X[::-1], given_targets, batch=5)),
-        lambda net: net.differentiate(X[:5].T.copy().T, few),
-    ]
-    for again in (False, True):
-        for call in calls:
-            fresh = copy.deepcopy(net)
-            wanted = call(fresh)
-            with pytest.MonkeyPatch.context() as patch:
-                if again:
-                    patch.delattr(Workspace, "of")
-                np.testing.assert_array_equal(call(net), wanted)
-            for name in ("parameters", "slots", "gradient"):
-                np.testing.assert_array_equal(getattr(net, name), getattr(fresh, name))
-
-
-@each_dtype
-def test_a_call_finds_what_has_been_replaced(dtype: Any) -> None:
-    loss = "mean_squared_error"
-    net = make([7, 37, 4], ["gelu", "identity"], loss, dtype=dtype)
-    X, _, given_targets = data(net, 70, loss)
-    net.train(X, given_targets, rule("adam", 3), batch=16)
-    held = net.slots, net.gradient
-    net.slots, net.gradient = net.slots.copy(), net.gradient.copy()
-    spoilt = [one.copy() for one in held]
-    fresh = copy.deepcopy(net)
-    for one in (net, fresh):
-        one.set_loss("huber", 0.3)
-        one.train(X, given_targets, rule("adam", 3, t=4), batch=16)
-    for name in ("parameters", "slots", "gradient"):
-        np.testing.assert_array_equal(getattr(net, name), getattr(fresh, name))
-    for one, before in zip(held, spoilt, strict=True):
-        np.testing.assert_array_equal(one, before)
 
 
 def test_a_broadcast_x() -> None:

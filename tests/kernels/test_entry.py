@@ -17,7 +17,7 @@ from fastdnn.kernels import _jit, bias_gradient, entry, linear_forward
 from fastdnn.kernels._arrays import Matrix, as_matrix
 from fastdnn.kernels._jit import matrix, named, vector
 from fastdnn.kernels.entry import ENTRIES, Entry
-from fastdnn.kernels.team import team_size
+from fastdnn.kernels.team import GENERATION, team_size
 from tests import naive
 from tests.kernels.common import (
     RANKS,
@@ -134,6 +134,27 @@ def test_warmup_compiles_each_entry_for_each_dtype(monkeypatch: pytest.MonkeyPat
 
 
 # ---------------------------------------------------------------------------------------- threads
+@compiled(lambda t: (vector(t),))
+def _ranks(rank, n_ranks, team, out):  # type: ignore[no-untyped-def]
+    out[rank] = n_ranks
+
+
+@pytest.mark.parametrize("n_ranks", RANKS[1:])
+def test_the_ranks_of_a_call_end_together(n_ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, teams = _ranks.starter(DOUBLE), []
+
+    def kept(n: int, address: int, team: Array, arguments: Any) -> None:
+        start(n, address, team, arguments)
+        teams.append(team)
+
+    monkeypatch.setitem(_ranks._starters, DOUBLE, kept)
+    out = np.zeros(n_ranks)
+    _ranks(DOUBLE, n_ranks, out)
+    met = out[0] == n_ranks  # else one has done all
+    assert teams[0][GENERATION] == int(met)
+    assert out[1:].tolist() == [n_ranks * met] * (n_ranks - 1)
+
+
 def layers_of_many_threads(n_threads: int, repeats: int) -> None:
     """Products of different shapes at once, each of which has its own number of ranks."""
 
@@ -162,7 +183,9 @@ def test_several_python_threads_at_once() -> None:
 def test_several_python_threads_from_the_first_call_on(layer: str) -> None:
     # workqueue ends the process when two threads call it at once
     program = (
+        "from fastdnn.kernels import threads\n"
         "from tests.kernels.test_entry import layers_of_many_threads\n"
+        "threads.AWAKE_FLOPS = 0\n"
         "layers_of_many_threads(4, 5)\n"
         "import numba; print(numba.threading_layer())"
     )
@@ -201,12 +224,13 @@ FORK = """
 import multiprocessing, os, warnings
 import numpy as np
 import fastdnn
-from fastdnn.kernels import activation_forward, bias_gradient, linear_forward
+from fastdnn.kernels import activation_forward, bias_gradient, linear_forward, threads
 from tests.kernels import networks
 from tests.kernels.common import draw
 warnings.simplefilter("ignore", DeprecationWarning)  # a fork of a process with threads
 
 fastdnn.set_num_threads(3)
+threads.AWAKE_FLOPS = 0
 x = draw(1, 300, 2000)
 net = networks.make([67, 45, 10], ["relu", "softmax"], "categorical_crossentropy")
 X, _, targets = networks.data(net, 300, "categorical_crossentropy")

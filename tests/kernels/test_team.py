@@ -75,7 +75,7 @@ def meet(n_ranks: int, n_barriers: int) -> tuple[Array, Array]:
 @pytest.mark.parametrize("n_ranks", RANKS)
 def test_no_rank_passes_a_barrier_early(n_ranks: int) -> None:
     sizes, counters = meet(n_ranks, 1000)
-    assert counters[WAITING] == 0
+    assert counters[WAITING] < n_ranks  # the others may wait already for the end of the call
     if n_ranks > 1 and sizes[0] == 1:  # a busy machine: they did not meet in time
         assert not sizes[1:].any()
         assert counters[DECISION] == ALONE
@@ -194,7 +194,8 @@ def digest() -> str:
     net = networks.make([67, 45, 10], ["relu", "softmax"], "categorical_crossentropy")
     X, _, targets = networks.data(net, 300, "categorical_crossentropy")
     net.train(X, targets, networks.rule("adam", 5), batch=130)
-    assert min(2 * 67 * 45 * 131, 2 * 130 * 55 * 45) > threads.SERIAL_FLOPS
+    assert min(2 * 67 * 45 * 131, 2 * 130 * 55 * 45) > threads.SHARED_FLOPS
+    assert threads.AWAKE_FLOPS == 0
     return hashlib.sha256(A.tobytes() + net.parameters.tobytes()).hexdigest()
 
 
@@ -217,7 +218,7 @@ def test_alone_it_computes_the_same_bits(wanted: str, request: pytest.FixtureReq
 )
 def test_whatever_threads_the_layer_gives(wanted: str, environment: dict[str, str]) -> None:
     program = (
-        "import fastdnn; from tests.kernels.test_team import digest\n"
-        "fastdnn.set_num_threads(3); print(digest())"
+        "import fastdnn; from tests.kernels.test_team import digest, threads\n"
+        "threads.AWAKE_FLOPS = 0; fastdnn.set_num_threads(3); print(digest())"
     )
     assert run_python(program, environment).strip() == wanted
