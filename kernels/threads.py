@@ -66,6 +66,8 @@ def workers(flops: int, of_call: int | None = None) -> int:
 def set_num_threads(n: int) -> None:
     """Use `n` threads from now on, in all of the process; any `n` gives the same bits.
 
+    A call that is over before a second thread would be awake uses one.
+
     Parameters
     ----------
     n : int
