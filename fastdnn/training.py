@@ -122,6 +122,7 @@ class Trainer:
         steps = -(-m // batch)
         order = self.state.order(m) if self.shuffle else np.empty(0, np.int64)
         outputs = self._outputs(m)
+        watching = [callback for callback in self.callbacks if watches_steps(callback)]
         done, total = 0, 0.0
         while done < steps:
             size = self.state.steps_of_a_slice(batch, self.engine.parameters.size)
@@ -129,10 +130,11 @@ class Trainer:
             total += self._slice(done, count, batch, order, outputs, epoch)
             begin, seen = done * batch, min((done + count) * batch, m)
             done += count
-            rows = order[begin:seen] if self.shuffle else slice(begin, seen)
-            logs = {"loss": total / seen, **self._running(rows, outputs)}
-            for callback in self.callbacks:
-                callback.on_batches_end(done, steps, logs)
+            if watching:
+                rows = order[begin:seen] if self.shuffle else slice(begin, seen)
+                logs = {"loss": total / seen, **self._running(rows, outputs)}
+                for callback in watching:
+                    callback.on_batches_end(done, steps, logs)
         self.state.epochs += 1
         logs = {"loss": total / m}
         if outputs is not None:
@@ -148,8 +150,8 @@ class Trainer:
         return np.empty(m * n, self.engine.dtype) if self.metrics else None
 
     def _running(self, rows: Array | slice, outputs: Array | None) -> dict[str, float]:
-        """The metrics of the samples just trained on, where a callback may show them."""
-        if outputs is None or not self.callbacks:
+        """The metrics of the samples just trained on."""
+        if outputs is None:
             return {}
         metrics = {name: f for name, f in self.metrics.items() if f in OF_ANY_SAMPLES}
         return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.X), -1)[rows])
@@ -188,6 +190,12 @@ class Trainer:
         sizes = np.full(count, float(batch))
         sizes[-1] = min(batch, m - batch * (first + count - 1))
         return float(np.dot(outcome.losses, sizes))
+
+
+def watches_steps(callback: Callback) -> bool:
+    """Whether a callback does anything within an epoch."""
+    act = callback.on_batches_end
+    return getattr(act, "__func__", None) is not Callback.on_batches_end
 
 
 def check_callbacks(callbacks: Iterable[Callback] | None) -> list[Callback]:

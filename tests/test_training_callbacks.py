@@ -59,6 +59,24 @@ def test_running_metrics_are_of_the_samples_just_trained_on(
     assert history["accuracy"] == pytest.approx([mean])
 
 
+@pytest.mark.parametrize("watches", [False, True])
+def test_running_metrics_are_computed_only_where_a_callback_sees_them(
+    monkeypatch: pytest.MonkeyPatch, watches: bool
+) -> None:
+    monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
+    measured, seen = [], []
+    measure = training.measure
+    monkeypatch.setattr(
+        training, "measure", lambda *given: measured.append(given) or measure(*given)
+    )
+    callback = fastdnn.Callback()  # it has what the class has, or a function of its own
+    if watches:
+        monkeypatch.setattr(callback, "on_batches_end", lambda *given: seen.append(given))
+    classifier().fit(X, y, callbacks=[callback], **FIT)
+    assert len(seen) == 4 * watches
+    assert len(measured) == 4 * watches + 1
+
+
 def test_callbacks_see_the_metrics_and_the_validation() -> None:
     seen: list[dict[str, float]] = []
 
