@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -331,25 +332,23 @@ class Engine:
 
         The slots and the gradient may be other arrays than before, and there may be more memory.
         """
-        loss, code = self._loss if with_loss else -1, self._fused and with_loss
+        loss, fused = self._loss if with_loss else -1, self._fused and with_loss
         held = self.parameters, self.gradient, self.slots
-        key = (batch, n_ranks, dropout, loss, code, by_tensor, own, *map(id, held))
+        key = (batch, n_ranks, dropout, loss, fused, by_tensor, own, *map(id, held))
         found = self._arguments.get(key)
         if found is not None:
             return found
         place, version = self._place(batch), self._workspace.version
         chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         memory = self._workspace.of(place, self._layout, batch, n_ranks, own)
-        if self._workspace.version != version or len(self._arguments) == KINDS:
-            self._arguments.clear()
-            self._again = None
+        self._drop_arguments(held, self._workspace.version != version)
         table = place.table if dropout else place.plain_table
         used = (table, *held, chunks, self._layout.penalties, *memory)
         activation = ACTIVATIONS[self.layers[-1].activation]
         fields = {
             layout.BATCH: batch,
             layout.LOSS: loss,
-            layout.FUSED: code,
+            layout.FUSED: fused,
             layout.OUT_CODE: activation.code,
             layout.OUT_FROM_Z: activation.from_z,
             layout.PENALTIES: self._penalised,
@@ -371,6 +370,12 @@ class Engine:
         addresses = np.array([0] * step.TABLE + [address_of(one) for one in used], np.int64)
         self._arguments[key] = _Arguments(plan, addresses, used)
         return self._arguments[key]
+
+    def _drop_arguments(self, held: tuple[NDArray[Any], ...], every: bool) -> None:
+        """Let go of memory that has been replaced: all of it, or other arrays than are `held`."""
+        self._again = None
+        kept = {} if every or len(self._arguments) == KINDS else self._arguments
+        self._arguments = {k: one for k, one in kept.items() if all(map(is_, one.used[1:], held))}
 
     def _ranks(self, batch: int, place: Place, passes: int, rule: Rule | None) -> int:
         """How many ranks a call is worth, of steps of `batch`, and of so many samples in all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastdnn.kernels import threads
-from fastdnn.kernels.engine import Engine, Targets
+from fastdnn.kernels.engine import KINDS, Engine, Targets
 from fastdnn.kernels.workspace import Workspace
 from tests.kernels.common import LAYOUTS, draw, each_dtype, each_layout, nan
 from tests.kernels.networks import data, make, rule
@@ -76,6 +77,7 @@ def test_a_call_finds_what_has_been_replaced(dtype: Any) -> None:
     X, _, given_targets = data(net, 70, loss)
     net.train(X, given_targets, rule("adam", 3), batch=16)
     held = net.slots, net.gradient
+    net.forward(X[:5].copy(), batch=5)
     net.slots, net.gradient = net.slots.copy(), net.gradient.copy()
     spoilt = [one.copy() for one in held]
     fresh = copy.deepcopy(net)
@@ -86,3 +88,19 @@ def test_a_call_finds_what_has_been_replaced(dtype: Any) -> None:
         np.testing.assert_array_equal(getattr(net, name), getattr(fresh, name))
     for one, before in zip(held, spoilt, strict=True):
         np.testing.assert_array_equal(one, before)
+
+
+def test_what_has_been_replaced_is_let_go() -> None:
+    loss = "mean_squared_error"
+    net = make([7, 37, 4], ["gelu", "identity"], loss)
+    X, _, given_targets = data(net, 70, loss)
+    before: list[weakref.ref[Any]] = []
+    for _ in range(3):
+        net.train(X, given_targets, rule("adam", 3), batch=16)
+        net.forward(X[:5].copy(), batch=5)
+        assert not any(one() is not None for one in before)
+        before = [weakref.ref(net.slots), weakref.ref(net.gradient)]
+        net.slots, net.gradient = net.slots.copy(), net.gradient.copy()
+    for batch in range(1, 3 * KINDS):
+        net.forward(X, batch=batch)
+    assert len(net._arguments) <= KINDS
