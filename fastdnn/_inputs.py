@@ -118,14 +118,13 @@ def check_y(
             f"y: want shape ({m}, {n}) with the loss {loss.name!r}, got {array.shape}{hint}"
         )
     check_finite("y", array, dtype)
-    array = array.reshape(m, n)
-    targets = np.ascontiguousarray(array, dtype)
-    if entry.probabilities and (targets.min() < 0 or targets.max() > 1):
+    if entry.probabilities and (array.min() < 0 or array.max() > 1):
         raise ValueError(
             f"y: want values in [0, 1] with the loss {loss.name!r}, "
             f"got {array.min()} to {array.max()}"
         )
-    return array, Targets(targets)
+    array = array.reshape(m, n)
+    return array, Targets(np.ascontiguousarray(array, dtype))
 
 
 def _check_labels(array: Array, n: int, loss: Loss) -> Array:

@@ -76,9 +76,7 @@ class Optimizer(ABC):
 
     def rule(self, steps: NDArray[np.int64]) -> Rule:
         """The update rule of the steps, numbered from 0."""
-        rate = self.learning_rate
-        lr = self.learning_rates(steps) if isinstance(rate, Schedule) else float(rate)
-        name, columns = self._rule(lr, steps.astype(np.float64) + 1.0)
+        name, columns = self._rule(self.learning_rates(steps), steps.astype(np.float64) + 1.0)
         table = np.zeros((len(steps), COEFFICIENTS))
         for i, column in enumerate(columns):
             table[:, i] = column
@@ -89,7 +87,7 @@ class Optimizer(ABC):
         return Rule(name, table)
 
     @abstractmethod
-    def _rule(self, lr: float | Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
+    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
         """The rule's name, and its coefficients in the order of ``kernels/update.py``."""
 
 
@@ -119,7 +117,7 @@ class SGD(Optimizer):
             raise TypeError(f"SGD.nesterov: want True or False, got {value!r}")
         super().__setattr__(name, value)
 
-    def _rule(self, lr: float | Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
+    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
         if self.momentum == 0.0:
             return "descent", [lr]
         return "nesterov" if self.nesterov else "momentum", [lr, self.momentum]
@@ -148,7 +146,7 @@ class RMSprop(Optimizer):
     rho: float = 0.9
     epsilon: float = 1e-8
 
-    def _rule(self, lr: float | Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
+    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
         return "rmsprop", [lr, self.rho, 1.0 - self.rho, self.epsilon]
 
 
@@ -179,7 +177,7 @@ class Adam(Optimizer):
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
-    def _rule(self, lr: float | Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
+    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
         return _adam(self, lr, t, 0.0)
 
 
@@ -208,7 +206,7 @@ class AdamW(Optimizer):
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
-    def _rule(self, lr: float | Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
+    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
         return _adam(self, lr, t, self.weight_decay)
 
 
@@ -218,7 +216,7 @@ def _power(beta: float, t: Vector) -> Vector:
 
 
 def _adam(
-    of: Adam | AdamW, lr: float | Vector, t: Vector, weight_decay: float
+    of: Adam | AdamW, lr: Vector, t: Vector, weight_decay: float
 ) -> tuple[str, Sequence[float | Vector]]:
     b1, b2 = of.beta_1, of.beta_2
     step, correction = lr / (1.0 - _power(b1, t)), 1.0 / np.sqrt(1.0 - _power(b2, t))

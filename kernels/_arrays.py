@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ._jit import FLOATS
+
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-_FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class Matrix(NamedTuple):
@@ -92,5 +93,5 @@ def as_float(name: str, x: object, dtype: DTypeLike | None = None, ndim: int = 2
     if array.ndim != ndim:
         raise ValueError(f"{name}: want {ndim} dimensions, got shape {array.shape}")
     if dtype is None:
-        dtype = given if given in _FLOATS else np.float64
+        dtype = given if given in FLOATS else np.float64
     return array if given is dtype else array.astype(dtype, copy=False)

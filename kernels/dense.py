@@ -27,12 +27,11 @@ from .activations import ACTIVATIONS, Activation, activate, differentiate
 from .entry import entry
 from .gemm import FORWARD, PLAIN, Start, block_depth, packed_elements, product
 from .layout import CODE, FIELDS, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, ZEROS, A, B, N, Rank, S
-from .reduce import COLUMNS, READING_FLOPS, column_sums
+from .reduce import COLUMNS, column_sums
 from .sharing import part, share
 
 Array = NDArray[Any]
 _NO_BYTES = np.empty(0, np.uint8)
-ACTIVATION_FLOPS = 40  # take as long as an element that is copied, and g of it
 
 
 # --------------------------------------------------------------------------------------- compiled
@@ -262,7 +261,7 @@ def activation_forward(Z: ArrayLike, activation: str) -> Array:
     rows = np.array(Z.T, order="C")
     _rows(
         rows.dtype,
-        threads.workers(ACTIVATION_FLOPS * m * n),
+        threads.workers(threads.ELEMENT_FLOPS * m * n),
         m,
         n,
         g.code,
@@ -295,7 +294,9 @@ def activation_backward(
     n, m = dA.shape
     d = np.array(dA.T, order="C")
     saved = np.ascontiguousarray(s.T).reshape(-1)
-    _rows(d.dtype, threads.workers(ACTIVATION_FLOPS * m * n), m, n, g.code, d.reshape(-1), saved)
+    _rows(
+        d.dtype, threads.workers(threads.ELEMENT_FLOPS * m * n), m, n, g.code, d.reshape(-1), saved
+    )
     return d.T
 
 
@@ -315,7 +316,13 @@ def bias_gradient(dZ: ArrayLike) -> Array:
     out = np.empty(n, dZ.dtype)
     rows = np.ascontiguousarray(dZ.T).reshape(-1)
     _column_sums(
-        dZ.dtype, threads.workers(READING_FLOPS * m * n), m, n, rows, 1.0 / m if m else 0.0, out
+        dZ.dtype,
+        threads.workers(threads.ELEMENT_FLOPS * m * n),
+        m,
+        n,
+        rows,
+        1.0 / m if m else 0.0,
+        out,
     )
     return out.reshape(n, 1)
 

@@ -17,7 +17,7 @@ from ._jit import vector
 from ._simd import address
 from .entry import entry
 from .layout import ONE
-from .reduce import READING_FLOPS, add_not_finite
+from .reduce import add_not_finite
 from .sharing import part
 
 
@@ -29,7 +29,7 @@ def _add_not_finite(rank, n_ranks, team, x, found):
 
 def all_finite(x: NDArray[Any]) -> bool:
     """Whether a contiguous vector of float32 or float64 holds neither NaN nor infinity."""
-    n_ranks = threads.workers(READING_FLOPS * x.size)
+    n_ranks = threads.workers(threads.ELEMENT_FLOPS * x.size)
     found = np.zeros(n_ranks)
     _add_not_finite(x.dtype, n_ranks, x, found)
     return not found.any()

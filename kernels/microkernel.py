@@ -70,6 +70,7 @@ kc_of = _tile_constant("kc")
 nc_of = _tile_constant("nc")
 line_of = _tile_constant("line")
 narrow_of = _tile_constant("narrow")
+pairs_of = _tile_constant("pairs")
 near_of = _tile_constant("near")
 packed_of = _tile_constant("packed")
 beside_of = _tile_constant("beside")
@@ -381,7 +382,7 @@ def multiply_by_width(
     In a tile of mr rows, so few sums would wait for themselves.
     """
     rest = n % nr_of(c)
-    if packed or m <= mr_of(c) or rest == 0 or rest == n or rest > narrow_of(c):
+    if packed or m <= mr_of(c) or rest == n or rest > narrow_of(c):
         rest = 0
     whole = n - rest
     multiply(

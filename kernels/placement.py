@@ -50,7 +50,6 @@ TINY_VECTORS = 2  # of as many units a layer has at most, where samples lie in c
 SEGMENT_ROWS = 32  # samples that repay a gradient of their own
 SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
-ACTIVATION_FLOPS = 32  # take about as long as an element of A or X, beside the products
 # The inputs of a layer are cut where there are more, and this moves so much less between cores.
 CUT_INPUTS, CUT_GAIN = 32, 2
 WEIGHT_SAMPLES, SLOT_SAMPLES = 3, 5  # take as long as an update of W, and as one of its slots
@@ -143,7 +142,7 @@ def place_parameters(layers: Sequence[Layer], tile: Tile) -> Parameters:
             chunks.append(_chunks(at, at + size, chunk, len(penalties)))
             penalties.append((l1, l2))
             at += size
-    work = 2 * at + ACTIVATION_FLOPS * int(table[:, N].sum())
+    work = 2 * at + threads.ELEMENT_FLOPS * int(table[:, N].sum())
     return Parameters(
         table,
         at,

@@ -20,8 +20,7 @@ from numba.extending import intrinsic
 
 from ._jit import leaf, pointer
 from ._simd import Vectors, address, constant, counted_loop, element_of, merge
-from .microkernel import lanes_of, tile_of
-from .targets import Tile
+from .microkernel import lanes_of, pairs_of, tile_of
 
 
 def _step(vec: Vectors, xs: list[Any], rows: list[Any], mask: Any, state: Any) -> list[Any]:
@@ -61,11 +60,6 @@ def _start(vec: Vectors, count: Any, c0: Any, step: Any) -> Any:
     return merge(builder, found)
 
 
-def most_pairs(t: Tile) -> int:
-    """The most rows of B whose products with two rows of A the registers hold."""
-    return min(t.mr * t.nv // 2, t.lanes)
-
-
 def _products_of(height: int) -> Any:
     """An intrinsic for so many rows of A: C = C0 + A B^T, or max(that, 0), for some rows of B."""
 
@@ -87,7 +81,7 @@ def _products_of(height: int) -> Any:
                     builder.gep(start, [builder.mul(apart, constant(i))]) for i in range(number)
                 ]
 
-            for n in range(1, (t.lanes if height == 1 else most_pairs(t)) + 1):
+            for n in range(1, (t.lanes if height == 1 else t.pairs) + 1):
                 block = builder.append_basic_block(f"rows_{n}")
                 choice.add_case(constant(n), block)
                 builder.position_at_end(block)
@@ -128,16 +122,6 @@ def _products_of(height: int) -> Any:
 _of_one, _of_two = _products_of(1), _products_of(2)
 
 
-@intrinsic
-def _most_pairs_of(typing: Any, of: Any) -> Any:
-    value = most_pairs(tile_of(of))
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return constant(value)
-
-    return types.int64(of), emit
-
-
 @leaf(
     lambda t: (
         *(int64,) * 3,
@@ -147,7 +131,7 @@ def _most_pairs_of(typing: Any, of: Any) -> Any:
 )
 def scalar_products(m, n, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify):
     """C = C0 + A B^T, or max(C0 + A B^T, 0), A m x k and B n x k; C0's columns `step0` apart."""
-    lanes, pairs = lanes_of(c), m // 2 if 0 < n <= _most_pairs_of(c) else 0
+    lanes, pairs = lanes_of(c), m // 2 if 0 < n <= pairs_of(c) else 0
     for pair in range(pairs):  # each row of B that is read is used twice
         rows, start, to = address(a, 2 * pair * lda), address(c0, 2 * pair * ld0), 2 * pair * ldc
         _of_two(n, k, rows, lda, b, ldb, start, ld0, step0, address(c, to), ldc, rectify)

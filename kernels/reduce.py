@@ -18,7 +18,6 @@ from .layout import ZERO
 from .microkernel import lanes_of, tile_of
 
 COLUMNS = 64  # that one rank sums: a few cache lines of each row
-READING_FLOPS = 32  # take as long as an element that is read and added
 
 
 @sum_kernel

@@ -60,6 +60,7 @@ class Tile(NamedTuple):
     nc: int
     line: int  # of a cache line
     narrow: int  # columns of C: as many leave registers for tiles of 2 mr rows
+    pairs: int  # rows whose scalar products with two others the registers hold
     near: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
     beside: int  # panels of B that are packed together
     packed: int  # columns of C that repay packing A: the wider the vectors, the more
@@ -129,6 +130,7 @@ def tile(dtype: DTypeLike) -> Tile:
         nc=t.nc,
         line=LINE_BYTES // size,
         narrow=t.nv // 2 * lanes,
+        pairs=min(t.mr * t.nv // 2, lanes),
         near=NEAR_BYTES // size,
         beside=max(BESIDE_BYTES // (t.nv * t.bits // 8), 1),
         packed=t.bits // 2,

@@ -13,6 +13,7 @@ import numba
 
 SHARED_FLOPS = 200_000  # fewer, from one barrier to the next, are not worth sharing
 AWAKE_FLOPS = 16_000_000  # as many are done before a second thread is awake
+ELEMENT_FLOPS = 32  # take about as long as an element of X or A that is read, or g of it
 _threads: int | None = None
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import fastdnn
 from fastdnn.kernels import _jit
 from fastdnn.kernels.entry import ENTRIES, Entry, entry
+from fastdnn.kernels.team import team_size
 from tests import naive
 
 Array: TypeAlias = NDArray[Any]
@@ -217,6 +218,20 @@ def for_each_count(run: Callable[[], Array]) -> list[bytes]:
         with fastdnn.num_threads(n):
             bits.append(run().tobytes())
     return bits
+
+
+def team_after(one: Entry, dtype: Any, n_ranks: int, *arguments: Any) -> Array:
+    """Call an entry; returns its team as the ranks have left it (zeros where one rank has none)."""
+    start, teams = one.starter(dtype), [np.zeros(team_size(1), np.int64)]
+
+    def kept(n: int, address: int, team: Array, given: Any) -> None:
+        start(n, address, team, given)
+        teams.append(team)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(one._starters, dtype, kept)
+        one(dtype, n_ranks, *arguments)
+    return teams[-1]
 
 
 def use_folders(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:

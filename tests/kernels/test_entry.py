@@ -28,6 +28,7 @@ from tests.kernels.common import (
     nan,
     product_bound,
     run_python,
+    team_after,
 )
 
 DOUBLE = np.dtype(np.float64)
@@ -140,18 +141,11 @@ def _ranks(rank, n_ranks, team, out):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("n_ranks", RANKS[1:])
-def test_the_ranks_of_a_call_end_together(n_ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    start, teams = _ranks.starter(DOUBLE), []
-
-    def kept(n: int, address: int, team: Array, arguments: Any) -> None:
-        start(n, address, team, arguments)
-        teams.append(team)
-
-    monkeypatch.setitem(_ranks._starters, DOUBLE, kept)
+def test_the_ranks_of_a_call_end_together(n_ranks: int) -> None:
     out = np.zeros(n_ranks)
-    _ranks(DOUBLE, n_ranks, out)
+    team = team_after(_ranks, DOUBLE, n_ranks, out)
     met = out[0] == n_ranks  # else one has done all
-    assert teams[0][GENERATION] == int(met)
+    assert team[GENERATION] == int(met)
     assert out[1:].tolist() == [n_ranks * met] * (n_ranks - 1)
 
 

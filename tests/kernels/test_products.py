@@ -12,7 +12,7 @@ from fastdnn.kernels import targets
 from fastdnn.kernels._arrays import Matrix, as_matrix
 from fastdnn.kernels._jit import named, vector
 from fastdnn.kernels._simd import address
-from fastdnn.kernels.products import most_pairs, scalar_products
+from fastdnn.kernels.products import scalar_products
 from tests.kernels.common import (
     DTYPES,
     assert_within,
@@ -76,7 +76,7 @@ def _check(dtype: Any, m: int, n: int, k: int, rectify: bool) -> None:
 @each_dtype
 @pytest.mark.parametrize("k", [1, 7, 33, 300])
 def test_an_element_has_the_same_bits_in_any_group(dtype: Any, k: int) -> None:
-    few = most_pairs(targets.tile(dtype))  # rows of A go by twos
+    few = targets.tile(dtype).pairs  # rows of A go by twos
     for n in {1, few, few + 1, 2 * LANES[dtype] + 1}:
         a, b = draw(1, 3, k, dtype=dtype), draw(2, n, k, dtype=dtype)
         c0, whole, alone = (
