@@ -113,7 +113,8 @@ class Network:
     def predict(self, X: ArrayLike, *, batch_size: int = EVALUATION_BATCH) -> Array:
         """A_L for every row of X, shape (m, n_L), without dropout.
 
-        `batch_size` bounds the samples at work at once, and so the memory; no output depends on it.
+        `batch_size` bounds the samples at work at once, and so the memory. A sample's output is the
+        same, to the bit, in a batch of any size, and with any number of threads.
         """
         batch_size = check_count("batch_size", batch_size, 1)
         engine = self._built_engine()

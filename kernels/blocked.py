@@ -42,7 +42,8 @@ from .layout import (
     N,
     W,
 )
-from .microkernel import mc_of, mr_of, multiply_by_width, nr_of, whole_vectors
+from .macrokernel import multiply_by_width, whole_vectors
+from .microkernel import mc_of, mr_of, nr_of
 from .pack import pack_A_block, packs_A
 from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
 from .sharing import (
@@ -200,6 +201,7 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
                     A_prev, x.column_stride, x.row_stride, packs, address(panels, (j0 - left) * m),
                     ZERO, m,
                     address(ws, ZERO), ZERO, ZERO, block, columns, rows, columns, False,
+                    nowhere(block),
                 )  # fmt: skip
                 calls, lines = calls_of(rows, columns, n)
                 update_rows(

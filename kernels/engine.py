@@ -13,7 +13,7 @@ from . import layout, step, targets, threads
 from ._arrays import address_of, aligned_empty, as_matrix, is_plain
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
-from .layout import BLOCKED, FINITE, N_PREV, RESIDENT, VARYING, ZEROS, B, N, W
+from .layout import BLOCKED, FINITE, N_PREV, VARYING, ZEROS, B, N, W
 from .losses import LOSSES
 from .placement import Layer, Place, place_batch, place_parameters
 from .update import COEFFICIENTS, UPDATES
@@ -270,7 +270,6 @@ class Engine:
         x = as_matrix(X)
         drops = dropout and self.input_dropout > 0
         same = X.dtype == self.dtype
-        in_rows = place.regime == BLOCKED or (place.regime == RESIDENT and x.column_stride == 1)
         passes = steps * batch * (GRADIENT_PASSES if gradient else 1)
         n_ranks = self._ranks(batch, place, passes, rule)
         may_replicate = rule is not None and clip == CLIPPING[None] and not self._penalised
@@ -282,7 +281,7 @@ class Engine:
         arguments.plan[:VARYING] = (
             samples, first, steps, step_number, seed, gradient, update, clip, outputs is not None,
             not same, x.offset, x.row_stride, x.column_stride,
-            same and in_rows and not len(order) and not drops,
+            same and not len(order) and not drops and place.reads_in_place(x.column_stride),
         )  # fmt: skip
         given = (None, None) if targets is None else targets
         read = [

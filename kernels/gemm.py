@@ -21,11 +21,12 @@ import numpy as np
 
 from ._arrays import rounded as _rounded
 from ._jit import kernel, small_kernel
-from ._simd import address, exists, span
+from ._simd import address, exists, nowhere, span
 from .activations import activate, differentiate
 from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
-from .microkernel import kc_of, mc_of, mr_of, multiply_by_width, nc_of, whole_vectors
+from .macrokernel import multiply_by_width, whole_vectors
+from .microkernel import kc_of, mc_of, mr_of, nc_of
 from .pack import SPARE, pack_A_block, pack_B_block, packs_A
 from .products import scalar_products
 from .reduce import outer_product
@@ -191,15 +192,19 @@ def product(
 
     A (m x k) and B (k x n) are `Matrix`, a block of them is `depth` deep; C lies at ``c[c0:]``, its
     rows n apart; C0 is `start` in the flat array `first`. `direct`: B's rows may be read past
-    their ends. Unless it is the address 0, `panels` holds the region's columns of B, as
-    `pack_whole_B` leaves them.
+    their ends, to fill up a vector. Unless it is the address 0, `panels` holds the region's columns
+    of B, as `pack_whole_B` leaves them.
     """
     rows = region.bottom - region.top
     block = block_rows(rows, c)
-    direct = direct and b.column_stride == 1 and rows < DIRECT_ROWS
+    direct = direct or whole_vectors(n, c) == n
+    direct = direct and not exists(panels) and b.column_stride == 1 and rows < DIRECT_ROWS
     rectify = mode == FORWARD and table[l, RECTIFY] == 1
     is_small = multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify)
-    b_at, whole = packed_B(c), is_small or (mode != PLAIN and table[l, WHOLE_ROW] == 1)
+    whole = is_small or (mode != PLAIN and table[l, WHOLE_ROW] == 1)
+    packed_b = address(packed, packed_B(c))
+    # where B is not packed, its room takes sums
+    sums = packed_b if direct else nowhere(packed)
     for jc in range(region.left, region.left if is_small else region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
         pack_rows = rows >= DIRECT_ROWS and packs_A(columns, a.column_stride, c)
@@ -211,9 +216,8 @@ def product(
                 width = whole_vectors(region.right - region.left, c)
                 blocks, ldb = address(panels, pc * width + (jc - region.left) * kc), ZERO
             elif not direct:
-                to = address(packed, b_at)
-                pack_B_block(blocks, b.row_stride, b.column_stride, kc, columns, to)
-                blocks, ldb = to, ZERO
+                pack_B_block(blocks, b.row_stride, b.column_stride, kc, columns, packed_b)
+                blocks, ldb = packed_b, ZERO
             for i0 in range(region.top, region.bottom, block):
                 height = min(block, region.bottom - i0)
                 left = address(a.flat, a.offset + i0 * a.row_stride + pc * a.column_stride)
@@ -230,7 +234,7 @@ def product(
                     step0 = start.column_stride
                 multiply_by_width(
                     left, a.row_stride, a.column_stride, pack_rows, blocks, ldb, kc,
-                    from_c, ld0, step0, to_c, n, height, columns, rectify and pc + kc == k,
+                    from_c, ld0, step0, to_c, n, height, columns, rectify and pc + kc == k, sums,
                 )  # fmt: skip
                 if pc + kc == k and not whole:
                     finish(mode, table, l, ws, c, c0, n, i0, height, jc, columns, scale, key)

@@ -14,6 +14,9 @@ There is a body for every height h and every number of vectors v; the last vecto
 stores of C are masked where w is no multiple of the lanes. Half as many vectors leave registers for
 2 mr rows: so high are the tiles of a narrow C. An element's sum runs over k in order, one fused
 multiply-add each, so its bits do not depend on the tile that it lies in.
+
+A tile of at most mr rows may be made in *runs* of k, one call each: between them its sums wait in
+memory, whole vectors one behind the other.
 """
 
 from __future__ import annotations
@@ -25,8 +28,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import kernel, leaf, pointer
-from ._simd import Vectors, address, constant, counted_loop, element_of, merge
+from ._simd import Vectors, constant, counted_loop, element_of, merge
 from .targets import LINE_BYTES, Tile, tile
 
 UNROLL = 4
@@ -69,27 +71,13 @@ mc_of = _tile_constant("mc")
 kc_of = _tile_constant("kc")
 nc_of = _tile_constant("nc")
 line_of = _tile_constant("line")
+page_of = _tile_constant("page")
 narrow_of = _tile_constant("narrow")
 pairs_of = _tile_constant("pairs")
 near_of = _tile_constant("near")
 packed_of = _tile_constant("packed")
 beside_of = _tile_constant("beside")
 transposes_of = _tile_constant("transposes")
-
-
-@intrinsic
-def flat_columns(typing: Any, m: Any, of: Any) -> Any:
-    """Columns of the tiles that m rows are cut into, where B is no panels."""
-    t = tile_of(of)
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        columns = constant(t.nr)
-        for h in FLAT:
-            few = builder.icmp_signed("==", arguments[0], constant(h))
-            columns = builder.select(few, constant(widest(t, h) * t.lanes), columns)
-        return columns
-
-    return types.int64(types.int64, of), emit
 
 
 class _Operands(NamedTuple):
@@ -108,6 +96,9 @@ class _Operands(NamedTuple):
     columns: Any
     ahead: Any  # the part of the next panel of B that is fetched meanwhile
     rectify: Any
+    sums: Any  # where the sums wait between two runs of k
+    begins: Any  # whether this run is the first
+    ends: Any  # whether it is the last
 
 
 class _Strides(NamedTuple):
@@ -120,11 +111,11 @@ class _Strides(NamedTuple):
 class _Body:
     """Emits the tile of h rows and v vectors."""
 
-    def __init__(
-        self, vec: Vectors, h: int, v: int, operands: _Operands, has_known_strides: bool
-    ) -> None:
+    def __init__(self, vec: Vectors, h: int, v: int, operands: _Operands, t: Tile) -> None:
         self.vec, self.builder, self.h, self.v, self.at = vec, vec.builder, h, v, operands
-        self.has_known_strides = has_known_strides
+        # into tiles of these two heights, many rows are cut
+        self.has_known_strides = v == t.nv and t.mr - 1 <= h <= t.mr
+        self.in_runs = h <= t.mr
         self.strides = _Strides(operands.row_stride, operands.k_stride)
         self.is_full = self.builder.icmp_signed("==", operands.columns, constant(v * vec.lanes))
         self.last_row = self.builder.gep(operands.c, [self._times(operands.ldc, h - 1)])
@@ -134,13 +125,33 @@ class _Body:
 
     def emit(self) -> None:
         builder, at, unroll = self.builder, self.at, constant(UNROLL)
-        state = [at.c, at.ahead, at.b, at.a, *[self.vec.zero] * (self.h * self.v)]
+        acc = [self.vec.zero] * (self.h * self.v)
+        if self.in_runs:
+            acc = self._choose(at.begins, acc.copy, self._read_sums)
+        state = [at.c, at.ahead, at.b, at.a, *acc]
         state = self._unrolled(builder.udiv(at.depth, unroll), state)
         state = self._along_k(builder.urem(at.depth, unroll), 1, self.strides, state)
-        start, sums = self._either(self._read), state[4:]
-        acc = [builder.fadd(c0, x) for c0, x in zip(start, sums, strict=True)]
+        acc = state[4:]
+        if self.in_runs:
+            self._choose(at.ends, lambda: self._finish(acc), lambda: self._keep_sums(acc))
+        else:
+            self._finish(acc)
+
+    def _finish(self, acc: list[Any]) -> list[Any]:
+        """C = C0 + acc, rectified."""
+        start = self._either(self._read)
+        acc = [self.builder.fadd(c0, x) for c0, x in zip(start, acc, strict=True)]
         acc = self._rectified(acc)
-        self._either(lambda mask: self._write(acc, mask))
+        return self._either(lambda mask: self._write(acc, mask))
+
+    def _read_sums(self) -> list[Any]:
+        places = range(0, self.h * self.v * self.vec.lanes, self.vec.lanes)
+        return [self.vec.load(self.at.sums, constant(place)) for place in places]
+
+    def _keep_sums(self, acc: list[Any]) -> list[Any]:
+        for i, x in enumerate(acc):
+            self.vec.store(x, self.at.sums, constant(i * self.vec.lanes))
+        return []
 
     def _unrolled(self, count: Any, state: list[Any]) -> list[Any]:
         """Most of the loop along k. That of a large tile knows which of A's strides is 1.
@@ -277,10 +288,12 @@ class _Body:
 
 
 @intrinsic
-def _tile(
+def multiply_tile(
     typing: Any, h: Any, a: Any, row_stride: Any, k_stride: Any, b: Any, ldb: Any, depth: Any,
-    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, rectify: Any,
+    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, rectify: Any, sums: Any,
+    begins: Any, ends: Any,
 ) -> Any:  # fmt: skip
+    """A tile of h rows and so many columns, or a run of k of it; see `_Operands`."""
     t = tile_of(a)
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -297,101 +310,12 @@ def _tile(
                 block = builder.append_basic_block(f"tile_{h}x{v}")
                 choice.add_case(constant(v * (2 * t.mr + 1) + h), block)
                 builder.position_at_end(block)
-                # into tiles of these two heights, many rows are cut
-                _Body(vec, h, v, operands, v == t.nv and t.mr - 1 <= h <= t.mr).emit()
+                _Body(vec, h, v, operands, t).emit()
                 builder.branch(after)
         builder.position_at_end(none)
         builder.unreachable()
         builder.position_at_end(after)
         return context.get_dummy_value()
 
-    i = types.int64
-    return types.void(i, a, i, i, b, i, i, c0, i, c, i, i, b, types.boolean), emit
-
-
-@kernel
-def whole_vectors(n, of):
-    """n columns and those that fill up the last vector."""
-    return n + lanes_of(of) - 1 & -lanes_of(of)
-
-
-@kernel
-def tiles_of(m, mr):
-    """How many tiles m rows are cut into."""
-    return (m + mr - 1) // mr
-
-
-@kernel
-def tile_rows(height, more, q):
-    """Where tile q begins and its height; the first `more` tiles are higher than `height` by 1."""
-    return q * height + min(q, more), height + (1 if q < more else 0)
-
-
-@leaf(
-    lambda t: (
-        *(pointer(t), types.int64, types.int64, types.boolean),
-        *(pointer(t), types.int64, types.int64),
-        *(pointer(t), types.int64, types.int64, pointer(t), types.int64, types.int64, types.int64),
-        types.boolean,
-    )
-)
-def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify):
-    """C = C0 + A B by tiles, or max(C0 + A B, 0): a block of C (m x n), all kc deep.
-
-    Rows are cut into as few tiles as mr (2 mr for a narrow C) allows, of heights that differ by one
-    at most: even the last has enough independent sums to keep the multipliers busy. A packed block
-    of A holds a panel per tile of mr rows, ``panel[k * h + i]``, one behind the other (see
-    `pack.pack_A_block`); the strides are not used then. `ldb` is 0 if B is panels (see
-    `pack.pack_B_block`). C0's columns lie `step0` apart, where 0 repeats one.
-
-    A block of B that leaves room for a tile's rows in L1 is gone through for each of them; else
-    all rows pass each panel of it, and each tile fetches a part of the next one.
-    """
-    # columns that follow each other in memory may be cut into wider tiles than panels are
-    nr = nr_of(c) if ldb == 0 else flat_columns(m, c)
-    step = kc if ldb == 0 else 1  # from column to column, of each panel's first step
-    mr = 2 * mr_of(c) if n <= narrow_of(c) and not packed else mr_of(c)
-    tiles, panels = tiles_of(m, mr), (n + nr - 1) // nr
-    if tiles == 0:
-        return
-    height, more = m // tiles, m % tiles
-    rows_outside = kc * n <= near_of(c)
-    outer, inner = (tiles, panels) if rows_outside else (panels, tiles)
-    for x in range(outer):
-        for y in range(inner):
-            q, j = (x, y) if rows_outside else (y, x)
-            i, h = tile_rows(height, more, q)
-            rows, rs, ks = address(a, i * row_stride), row_stride, k_stride
-            if packed:
-                rows, rs, ks = address(a, i * kc), 1, h
-            at = j * nr
-            start, to = address(c0, i * ld0 + at * step0), address(c, i * ldc + at)
-            w = min(nr, n - at)
-            ld = whole_vectors(w, c) if ldb == 0 else ldb
-            following = min(j + 1, panels - 1) * nr * step + q * (kc // UNROLL) * line_of(c)
-            columns, ahead = address(b, at * step), address(b, following)
-            _tile(h, rows, rs, ks, columns, ld, kc, start, ld0, to, ldc, w, ahead, rectify)
-
-
-@kernel
-def multiply_by_width(
-    a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify
-):  # fmt: skip
-    """`multiply`, with the last columns for themselves where they are few: in tiles of 2 mr rows.
-
-    In a tile of mr rows, so few sums would wait for themselves.
-    """
-    rest = n % nr_of(c)
-    if packed or m <= mr_of(c) or rest == n or rest > narrow_of(c):
-        rest = 0
-    whole = n - rest
-    multiply(
-        a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, whole, rectify
-    )  # fmt: skip
-    if rest > 0:
-        columns = address(b, whole * (kc if ldb == 0 else 1))
-        start, to = address(c0, whole * step0), address(c, whole)
-        multiply(
-            a, row_stride, k_stride, packed, columns, ldb, kc, start, ld0, step0, to, ldc, m, rest,
-            rectify,
-        )  # fmt: skip
+    i, yes = types.int64, types.boolean
+    return types.void(i, a, i, i, b, i, i, c0, i, c, i, i, b, yes, sums, yes, yes), emit

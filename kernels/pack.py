@@ -25,6 +25,7 @@ from numba.extending import intrinsic
 
 from ._jit import kernel, leaf, other, pointer
 from ._simd import Vectors, address, constant, counted_loop, element_of, exists, span
+from .macrokernel import tile_rows, tiles_of, whole_vectors
 from .microkernel import (
     beside_of,
     lanes_of,
@@ -33,10 +34,7 @@ from .microkernel import (
     nr_of,
     packed_of,
     tile_of,
-    tile_rows,
-    tiles_of,
     transposes_of,
-    whole_vectors,
 )
 from .targets import Tile
 
@@ -203,7 +201,7 @@ _BLOCK = (types.int64,) * 4  # strides and sizes
 
 @leaf(lambda t: (pointer(t), *_BLOCK, pointer(t)))
 def pack_A_block(source, row_stride, k_stride, m, kc, panels):
-    """Pack m rows of A, kc deep, as `microkernel.multiply` cuts them into tiles."""
+    """Pack m rows of A, kc deep, as `macrokernel.multiply` cuts them into tiles."""
     tiles = tiles_of(m, mr_of(panels))
     for q in range(tiles):
         i, h = tile_rows(m // tiles, m % tiles, q)

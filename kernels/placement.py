@@ -97,7 +97,7 @@ class Place(NamedTuple):
     """The places of a batch, and how its step is shared."""
 
     table: TABLE
-    plain_table: TABLE  # without dropout
+    plain_table: TABLE  # outside training: without dropout, and no inputs are cut
     regime: int
     segment: int
     chunk: int
@@ -111,6 +111,13 @@ class Place(NamedTuple):
     def segments(self, batch: int) -> int:
         """How many parts with gradients of their own a batch has."""
         return -(-batch // self.segment)
+
+    def reads_in_place(self, column_stride: int) -> bool:
+        """Whether X is read where it lies, if nothing else forbids it."""
+        if column_stride == 1:
+            return self.regime != TINY
+        # tiles take any strides, but the scalar products of a single unit take rows
+        return self.regime == BLOCKED and bool(self.table[1, N] > 1)
 
 
 def place_parameters(layers: Sequence[Layer], tile: Tile) -> Parameters:
@@ -197,6 +204,9 @@ def place_batch(
     targets += 2 * size
     plain = table.copy()
     plain[:, DROP] = 0
+    # where no W changes, it need not stay with a rank; and a sample has the same outputs, to the
+    # bit, in a batch of any size
+    plain[:, DEPTH] = 0
     # without dropout, A lies at S wherever g' does not need Z
     same = (table[:, FROM_Z] == 0) & (table[:, CODE] >= 0)
     plain[same, A] = plain[same, S]

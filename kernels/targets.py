@@ -59,6 +59,7 @@ class Tile(NamedTuple):
     kc: int
     nc: int
     line: int  # of a cache line
+    page: int  # of a page of memory, of the usual size
     narrow: int  # columns of C: as many leave registers for tiles of 2 mr rows
     pairs: int  # rows whose scalar products with two others the registers hold
     near: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
@@ -70,6 +71,7 @@ class Tile(NamedTuple):
 
 
 LINE_BYTES = 64  # of a cache line
+PAGE_BYTES = 4096
 NEAR_BYTES = 24 * 1024  # three quarters of the smallest L1
 BESIDE_BYTES = 256  # of each row of B, to be read at once
 
@@ -129,6 +131,7 @@ def tile(dtype: DTypeLike) -> Tile:
         kc=kc,
         nc=t.nc,
         line=LINE_BYTES // size,
+        page=PAGE_BYTES // size,
         narrow=t.nv // 2 * lanes,
         pairs=min(t.mr * t.nv // 2, lanes),
         near=NEAR_BYTES // size,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdnn import Dense, Dropout, Sequential
+from fastdnn import Dense, Dropout, Sequential, set_num_threads
 from tests.nets import classifier, fingerprint, regressor, samples
 
 Array = np.ndarray[Any, Any]
@@ -223,6 +223,24 @@ def test_predict_any_number_of_rows(dtype: str) -> None:
 def test_the_batch_size_of_predict_changes_nothing(batch_size: int) -> None:
     model = classifier()
     assert np.array_equal(model.predict(X, batch_size=batch_size), model.predict(X))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "units", [(4, 5, 3), (40, 1), (30, 64, 33, 2), (700, 130, 9), (9, 1100, 1)]
+)
+def test_a_sample_is_predicted_to_the_same_bits_among_any_others(
+    units: tuple[int, ...], dtype: str
+) -> None:
+    layers = [Dense(n, activation="tanh") for n in units[1:-1]]
+    net = Sequential([*layers, Dense(units[-1])], input_size=units[0], dtype=dtype, seed=0)
+    samples = np.random.default_rng(0).normal(size=(300, units[0])).astype(dtype)
+    A = net.predict(samples)
+    for threads, layout in ((1, "C"), (2, "C"), (3, "C"), (2, "F")):
+        set_num_threads(threads)
+        X = np.asarray(samples, order=layout)
+        for batch_size in (1, 2, 3, 6, 8, 12, 33, 128):
+            assert np.array_equal(net.predict(X, batch_size=batch_size), A)
 
 
 @pytest.mark.parametrize(

@@ -8,29 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import boolean, int64
+from numba import int64
 
-from fastdnn.kernels import targets
 from fastdnn.kernels._jit import vector
-from fastdnn.kernels._simd import address
-from fastdnn.kernels.layout import ZEROS
 from fastdnn.kernels.microkernel import (
     UNROLL,
     kc_of,
     lanes_of,
     mc_of,
     mr_of,
-    multiply_by_width,
     narrow_of,
     nc_of,
     near_of,
     nr_of,
-    tile_rows,
-    widest,
+    page_of,
 )
 from tests.kernels.common import (
     DTYPES,
-    Array,
     assert_within,
     at_the_end_of_memory,
     compiled,
@@ -41,138 +35,35 @@ from tests.kernels.common import (
     roundings,
     run_python,
 )
-
-TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
-DEPTHS = [0, 1, UNROLL - 1, UNROLL, UNROLL + 1, 3 * UNROLL + 2]
-LEFTS = ("rows", "columns", "gaps", "packed")
-RIGHTS = ("direct", "panels")
-STARTS = ("zeros", "one row", "C", "another", "a column")
-each_left = pytest.mark.parametrize("left", LEFTS)
-each_right = pytest.mark.parametrize("right", RIGHTS)
-each_start = pytest.mark.parametrize("start", STARTS)
-MARGIN = 5
-
-
-@compiled(
-    lambda t: (
-        *(vector(t), int64, int64, int64, boolean),
-        *(vector(t), int64, int64, int64),
-        *(vector(t), int64, int64, int64),
-        *(vector(t), int64, int64, int64, int64, boolean),
-    )
+from tests.kernels.tiles import (
+    MARGIN,
+    RIGHTS,
+    STARTS,
+    TILES,
+    each_left,
+    each_right,
+    each_start,
+    left_operand,
+    multiplied,
+    multiply,
+    right_operand,
+    whole_numbers,
+    widths,
 )
-def _multiply(  # type: ignore[no-untyped-def]
-    rank, n_ranks, team, a, a0, row_stride, k_stride, packed, b, b0, ldb, kc,
-    first, first0, ld0, step0, c, c0, ldc, m, n, rectify,
-):  # fmt: skip
-    multiply_by_width(
-        address(a, a0), row_stride, k_stride, packed, address(b, b0), ldb, kc,
-        address(first, first0), ld0, step0, address(c, c0), ldc, m, n, rectify,
-    )  # fmt: skip
+
+DEPTHS = [0, 1, UNROLL - 1, UNROLL, UNROLL + 1, 3 * UNROLL + 2]
 
 
 @compiled(lambda t: (vector(t), vector(int64)))
 def _constants(rank, n_ranks, team, x, out):  # type: ignore[no-untyped-def]
     out[0], out[1], out[2], out[3] = lanes_of(x), mr_of(x), nr_of(x), mc_of(x)
     out[4], out[5], out[6] = kc_of(x), nc_of(x), near_of(x)
-    out[7] = narrow_of(x)
-
-
-def within_nan(x: Array) -> Array:
-    """The numbers of `x` in its order, with NaN around them."""
-    around = nan(MARGIN, dtype=x.dtype)
-    return np.concatenate([around, x.ravel(), around])
-
-
-def left_operand(a: Array, left: str) -> tuple[Array, int, int, int, bool]:
-    """A in memory: where it begins, its strides, and whether it is packed."""
-    m, k = a.shape
-    if left == "packed":  # a panel per tile, of heights that differ by one at most
-        tiles = -(-m // TILES[a.dtype].mr)
-        panels = [part.T.ravel() for part in (np.array_split(a, tiles) if tiles else [])]
-        return within_nan(np.concatenate([a[:0, 0:1].ravel(), *panels])), MARGIN, -1, -1, True
-    if left == "columns":
-        return within_nan(a.T), MARGIN, 1, m, False
-    if left == "gaps":  # every third column of every other row, backwards
-        memory = nan(2 * m + 1, 3 * k + 1, dtype=a.dtype)
-        memory[1::2, 1::3] = a[::-1, ::-1]
-        width = memory.shape[1]
-        begin = (2 * m - 1) * width + 3 * k - 2 if a.size else 0
-        return memory.ravel(), begin, -2 * width, -3, False
-    return within_nan(a), MARGIN, k, 1, False
-
-
-def right_operand(b: Array, right: str) -> tuple[Array, int, int]:
-    """B in memory: where it begins, how far apart its rows lie, or 0 if it is panels."""
-    (k, n), nr, lanes = b.shape, TILES[b.dtype].nr, TILES[b.dtype].lanes
-    if right == "direct":  # rows may be read past their ends
-        memory = nan(k * (n + 3) + nr + MARGIN, dtype=b.dtype)
-        memory[MARGIN : MARGIN + k * (n + 3)].reshape(k, n + 3)[:, :n] = b
-        return memory, MARGIN, n + 3
-    panels = [np.empty(0, b.dtype)]
-    for j in range(0, n, nr):
-        part = b[:, j : j + nr]
-        panel = nan(k, -(-part.shape[1] // lanes) * lanes, dtype=b.dtype)
-        panel[:, : part.shape[1]] = part
-        panels.append(panel.ravel())
-    return within_nan(np.concatenate(panels)), MARGIN, 0
-
-
-def multiplied(
-    a: Array,
-    b: Array,
-    first: Array | None = None,
-    *,
-    left: str = "rows",
-    right: str = "direct",
-    start: str = "zeros",
-    rectify: bool = False,
-) -> tuple[Array, Array]:
-    """C and C0; what lies around C stays NaN.
-
-    C begins with zeros, or with what `first` holds: all of it, its first row or first vectors.
-    """
-    (m, k), n, dtype = a.shape, b.shape[1], a.dtype
-    ldc = n + 4
-    memory = nan(m + 2, ldc, dtype=dtype)
-    first = np.zeros((m, n), dtype) if first is None else first
-    at, ld0, step0, c0 = MARGIN, n, 1, first
-    source = within_nan(first)
-    if start == "zeros":
-        source, ld0, step0, c0 = within_nan(np.zeros(ZEROS, dtype)), 0, 0, np.zeros((m, n), dtype)
-    elif start == "one row":
-        ld0, c0 = 0, np.broadcast_to(first[:1], (m, n))
-    elif start == "a column":  # the same vectors for all columns of C
-        width = max(widest(TILES[dtype], h) for h in (1, 2, 3)) * TILES[dtype].lanes
-        column = np.repeat(first[:, :1], width, axis=1) if n else nan(m, width, dtype=dtype)
-        source, ld0, step0, c0 = within_nan(column), width, 0, column[:, :1].repeat(n, axis=1)
-    elif start == "C":
-        memory[1 : 1 + m, 2 : 2 + n] = first
-        source, at, ld0 = memory.reshape(-1), ldc + 2, ldc
-    _multiply(
-        dtype, 1, *left_operand(a, left), *right_operand(b, right), k, source, at, ld0, step0,
-        memory.reshape(-1), ldc + 2, ldc, m, n, rectify,
-    )  # fmt: skip
-    inside = np.zeros(memory.shape, bool)
-    inside[1 : 1 + m, 2 : 2 + n] = True
-    assert np.isnan(memory[~inside]).all()
-    return memory[1 : 1 + m, 2 : 2 + n], c0
-
-
-def widths(dtype: Any) -> list[int]:
-    t = TILES[dtype]
-    few = (t.lanes - 1, t.lanes, t.lanes + 1, t.narrow, t.narrow + 1)
-    return sorted({0, 1, *few, t.nr - 1, t.nr, t.nr + 1, 2 * t.nr + t.lanes + 1})
+    out[7], out[8] = narrow_of(x), page_of(x)
 
 
 def shapes(dtype: Any) -> Iterator[tuple[int, int, int]]:
     """m, n and k: heights up to two tiles and one row, widths and depths around their units."""
     return combinations(range(2 * TILES[dtype].mr + 2), widths(dtype), DEPTHS)
-
-
-def whole_numbers(seed: int, *shape: int, dtype: Any) -> Array:
-    """Numbers whose sums are exact."""
-    return np.random.default_rng(seed).integers(-9, 9, shape).astype(dtype)
 
 
 @each_dtype
@@ -263,29 +154,6 @@ def test_an_element_has_the_same_bits_in_every_tile(
 
 @each_dtype
 @each_left
-@each_right
-def test_a_block_of_b_that_is_not_near(dtype: Any, left: str, right: str) -> None:
-    t = TILES[dtype]
-    m, k = 3 * t.mr + 1, 101
-    n = t.near // k + t.nr + 1  # more than stays in L1
-    a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
-    first = draw(3, m, n, dtype=dtype)
-    whole, _ = multiplied(a, b, first, left=left, right=right, start="C")
-    bound = product_bound(a, b, dtype, more=1) + roundings(1, dtype) * np.abs(first)
-    assert_within(whole, a.astype(np.float64) @ b.astype(np.float64) + first, bound)
-    # the same bits as in blocks that do stay there, where the loops are the other way round
-    for j in range(0, n, t.nr):
-        part = slice(j, j + t.nr)
-        small, _ = multiplied(a, b[:, part], first[:, part], left=left, right=right, start="C")
-        np.testing.assert_array_equal(small, whole[:, part])
-    for near in (t.near, t.near + 1):  # and just at the bound
-        b = draw(2, 1, near, dtype=dtype)
-        got, _ = multiplied(a[:, :1], b, left=left, right=right)
-        np.testing.assert_array_equal(got, a[:, :1] * b)
-
-
-@each_dtype
-@each_left
 def test_depths_are_added_in_order(dtype: Any, left: str) -> None:
     # huge + 1 - huge is 0 in this order, and 1 in another
     t = TILES[dtype]
@@ -361,11 +229,12 @@ def read_up_to_the_end_of_memory() -> None:
             for left in ("rows", "columns", "packed"):
                 flat, a0, *how = left_operand(a, left)
                 c = nan(m, n, dtype=dtype)
-                _multiply(
+                multiply(
                     dtype, 1, at_the_end_of_memory(flat[a0 : a0 + m * k]), 0, *how,
                     at_the_end_of_memory(panels[b0:-MARGIN]), 0, ldb, k,
                     at_the_end_of_memory(first).reshape(-1), 0, n, 1,
                     at_the_end_of_memory(c).reshape(-1), 0, n, m, n, False,
+                    nan(0, dtype=dtype), False,
                 )  # fmt: skip
 
 
@@ -377,22 +246,9 @@ def test_nothing_is_read_or_written_behind_the_end() -> None:
     assert run_python(program).strip() == "alive"
 
 
-@pytest.mark.parametrize("m", range(40))
-def test_tiles_are_few_and_of_almost_one_height(m: int) -> None:
-    for mr in (4, 6, 8, 12):
-        tiles = -(-m // mr)
-        parts = [tile_rows.py_func(m // tiles, m % tiles, q) for q in range(tiles)]
-        assert [i for begin, height in parts for i in range(begin, begin + height)] == list(
-            range(m)
-        )
-        heights = [height for _, height in parts]
-        assert all(0 < height <= mr for height in heights)
-        assert not heights or max(heights) - min(heights) <= 1
-
-
 @each_dtype
 def test_constants(dtype: Any) -> None:
-    out, t = np.zeros(8, np.int64), TILES[dtype]
+    out, t = np.zeros(9, np.int64), TILES[dtype]
     _constants(dtype, 1, np.zeros(1, dtype), out)
-    wanted = [t.lanes, t.mr, t.nr, t.mc, t.kc, t.nc, t.near, t.narrow]
+    wanted = [t.lanes, t.mr, t.nr, t.mc, t.kc, t.nc, t.near, t.narrow, t.page]
     np.testing.assert_array_equal(out, wanted)
