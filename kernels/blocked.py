@@ -116,7 +116,9 @@ def gradient_by_pieces(plan, net, memory, m, x, l, rank):
             )  # fmt: skip
             for i in range(region.top, region.bottom):
                 at = table[l, W] + i * n
-                add_not_finite(net.gradient, at + region.left, region.right - region.left, found)
+                add_not_finite(
+                    net.gradient, at + region.left, region.right - region.left, ONE, found
+                )
 
 
 @kernel
@@ -128,14 +130,14 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
         region = rows_of(table, l, rank, ws)
         at = table[l, W] + region.top
         gradient_of_unit(net, ws, m, x, l, region.top, region.bottom, net.gradient, at)
-        add_not_finite(net.gradient, at, region.bottom - region.top, found)
+        add_not_finite(net.gradient, at, region.bottom - region.top, ONE, found)
     else:
         gradient_by_pieces(plan, net, memory, m, x, l, rank)
     if table[l, B] >= 0:
         begin, end = part(n, 16, rank.number, rank.of)
         to = table[l, B] + begin
         column_sums(m, end - begin, ws, d + begin, n, 1.0, False, net.gradient, to)
-        add_not_finite(net.gradient, to, end - begin, found)
+        add_not_finite(net.gradient, to, end - begin, ONE, found)
 
 
 @kernel

@@ -24,7 +24,7 @@ from .sharing import part
 @entry(lambda t: (vector(t), vector(float64)))
 def _add_not_finite(rank, n_ranks, team, x, found):
     begin, end = part(x.size, ONE, rank, n_ranks)
-    add_not_finite(address(x, 0), begin, end - begin, address(found, rank))
+    add_not_finite(address(x, 0), begin, end - begin, ONE, address(found, rank))
 
 
 def all_finite(x: NDArray[Any]) -> bool:

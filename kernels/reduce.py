@@ -142,11 +142,11 @@ def add_parts(m, n, ld, z, parts, apart, count, rectify):
 
 
 @sum_kernel
-def _zeros(values):
-    # 0 x is NaN where x is infinite or NaN
-    total = values.dtype.type(0)
+def _count_beyond(values, limit):
+    none, one = values.dtype.type(0), values.dtype.type(1)
+    total = none
     for i in range(values.size):
-        total += values[i] * values.dtype.type(0)
+        total += none if abs(values[i]) <= limit else one
     return total
 
 
@@ -172,10 +172,17 @@ def add_absolutes(m, n, x, x0, row, column, total):
     total[0] += found
 
 
-@leaf(lambda t: (pointer(t), int64, int64, pointer(float64)))
-def add_not_finite(x, start, count, found):
-    """found[0] becomes NaN if any of x[start:start + count] is infinite or NaN, else stays."""
-    found[0] += np.float64(_zeros(span(x, start, count)))
+@leaf(lambda t: (pointer(t), int64, int64, int64, pointer(float64)))
+def add_not_finite(x, start, count, terms, found):
+    """found[0] rises where an x of x[start:start + count] is infinite or NaN.
+
+    Or where a sum of so many `terms`, all as large as x, might be infinite.
+    """
+    values = span(x, start, count)
+    limit = np.finfo(values.dtype).max
+    if terms > 1:  # the sum is rounded, too
+        limit /= values.dtype.type(terms + 1)
+    found[0] += np.float64(_count_beyond(values, limit))
 
 
 @leaf(lambda t: (int64, int64, *(pointer(t),) * 3, int64))

@@ -318,7 +318,7 @@ def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
         memory.partial[segment] = total
         if plan[GRADIENT] == 1:
             memory.flags[segment] = 0.0
-            add_not_finite(gradient, segment * size, size, address(memory.flags, segment))
+            add_not_finite(gradient, segment * size, size, count, address(memory.flags, segment))
             if segment % 2 == 1 and joins(plan, count, rank):
                 at, before = segment * size, (segment - 1) * size
                 column_sums(ONE, size, gradient, at, size, 1.0, YES, gradient, before)

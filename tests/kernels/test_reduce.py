@@ -42,9 +42,9 @@ def _sums(rank, n_ranks, team, m, n, z, z0, ldz, scale, add, out, out0):  # type
     column_sums(m, end - begin, z, z0 + begin, ldz, scale, add, out, out0 + begin)
 
 
-@compiled(lambda t: (vector(t), int64, int64, vector(float64)))
-def _not_finite(rank, n_ranks, team, x, start, count, found):  # type: ignore[no-untyped-def]
-    add_not_finite(x, start, count, found)
+@compiled(lambda t: (vector(t), *(int64,) * 3, vector(float64)))
+def _not_finite(rank, n_ranks, team, x, start, count, terms, found):  # type: ignore[no-untyped-def]
+    add_not_finite(x, start, count, terms, found)
 
 
 @compiled(lambda t: (named(Matrix, vector(t), *[int64] * 3), int64, int64, vector(float64)))
@@ -85,10 +85,10 @@ def sums(
     return out[7 : 7 + n]
 
 
-def is_finite(x: Array, start: int, count: int) -> bool:
-    found = np.full(1, 3.0)  # it stays or becomes NaN
-    _not_finite(x.dtype, 1, x, start, count, found)
-    assert found[0] == 3 or np.isnan(found[0])
+def is_finite(x: Array, start: int, count: int, terms: int = 1) -> bool:
+    found = np.full(1, 3.0)  # it stays or rises
+    _not_finite(x.dtype, 1, x, start, count, terms, found)
+    assert found[0] >= 3
     return bool(found[0] == 3)
 
 
@@ -161,6 +161,18 @@ def test_not_finite(dtype: Any, count: int) -> None:
             assert not is_finite(other, 7, count)
     x[7 : 7 + count] = np.resize([np.nan, np.inf, -np.inf], count)
     assert is_finite(x, 7, count) == (count == 0)
+
+
+@each_dtype
+@pytest.mark.parametrize("terms", [2, 3, 8])
+def test_what_is_not_finite_as_a_sum(dtype: Any, terms: int) -> None:
+    x = np.ones(37, dtype)
+    for sign in (1, -1):
+        x[36] = sign * (np.finfo(dtype).max / dtype.type(terms + 2))
+        assert is_finite(x, 0, 37, terms)
+        assert np.isfinite(np.full(terms, x[36]).sum())
+        x[36] = sign * (np.finfo(dtype).max / dtype.type(terms))
+        assert not is_finite(x, 0, 37, terms)
 
 
 def sum_of_absolutes(x: Array) -> float:

@@ -106,6 +106,24 @@ def test_a_gradient_that_is_not_finite_ends_it_too(dtype: Any) -> None:
     assert not net.parameters.any()
 
 
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("clip", [None, "global"])
+def test_a_gradient_that_is_finite_in_parts_alone_ends_it_too(
+    dtype: Any, n_threads: int, clip: str | None
+) -> None:
+    m, n = 64, 33
+    net = make([40, n], ["identity"], dtype=dtype)
+    net.parameters[:] = 0
+    big, y = float(np.finfo(dtype).max) / 100, 70 * n
+    X, Y = np.full((m, 40), big, dtype), np.full((m, n), y, dtype)  # all dW are -2 big y / n
+    with fastdnn.num_threads(n_threads):
+        outcome = net.train(X, Targets(Y), rule("descent", 1, clip=clip), batch=m)
+    assert (outcome.done, outcome.reason) == (0, layout.GRADIENT_NOT_FINITE)
+    assert np.isfinite(outcome.losses).all()
+    assert not net.parameters.any()
+
+
 def test_large_float32_gradients_are_no_divergence() -> None:
     # their squares are beyond float32
     net = make([2, 1], ["identity"], dtype=np.float32)
