@@ -11,12 +11,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ._jit import cache_folder
 from .threads import available_cpus
 
+PATIENCE = 120  # seconds: ten times what it takes
 _PROGRAM = """
 import sys
 sys.path[:] = {path!r}
@@ -35,7 +36,8 @@ def helper(entries: Sequence[tuple[str, str]], dtype: str) -> Iterator[None]:
         return
     try:
         yield
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
     finally:
         process.kill()
         process.wait()

@@ -233,6 +233,9 @@ def compile_cached(
 
 
 # ----------------------------------------------------------------------------------------- leaves
+_loading = threading.RLock()  # of leaves, which entries share; a leaf loads those that it calls
+
+
 class Leaf:
     """A function's code for each dtype, registered under a symbol."""
 
@@ -252,11 +255,15 @@ class Leaf:
 
     def load(self, kind: Any) -> None:
         """Compile for a float type, or read from the cache, and register the symbol."""
-        if not self.is_loaded(kind):
+        if self.is_loaded(kind):
+            return
+        with _loading:
+            if self.is_loaded(kind):
+                return
             result = compile_cached(self.function, self.signature(kind), for_python=False)
-            self._results[kind] = result
             address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
             llvm.add_symbol(self.symbol(kind), address)
+            self._results[kind] = result
 
     def promise(self, kind: Any) -> None:
         """Register the symbol without its code, to compile what calls it and not to run that."""

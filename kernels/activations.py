@@ -9,7 +9,7 @@ A strip is `rows` samples of n elements each, one after the other. Source and ta
 place; otherwise they do not overlap. What an element becomes does not depend on where in a strip it
 or its row stands.
 
-To add one, write its functions and its line in `ACTIVATIONS`; kernels, tests and benches loop over
+To add one, write its functions and its line in `_STRIPS`; kernels, tests and benches loop over
 the table.
 """
 
@@ -120,7 +120,7 @@ def less_top(a, a0, rows, n):
 
 @kernel
 def divide_row(a, a0, n, total):
-    """a_j /= total."""
+    """a_j *= 1 / total."""
     row, scale = span(a, a0, n), a.dtype.type(1.0 / total)
     for j in range(n):
         row[j] *= scale
@@ -189,7 +189,6 @@ ACTIVATIONS = {
     name: Activation(code, *functions, rectifies=name == "relu")
     for code, (name, functions) in enumerate(_STRIPS.items())
 }
-IDENTITY = ACTIVATIONS["identity"].code
 
 _forward = switch([entry.forward for entry in ACTIVATIONS.values()])
 _backward = switch([entry.backward for entry in ACTIVATIONS.values()])

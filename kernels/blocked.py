@@ -14,7 +14,7 @@ from ._arrays import Matrix
 from ._jit import kernel
 from ._simd import address, nowhere, span
 from .dropout import dropout_key
-from .forward import input_of
+from .forward import UNIT, input_of
 from .gemm import (
     BACKWARD,
     PLAIN,
@@ -134,7 +134,7 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
     else:
         gradient_by_pieces(plan, net, memory, m, x, l, rank)
     if table[l, B] >= 0:
-        begin, end = part(n, 16, rank.number, rank.of)
+        begin, end = part(n, UNIT, rank.number, rank.of)
         to = table[l, B] + begin
         column_sums(m, end - begin, ws, d + begin, n, 1.0, False, net.gradient, to)
         add_not_finite(net.gradient, to, end - begin, ONE, found)
@@ -251,7 +251,7 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
     else:
         descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank)
     if table[l, B] >= 0:
-        begin, end = part(n, 16, rank.number, rank.of)
+        begin, end = part(n, UNIT, rank.number, rank.of)
         at, to = table[l, B] + begin, table[l, B] + end
         column_sums(m, end - begin, ws, d + begin, n, 1.0, False, net.gradient, at)
         update_range(

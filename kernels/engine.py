@@ -49,7 +49,7 @@ class Rule(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a call did: the loss of each step done, and why it stopped early (a `step` constant)."""
+    """What a call did: the loss of each step done, and why it ended (a constant of `layout`)."""
 
     losses: NDArray[np.float64]
     done: int
@@ -89,9 +89,14 @@ class Engine:
     Attributes
     ----------
     parameters, gradient : ndarray of shape (P,)
-        W^T row by row, then b, layer after layer; and the loss's derivatives in the same order.
-    slots : ndarray of shape (2 P,)
-        The update rule's memory (one or two vectors like `parameters`).
+        W^T row by row, then b, layer after layer; and, after `differentiate`, the loss's
+        derivatives in the same order.
+    slots : ndarray
+        The update rule's memory: none, one or two vectors like `parameters`.
+
+    Notes
+    -----
+    One call at a time: calls share their memory.
     """
 
     def __init__(
@@ -154,7 +159,7 @@ class Engine:
         return None if at < 0 else self.parameters[at : at + n]
 
     def gradients(self) -> list[tuple[NDArray[Any], NDArray[Any] | None]]:
-        """(dW, db) of every layer, of the last call with a gradient: views into `gradient`."""
+        """(dW, db) of every layer, of the last `differentiate`: views into `gradient`."""
         pairs = []
         for n_prev, n, w, b in self._layout.table[1:, [N_PREV, N, W, B]].tolist():
             dW = self.gradient[w : w + n_prev * n].reshape(n_prev, n).T

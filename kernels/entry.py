@@ -122,8 +122,8 @@ class Entry:
         start = self._starters.get(dtype) or self.starter(dtype)
         team = np.zeros(team_size(n_ranks), np.int64)
         before = numba.get_num_threads()
-        numba.set_num_threads(n_ranks)
         try:
+            numba.set_num_threads(n_ranks)
             if _layer_is_safe:
                 start(n_ranks, compiled.address, team, arguments)
             else:

@@ -19,6 +19,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from ._arrays import ALIGNMENT
 from ._arrays import rounded as _rounded
 from ._jit import kernel, small_kernel
 from ._simd import address, exists, nowhere, span
@@ -86,7 +87,7 @@ def pack_whole_B(b, k, depth, left, right, panels):
 @kernel
 def packed_B(c):
     """Where the block of B begins, behind that of A."""
-    return (mc_of(c) * kc_of(c) + 2 * SPARE - 1) // SPARE * SPARE
+    return (mc_of(c) * kc_of(c) + SPARE + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT  # `_rounded`
 
 
 # --------------------------------------------------------------------------------------- finishing

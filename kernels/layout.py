@@ -58,7 +58,7 @@ FIELDS = 16
 ) = range(33)
 PLAN, VARYING = 33, 14
 
-# How a step is shared among ranks, chosen from shapes alone (see `engine`)
+# How a step is shared among ranks, chosen from shapes alone (see `placement`)
 BLOCKED, RESIDENT, TINY = range(3)
 
 # Elements with which a workspace begins, C0 where there is none: as many as the widest tile has

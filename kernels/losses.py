@@ -11,8 +11,8 @@ Z from s instead, writes a itself and gives dZ = dl/dz: more accurate (no log of
 probability) and one pass. `y` holds dense targets, `labels` class numbers; p is the loss's
 parameter. No two of s, a, y, d and l overlap; d and l serve as scratch.
 
-To add a loss, write its function and its line in `LOSSES`; a mean over the outputs needs only two
-formulas (see `_scalar`).
+To add a loss, write its function, put it into `_PLAIN` (or `_FUSED`) and into a line of `LOSSES`; a
+mean over the outputs needs only two formulas (see `_scalar`).
 """
 
 from __future__ import annotations

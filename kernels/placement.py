@@ -252,7 +252,10 @@ def _cut_inputs(table: TABLE, tile: Tile, batch: int) -> None:
         # softmax needs whole rows; a single unit's Z is a scalar product
         can = n > 1 and not (table[l, WHOLE_ROW] or table[l - 1, WHOLE_ROW])
         if can and k > CUT_INPUTS and CUT_GAIN * inputs <= outputs:
-            table[l, DEPTH] = -(-k // (4 * blocks)) * 4
+            depth = -(-k // (4 * blocks)) * 4
+            while -(-k // depth) % 2:  # what the rounding has left out
+                depth -= 4
+            table[l, DEPTH] = depth
 
 
 def _regime(

@@ -104,7 +104,7 @@ def group_of(table, l, rank):
     groups = math.gcd(rank.of, blocks)
     of, each = rank.of // groups, blocks // groups * table[l, DEPTH]
     number = rank.number // of
-    begin, end = (number * each, min((number + 1) * each, k)) if groups > 1 else (0, k)
+    begin, end = number * each, min((number + 1) * each, k)
     return Group(begin, end, number, groups, Rank(rank.number % of, of, rank.packed, rank.team))
 
 

@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A CPU family. ``mc``, ``kc`` and ``nc`` count elements of 4 bytes."""
+    """A CPU family. ``mc``, ``kc`` and ``nc`` are float32's (see `tile`), ``nc`` whole tiles."""
 
     name: str
     needs: tuple[str, ...]  # LLVM's names of the features without which the row is not chosen

@@ -1,7 +1,7 @@
 """Ranks of one parallel region as a team: they meet, wait at barriers, or one goes alone.
 
 A call has ``team = numpy.zeros(team_size(n_ranks), int64)``: counters in cache lines of their own,
-then the CPU that each rank was last seen on, and what of each rank's work is taken.
+then the CPU that each rank was last seen on, from 1, and what of each rank's work is taken.
 Where the threading layer does not give every rank a thread at once, the rendezvous ends after a
 bounded wait, one rank does all the work, and the others leave: slower, the same bits, never a
 deadlock.
@@ -49,7 +49,7 @@ def join(team, n_ranks):
 @kernel
 def shares_cpu(team, n_ranks, number):
     """Whether the rank `number` runs where another rank was last seen."""
-    cpu = current_cpu()
+    cpu = current_cpu() + 1  # 0: not seen yet
     if team[TEAM + number] != cpu:
         team[TEAM + number] = cpu
     shares = False

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from operator import index
 from pathlib import Path
 
@@ -27,12 +28,17 @@ def available_cpus() -> int:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
         cpus = os.cpu_count() or 1
+    return int(max(min(cpus, _quota()), 1))
+
+
+@cache
+def _quota() -> float:
+    """The CPUs of the container's quota; reading it takes as long as a small network's step."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cpus = min(cpus, math.ceil(int(quota) / int(period)))
+        return math.ceil(int(quota) / int(period))
     except (OSError, ValueError):  # no such file, or "max": no quota
-        pass
-    return max(cpus, 1)
+        return math.inf
 
 
 def get_num_threads() -> int:

@@ -4,7 +4,7 @@
 
 p is the parameter, g its gradient, m and v the rule's slots (0, 1 or 2 of them are kept), c the
 rule's coefficients of this step, in the order that the optimizer's `coefficients` gives them. To
-add a rule, write its step and its line in `UPDATES`.
+add a rule, write its step and its line in `_RULES`.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def add_penalty_gradient(p, gradient, start, stop, l1, l2):
     for i in range(p.size):
         w = p[i]
         absolute += abs(w)
-        square += w * w
+        square += np.float64(w) * np.float64(w)
         sign = 1.0 if w > 0.0 else (-1.0 if w < 0.0 else 0.0)
         gradient[i] += l1 * sign + 2.0 * l2 * w
     return l1 * absolute + l2 * square

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+import pytest
 from numba import float64, int64
 
 from fastdnn.kernels import _jit
@@ -42,13 +47,18 @@ def leaf_results(dtype: Any) -> Array:
     return np.concatenate([2 * x[:5], x[5:8] / 2, x[:2], [0, 0]])
 
 
-def new_leaf() -> _jit.Leaf:
-    return _jit.Leaf(_leaf_add_again, lambda t: (vector(t),))
+def new_leaf(function: Callable[[Array], None] | None = None) -> _jit.Leaf:
+    return _jit.Leaf(function or _leaf_add_again, lambda t: (vector(t),))
 
 
 def _leaf_add_again(x: Array) -> None:
     for i in range(x.size):
         x[i] += 1
+
+
+def _leaf_of_two_threads(x: Array) -> None:
+    for i in range(x.size):
+        x[i] -= 1
 
 
 @each_dtype
@@ -90,6 +100,33 @@ def test_a_leaf_is_compiled_once_per_dtype_and_kept(cache: Path, compilations: l
 def _calls_twice(x: Array) -> None:
     _leaf_add(x, 1, 2.0, x, x)
     _leaf_add(x, 1, 2.0, x, x)
+
+
+def test_threads_that_want_a_leaf_at_once_wait_for_one_that_loads_it(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, compilations: list[str]
+) -> None:
+    one, kind = new_leaf(_leaf_of_two_threads), _jit.FLOATS[np.dtype(np.float32)]
+    add, registering = llvm.add_symbol, threading.Event()
+
+    def add_slowly(*symbol: Any) -> None:
+        registering.set()
+        time.sleep(0.2)
+        add(*symbol)
+
+    def second() -> None:
+        registering.wait()
+        one.load(kind)
+        found.append(llvm.address_of_symbol(one.symbol(kind)))
+
+    monkeypatch.setattr(llvm, "add_symbol", add_slowly)
+    found: list[int | None] = []
+    threads = [threading.Thread(target=partial(one.load, kind)), threading.Thread(target=second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [llvm.address_of_symbol(one.symbol(kind))] != [None]
+    assert len(compilations) == 1
 
 
 def test_a_caller_holds_a_leafs_symbol_and_not_its_code(

@@ -301,6 +301,10 @@ def test_there_is_room_for_packed_blocks(dtype: Any) -> None:
         # what would move of Z is no less than W
         (layers_of([1024, 1024, 1024, 10], "relu"), 1024, [False, False, False]),
         (layers_of([784, 10], "relu"), 1, [False]),  # serial
+        # depths of whole steps leave an odd number of blocks
+        (layers_of([40_000, 128, 10], "relu"), 32, [True, True]),
+        (layers_of([25_000, 128, 10], "relu"), 32, [True, True]),
+        (layers_of([14_000, 128, 10], "relu"), 32, [True, True]),
     ],
 )
 def test_which_layers_inputs_are_cut(

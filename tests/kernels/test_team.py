@@ -102,15 +102,25 @@ def test_a_rank_knows_who_is_on_its_cpu(number: int) -> None:
     cpu, got = max(before), np.zeros(1, np.int64)
     os.sched_setaffinity(0, {cpu})
     try:
-        team = np.full(TEAM + 3, cpu + 1)
+        team = np.full(TEAM + 3, cpu + 2)
         _shares(DTYPE, 1, team, number, got)
         assert got[0] == 0
-        assert team[TEAM + number] == cpu
-        team[TEAM + (number + 1) % 3] = cpu
+        assert team[TEAM + number] == cpu + 1
+        team[TEAM + (number + 1) % 3] = cpu + 1
         _shares(DTYPE, 1, team, number, got)
         assert got[0] == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_ranks_that_have_not_been_seen_share_no_cpu() -> None:
+    before, got = os.sched_getaffinity(0), np.ones(1, np.int64)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        _shares(DTYPE, 1, np.zeros(team_size(3), np.int64), 1, got)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert got[0] == 0
 
 
 # ------------------------------------------------------------------------------------------ pieces

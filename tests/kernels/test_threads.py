@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numba
@@ -18,7 +19,7 @@ MOST = int(numba.config.NUMBA_NUM_THREADS)
 
 
 @pytest.fixture
-def quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A file in place of the container's cpu.max, and eight CPUs."""
     file = tmp_path / "cpu.max"
     read = Path.read_text
@@ -28,7 +29,9 @@ def quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    return file
+    threads._quota.cache_clear()
+    yield file
+    threads._quota.cache_clear()
 
 
 @pytest.mark.parametrize(
