@@ -108,10 +108,11 @@ def test_threads_that_want_a_leaf_at_once_wait_for_one_that_loads_it(
     one, kind = new_leaf(_leaf_of_two_threads), _jit.FLOATS[np.dtype(np.float32)]
     add, registering = llvm.add_symbol, threading.Event()
 
-    def add_slowly(*symbol: Any) -> None:
-        registering.set()
-        time.sleep(0.2)
-        add(*symbol)
+    def add_slowly(name: str, address: int) -> None:
+        if name == one.symbol(kind):
+            registering.set()
+            time.sleep(0.2)
+        add(name, address)
 
     def second() -> None:
         registering.wait()
