@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.engine import Engine, Rule, Targets
+from fastdnn.kernels.calls import Rule, Targets
+from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE
 from fastdnn.kernels.placement import Layer
 from fastdnn.kernels.update import COEFFICIENTS

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastdnn.kernels import LOSSES
-from fastdnn.kernels.engine import Targets
+from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
 
 from .losses import Loss
@@ -30,10 +30,8 @@ class Data(NamedTuple):
 
     def rows(self, part: slice) -> Data:
         """A part of the samples."""
-        y, labels = self.targets
-        targets = Targets(y[part], labels) if labels.size == 0 else Targets(y, labels[part])
         weights = None if self.weights is None else self.weights[part]
-        return Data(self.X[part], self.y[part], targets, weights)
+        return Data(self.X[part], self.y[part], self.targets.rows(part), weights)
 
 
 def check_count(name: str, value: Any, least: int) -> int:
@@ -70,7 +68,7 @@ def check_finite(name: str, array: Array, dtype: np.dtype[Any]) -> None:
         return  # an integer fits any float's range
     # one quick pass, and only a suspicious result has a second look: in a sum they survive
     if array.flags.c_contiguous and array.dtype == dtype:
-        flat = array.reshape(-1)
+        flat = array.ravel()
         if math.isfinite(np.vdot(flat, flat)) if flat.size < FEW else all_finite(flat):
             return
     with np.errstate(over="ignore", invalid="ignore"):

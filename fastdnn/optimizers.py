@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn.kernels._lookup import lookup
-from fastdnn.kernels.engine import Rule
+from fastdnn.kernels.calls import Rule
 from fastdnn.kernels.update import COEFFICIENTS
 
 from .schedules import Schedule, check_number

@@ -13,6 +13,7 @@ from . import layout, step, targets, threads
 from ._arrays import address_of, aligned_empty, as_matrix, is_plain
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
+from .calls import NO_LABELS, Outcome, Rule, Targets
 from .layout import BLOCKED, FINITE, N_PREV, VARYING, ZEROS, B, N, W
 from .losses import LOSSES
 from .placement import Layer, Place, place_batch, place_parameters
@@ -22,38 +23,10 @@ from .workspace import Workspace
 CLIPPING = {None: 0, "tensor": 1, "global": 2}
 GRADIENT_PASSES = 2  # forward passes that a step takes as long as, at least
 KINDS = 8  # of calls whose arguments are kept
-_NO_LABELS = np.empty(0, np.int64)
+CALL_FLOPS = 8_000_000_000  # of a forward call, at most: a tenth of a second, more or less
 _NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
 _NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOATS}
 _OTHER = dict(zip(FLOATS, reversed(FLOATS), strict=True))
-
-
-class Targets(NamedTuple):
-    """What a loss compares outputs with: rows (m, n_L) or labels (m,); the other is empty."""
-
-    y: NDArray[Any]
-    labels: NDArray[np.int64] = _NO_LABELS
-
-
-class Rule(NamedTuple):
-    """An update rule for the next steps.
-
-    `coefficients` has a row per step, in the order that the rule of this name in `update.UPDATES`
-    reads them.
-    """
-
-    name: str
-    coefficients: NDArray[np.float64]
-    clip: str | None = None  # None, "tensor" or "global": which norm `limit` bounds
-    limit: float = np.inf
-
-
-class Outcome(NamedTuple):
-    """What a call did: the loss of each step done, and why it ended (a constant of `layout`)."""
-
-    losses: NDArray[np.float64]
-    done: int
-    reason: int
 
 
 class _Arguments(NamedTuple):
@@ -176,10 +149,12 @@ class Engine:
         again = self._again
         if again is not None and again.key == (X.shape, X.dtype, batch) and is_plain(X):
             # all is as it was in the call before but X and what takes the outputs
-            self._run(1, again.arguments, np.inf, X.reshape(-1), outputs, again.losses)
-        else:
-            self._call(X, None, batch, outputs=outputs)
-        return outputs.reshape(m, n)
+            self._run(1, again.arguments, np.inf, X.ravel(), outputs, again.losses)
+            return outputs.reshape(m, n)
+        outputs = outputs.reshape(m, n)
+        for part in self._parts(m, batch):
+            self._call(X[part], None, batch, outputs=outputs[part])
+        return outputs
 
     def evaluate(
         self,
@@ -191,9 +166,20 @@ class Engine:
     ) -> tuple[float, NDArray[Any]]:
         """The loss over all rows of X without penalties, and A_L."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
-        losses = self._call(X, targets, batch, weights=weights, outputs=outputs).losses
+        losses: list[float] = []
+        for part in self._parts(len(X), batch):
+            given = None if weights is None else weights[part]
+            found = self._call(
+                X[part], targets.rows(part), batch, weights=given, outputs=outputs[part]
+            )
+            losses.extend(found.losses)
         sizes = np.minimum(batch, len(X) - batch * np.arange(len(losses)))
         return float(np.dot(losses, sizes) / len(X)), outputs
+
+    def _parts(self, m: int, batch: int) -> list[slice]:
+        """m samples by calls, whole batches each, between which Ctrl-C is noticed."""
+        size = max(CALL_FLOPS // (self._layout.work * batch), 1) * batch
+        return [slice(begin, begin + size) for begin in range(0, m, size)]
 
     def differentiate(
         self, X: NDArray[Any], targets: Targets, *, weights: NDArray[Any] | None = None
@@ -209,7 +195,7 @@ class Engine:
         *,
         batch: int,
         first: int = 0,
-        order: NDArray[np.int64] = _NO_LABELS,
+        order: NDArray[np.int64] = NO_LABELS,
         weights: NDArray[Any] | None = None,
         seed: int = 0,
         step_number: int = 0,
@@ -254,7 +240,7 @@ class Engine:
         gradient: bool = False,
         rule: Rule | None = None,
         first: int = 0,
-        order: NDArray[np.int64] = _NO_LABELS,
+        order: NDArray[np.int64] = NO_LABELS,
         seed: int = 0,
         step_number: int = 0,
         dropout: bool = False,

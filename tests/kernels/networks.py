@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.engine import Engine, Rule, Targets
+from fastdnn.kernels.calls import Rule, Targets
+from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.losses import LOSSES
 from fastdnn.kernels.placement import Layer
 from tests import naive

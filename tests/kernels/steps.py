@@ -10,7 +10,8 @@ import pytest
 
 import fastdnn
 from fastdnn.kernels import layout, threads
-from fastdnn.kernels.engine import Engine, Targets
+from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.engine import Engine
 from tests import naive
 from tests.kernels import networks, regimes
 from tests.kernels.common import (

@@ -12,7 +12,7 @@ import pytest
 import fastdnn
 from fastdnn.kernels import gemm, layout, targets
 from fastdnn.kernels.blocked import BLOCK_COLUMNS, BLOCK_SIZE
-from fastdnn.kernels.engine import Targets
+from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.forward import LOSS_ROWS
 from fastdnn.kernels.sharing import TURN_WORK
 from tests.kernels import regimes

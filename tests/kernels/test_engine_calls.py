@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdnn.kernels import threads
-from fastdnn.kernels.engine import KINDS, Engine, Targets
+from fastdnn.kernels import engine, threads
+from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.engine import KINDS, Engine
 from fastdnn.kernels.workspace import Workspace
 from tests.kernels.common import LAYOUTS, draw, each_dtype, each_layout, nan
 from tests.kernels.networks import data, make, rule
@@ -104,3 +105,29 @@ def test_what_has_been_replaced_is_let_go() -> None:
     for batch in range(1, 3 * KINDS):
         net.forward(X, batch=batch)
     assert len(net._arguments) <= KINDS
+
+
+@each_dtype
+@each_layout
+@pytest.mark.parametrize("loss", ["mean_squared_error", "sparse_categorical_crossentropy"])
+def test_a_long_call_is_several(
+    monkeypatch: pytest.MonkeyPatch, dtype: Any, layout: str, loss: str
+) -> None:
+    net = make([7, 9, 4], ["tanh", "softmax"], loss, dtype=dtype)
+    X, _, given_targets = data(net, 70, loss)
+    weights = draw(9, 70, dtype=dtype) ** 2
+    outputs = net.forward(X, batch=8)
+    value, _ = net.evaluate(X, given_targets, weights=weights, batch=8)
+    X, rows, call = LAYOUTS[layout](X), [], Engine._call
+    monkeypatch.setattr(engine, "CALL_FLOPS", 20 * net._layout.work)  # two batches
+
+    def counted(net: Engine, X: Any, *arguments: Any, **named: Any) -> Any:
+        rows.append(len(X))
+        return call(net, X, *arguments, **named)
+
+    monkeypatch.setattr(Engine, "_call", counted)
+    np.testing.assert_array_equal(net.forward(X, batch=8), outputs)
+    again, found = net.evaluate(X, given_targets, weights=weights, batch=8)
+    assert again == value
+    np.testing.assert_array_equal(found, outputs)
+    assert rows == [16, 16, 16, 16, 6] * 2

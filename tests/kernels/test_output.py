@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fastdnn.kernels import LOSSES
-from fastdnn.kernels.engine import Engine, Targets
+from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.engine import Engine
 from tests.kernels import networks, regimes
 from tests.kernels.common import Array, assert_within, draw, each_dtype, nan
 from tests.kernels.networks import data, error_bound, flat, gradients, make, rule, still

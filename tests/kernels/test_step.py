@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels.engine import Engine, Targets
+from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.placement import SMALLEST_CHUNK
 from tests.kernels.common import (
     LAYOUTS,

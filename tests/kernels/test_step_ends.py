@@ -10,7 +10,8 @@ import pytest
 
 import fastdnn
 from fastdnn.kernels import layout
-from fastdnn.kernels.engine import Engine, Outcome, Targets
+from fastdnn.kernels.calls import Outcome, Targets
+from fastdnn.kernels.engine import Engine
 from tests.kernels import networks
 from tests.kernels.common import (
     Array,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastdnn.kernels import linear_forward, step, threads
-from fastdnn.kernels.engine import Targets
+from fastdnn.kernels.calls import Targets
 from tests.kernels.common import draw
 from tests.kernels.networks import make, rule
 
