@@ -5,8 +5,8 @@ of C by mc (a block of A is packed, or read where it lies), then panels of B and
 what it needs into memory of its own, so a product has no barriers inside.
 
 How a region is cut changes no bit: each element of C is one sum in the order of k, cut into the
-same blocks of depth. So regions may follow the number of ranks (`sharing`). One or two rows times
-columns that run along k (dA_prev of a single sample) are scalar products, and nothing is packed.
+same blocks of depth. So regions may follow the number of ranks (`sharing`). A few rows times
+columns that run along k (dA_prev of so many samples) are scalar products, and nothing is packed.
 
 When a block's last k is added, it is finished while it is in L2: by the forward pass's activation
 and dropout, or the backward pass's dropout and g'. What a layer lacks is skipped, so fusions
@@ -29,7 +29,7 @@ from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
 from .macrokernel import multiply_by_width, whole_vectors
 from .microkernel import kc_of, mc_of, mr_of, nc_of
 from .pack import SPARE, pack_A_block, pack_B_block, packs_A
-from .products import scalar_products
+from .products import SCALAR_ROWS, scalar_products
 from .reduce import outer_product
 from .targets import Tile
 
@@ -45,7 +45,6 @@ class Start(NamedTuple):
 # What finishes a block. NumPy integers: numba compiles a function anew for each literal argument.
 PLAIN, FORWARD, BACKWARD = cast(list[int], list(np.arange(3)))
 DIRECT_ROWS = 12  # of C: fewer do not repay packing B
-SCALAR_ROWS = 2  # of C: so few do not repay packing B where its columns run along k
 
 
 @small_kernel
