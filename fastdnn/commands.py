@@ -28,7 +28,8 @@ from .tables import Array, quoted
 
 def train(arguments: Namespace) -> int:
     """Train a network, say how good it is, and save it with a picture of its curves."""
-    output = checked_output(arguments.output, "--output")
+    inputs = [] if arguments.data is None else [arguments.data]
+    output = checked_output(arguments.output, "--output", inputs)
     if output.suffix == ".png":
         raise ValueError(f"--output: {output} is where the curves go; name the model .safetensors")
     if arguments.threads is not None:
@@ -66,7 +67,8 @@ def predict(arguments: Namespace) -> int:
     """Write the label of each sample, and on stderr how many are right if the data have labels."""
     output = None
     if arguments.output is not None:
-        output = checked_output(arguments.output, "--output")
+        inputs = [arguments.model, arguments.data]
+        output = checked_output(arguments.output, "--output", inputs)
     model = _load_model(arguments.model)
     preparation = Preparation.from_metadata(model.metadata)
     X, y = load_new(arguments.data, preparation, model.dtype)

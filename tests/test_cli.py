@@ -24,6 +24,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = flowers()
     write_csv(Path("iris.csv"), X, y, "u,v,species")
     Path("folder").mkdir()
+    os.mkfifo("pipe")
     Path("broken.safetensors").write_bytes(b"no model")
 
 
@@ -51,11 +52,18 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train --output folder", "--output: folder is a folder; name a file"),
         ("train --output no/m.safetensors", "--output: there is no folder no; make it first"),
         ("train --output a.png", "a.png is where the curves go"),
+        ("train --output pipe", "--output: pipe is a device or a pipe; name a file"),
+        ("train --data iris.csv --output iris.csv", "--output: want another file than the input"),
         ("predict iris.csv", "the following arguments are required: DATA"),
         ("predict nowhere iris.csv", "nowhere: no such model file; 'fastdnn train' writes one"),
         ("predict broken.safetensors iris.csv", "broken.safetensors"),
         ("summary broken.safetensors", "broken.safetensors"),
         ("predict broken.safetensors iris.csv --output folder", "--output: folder is a folder"),
+        ("predict broken.safetensors iris.csv --output iris.csv", "--output: want another file"),
+        (
+            "predict broken.safetensors iris.csv --output ./broken.safetensors",
+            "--output: want another file than the input, got broken.safetensors",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
