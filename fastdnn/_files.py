@@ -28,17 +28,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ------
     ValueError
         If `path` is a folder, a device or a pipe, whose place no file may take.
+    OSError
+        If no file can be made in its folder.
     """
-    _check_file("path", Path(path))
-    path = _followed(Path(path))
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    path = Path(path)
+    _check_file("path", path)
+    target = _followed(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".fastdnn-", suffix=path.suffix, dir=target.parent)
+    except OSError as error:
+        # The user knows the path, not the temporary file's.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         # mkstemp makes files that only their owner may read; a result is an ordinary file.
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -66,8 +73,13 @@ def checked_output(name: str, option: str, inputs: Iterable[str] = ()) -> Path:
     folder = _followed(path).parent
     if not folder.is_dir():
         raise ValueError(f"{option}: there is no folder {folder}; make it first")
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"{option}: the folder {folder} cannot be written; choose another")
+    try:
+        # Permissions do not say it: nobody makes files in /proc.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        raise ValueError(
+            f"{option}: the folder {folder} cannot be written; choose another"
+        ) from None
     return path
 
 

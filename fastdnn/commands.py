@@ -226,6 +226,8 @@ def _draw(history: History, path: Path) -> None:
 
 def _load_model(path: str) -> Sequential:
     """A saved network."""
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: a folder; name a model file that 'fastdnn train' wrote")
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such model file; 'fastdnn train' writes one")
     return fastdnn.load(path)

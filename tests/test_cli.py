@@ -56,6 +56,10 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train --data iris.csv --output iris.csv", "--output: want another file than the input"),
         ("predict iris.csv", "the following arguments are required: DATA"),
         ("predict nowhere iris.csv", "nowhere: no such model file; 'fastdnn train' writes one"),
+        (
+            "predict folder iris.csv",
+            "folder: a folder; name a model file that 'fastdnn train' wrote",
+        ),
         ("predict broken.safetensors iris.csv", "broken.safetensors"),
         ("summary broken.safetensors", "broken.safetensors"),
         ("predict broken.safetensors iris.csv --output folder", "--output: folder is a folder"),

@@ -73,3 +73,29 @@ def test_the_folder_of_an_output_is_where_its_link_leads(tmp_path: Path) -> None
     link.symlink_to(tmp_path / "no" / "a.csv")
     with pytest.raises(ValueError, match=f"^--output: there is no folder {tmp_path}/no; make it"):
         checked_output(str(link), "--output")
+
+
+def test_errors_name_the_path_that_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "a.txt"
+    with pytest.raises(FileNotFoundError) as error:
+        replacing(path).__enter__()
+    assert error.value.filename == str(path)
+    assert error.value.__suppress_context__
+    path = tmp_path / "file" / "a.txt"
+    path.parent.touch()
+    with pytest.raises(NotADirectoryError) as error:
+        replacing(path).__enter__()
+    assert error.value.filename == str(path)
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / f"{251 * 'a'}.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc, where nobody makes files")
+def test_a_folder_that_only_looks_writable() -> None:
+    with pytest.raises(ValueError, match=r"^--output: the folder /proc cannot be written; choose"):
+        checked_output("/proc/a.txt", "--output")
