@@ -27,7 +27,7 @@ from .tables import Array, quoted
 
 
 def train(arguments: Namespace) -> int:
-    """Train a network, say how good it is, and save it with a picture of its curves."""
+    """Train a network, save it, say how good it is, and draw its curves."""
     inputs = [] if arguments.data is None else [arguments.data]
     output = checked_output(arguments.output, "--output", inputs)
     if output.suffix == ".png":
@@ -53,11 +53,12 @@ def train(arguments: Namespace) -> int:
     except KeyboardInterrupt:
         interrupted = True
         print("fastdnn: stopped by Ctrl-C; saving the model as it is now", file=sys.stderr)
+    # First of all: a second Ctrl-C, or a reader of stdout that leaves, ends what follows.
+    model.save(output, metadata=dataset.preparation.to_metadata())
     labels = dataset.y_test if dataset.classes is None else dataset.classes[dataset.y_test]
     print(f"test {_score(dataset.preparation, model.predict(dataset.X_test), labels)}")
     if clock.seconds:
         print(f"{statistics.median(clock.seconds):.3g} seconds per epoch")
-    model.save(output, metadata=dataset.preparation.to_metadata())
     print(f"model: {output}")
     _draw(history, output.with_suffix(".png"))
     return 130 if interrupted else 0

@@ -195,6 +195,20 @@ def test_ctrl_c_saves_what_there_is(
     assert Preparation.from_metadata(model.metadata).data == "digits"
 
 
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), 130), (ValueError("no score"), 2)], ids=repr
+)
+def test_the_model_is_saved_before_it_is_scored(
+    error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> str:
+        raise error
+
+    monkeypatch.setattr(commands, "_score", fail)
+    assert main(["train", "--layers", "8", "--epochs", "1"]) == status
+    assert fastdnn.load("fastdnn-model.safetensors").built
+
+
 def test_summary_of_a_model_from_python(capsys: pytest.CaptureFixture[str]) -> None:
     model = fastdnn.Sequential([fastdnn.Dense(3, "softmax")], input_size=2, seed=0)
     model.compile("adam", "sparse_categorical_crossentropy")
