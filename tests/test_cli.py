@@ -38,6 +38,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train --epochs 1.5", "--epochs: '1.5'; want a whole number from 1"),
         ("train --layers 10,x", "--layers: '10,x'; want units by layer, as 256,128"),
         ("train --layers 10,0", "--layers: '10,0'"),
+        ("train --layers 10000000000000000000000", "layers: want parameters that fit, with their"),
         ("train --dropout 1", "--dropout: '1'; want a number from 0 and below 1"),
         ("train --learning-rate nan", "--learning-rate: 'nan'; want a number from 0"),
         ("train --dtype float16", "--dtype: invalid choice: 'float16'"),
