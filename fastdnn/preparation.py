@@ -94,7 +94,7 @@ class Preparation:
     def columns(self) -> Columns:
         """What a table of new data must have."""
         target = self.label if self.target is None else self.target
-        return Columns(target, self.n_features, self.features)
+        return Columns(target, self.n_features, self.features, self.label)
 
     def inputs(self, part: Part, names: tuple[str, ...] | None, dtype: DTypeLike) -> Array:
         """X (m, n_0) for the network, from a file's columns.

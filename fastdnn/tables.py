@@ -71,11 +71,14 @@ class Columns:
         How many features a trained model takes. A table for it may lack the labels.
     features : tuple of str or None
         The names of these features, if it learned them.
+    position : int or None
+        The number of the label column where there is no header to look the target up in.
     """
 
     target: str | int | None = None
     n_features: int | None = None
     features: tuple[str, ...] | None = None
+    position: int | None = None
 
     def has_header(self, cells: Sequence[str]) -> bool:
         """Whether a table's first row, `cells`, holds the columns' names."""
@@ -83,7 +86,8 @@ class Columns:
             return True
         if isinstance(self.target, str) and self.target in cells and not _is_number(self.target):
             return True
-        label = self.target if isinstance(self.target, int) else -1
+        known = self.target if isinstance(self.target, int) else self.position
+        label = -1 if known is None else known
         # The labels may be text in every row; the features may not.
         features = [c for i, c in enumerate(cells) if i not in (label, len(cells) + label)]
         return not any(_is_number(cell) for cell in (features or cells))
@@ -114,6 +118,8 @@ class Columns:
     def _locate(self, path: Path, names: Sequence[str] | None, n_columns: int) -> int:
         """The number of the label column of a table that has one."""
         target = -1 if self.target is None else self.target
+        if names is None and self.position is not None:
+            target = self.position
         if isinstance(target, str):
             if names is not None and target in names:
                 return list(names).index(target)

@@ -122,6 +122,27 @@ def test_whole_number_classes_without_header(capsys: pytest.CaptureFixture[str])
         assert err == (f"accuracy 1.0000 ({count} of {count})\n" if count else "")
 
 
+@pytest.mark.parametrize("target", [0, 2])
+def test_a_table_without_the_header_of_the_training_data(
+    target: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X, _ = flowers()
+    y = np.arange(60) % 3 + 5
+    table = np.insert(X, target, y, axis=1)
+    names = ["u", "v"]
+    names.insert(target, "species")
+    write_csv(Path("t.csv"), table, header=",".join(names))
+    assert main(["train", "--data", "t.csv", "--target", "species", *QUICK]) == 0
+    capsys.readouterr()
+    write_csv(Path("bare.csv"), table)
+    np.save("t.npy", table)
+    for data in ("t.csv", "bare.csv", "t.npy"):
+        assert main(["predict", "fastdnn-model.safetensors", data]) == 0
+        out, err = capsys.readouterr()
+        assert out.split() == [str(label) for label in y]
+        assert err == "accuracy 1.0000 (60 of 60)\n"
+
+
 def test_unknown_labels_count_as_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     X, y = flowers()
     write_csv(Path("t.csv"), X, y)

@@ -121,6 +121,11 @@ NAMELESS = Columns(2, 2)
         (NAMELESS, "1,2,a\n", [[1, 2]], ["a"], None),
         (Columns(0, 2), "a,1,2\n", [[1, 2]], ["a"], None),
         (Columns(1, 1), "5\n6\n", [[5], [6]], None, None),
+        (Columns("z", 2, ("u", "v"), 2), "1,2,a\n", [[1, 2]], ["a"], None),
+        (Columns("z", 2, ("u", "v"), 0), "a,1,2\n", [[1, 2]], ["a"], None),
+        (Columns("z", 1, ("u",), 0), "a,1\n", [[1]], ["a"], None),
+        (Columns("0", 2, ("8", "9"), 1), "1,a,2\n", [[1, 2]], ["a"], None),
+        (Columns("z", 2, ("u", "v"), 0), "u,v,z\n1,2,a\n", [[1, 2]], ["a"], ("u", "v")),
     ],
 )
 def test_csv_for_a_trained_model_may_lack_labels(
