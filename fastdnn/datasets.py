@@ -22,6 +22,7 @@ READERS: dict[str, Callable[[Path, Columns], Table]] = {
     ".npz": read_npz,
     ".npy": read_npy,
 }
+_QUANTITIES = "choose task 'regression' if the labels are quantities"
 KINDS = "a .csv, .parquet, .npz or .npy file, or a folder of IDX files as MNIST's"
 
 
@@ -241,15 +242,16 @@ def _split(y: Array, classes: Array | None, test_size: float, seed: int) -> tupl
     n_test = math.ceil(test_size * len(y))
     least = 2 if classes is None else len(classes)
     if min(n_test, len(y) - n_test) < least:
+        why = "" if classes is None else f", one of each class; {_QUANTITIES}"
         raise ValueError(
             f"test_size: {test_size} of {len(y)} samples makes {len(y) - n_test} to train and"
-            f" {n_test} to test; each part needs {least}"
+            f" {n_test} to test; each part needs {least}{why}"
         )
     if classes is not None and np.bincount(y).min() < 2:
         rare = classes[np.bincount(y).argmin()]
         raise ValueError(
             f"labels: {rare!s} stands once, and each class must be in the training and the test"
-            " part; drop such rows, or choose task 'regression' if the labels are quantities"
+            f" part; drop such rows, or {_QUANTITIES}"
         )
     rows = np.arange(len(y))
     stratify = None if classes is None else y

@@ -139,6 +139,12 @@ NUMBERS = np.arange(20.0).reshape(10, 2)
             {"test_size": 0.1},
             "test_size: 0.1 of 10 samples makes 9 to train and 1 to test; each part needs 2",
         ),
+        (
+            {"X": NUMBERS, "y": [0, 1, 2, 3, 4] * 2},
+            {"task": "classification"},
+            "2 to test; each part needs 5, one of each class; choose task 'regression' if the lab",
+        ),
+        ({"X": NUMBERS, "y": NUMBERS[:, 0]}, {"test_size": 0.1}, "each part needs 2$"),
         ({"X": NUMBERS, "y": [0, 1] * 4 + [np.nan, 1]}, {}, "labels: 1 of 10 are missing"),
         (
             {"X": np.where(NUMBERS == 5, np.nan, NUMBERS), "y": [0, 1] * 5},
