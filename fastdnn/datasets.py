@@ -225,8 +225,12 @@ def _prepare(
         X_train, X_test = table.train.X, table.test.X
     y_train, y_test = y[train], y[test]
     pixels = table.pixel_range
-    scaling = Scaling.fit(X_train) if pixels is None else Scaling(np.zeros(1), np.array([pixels]))
-    target_scaling = Scaling.fit(y_train) if classes is None else None
+    if pixels is None:
+        scaling = Scaling.fit(X_train, table.names)
+    else:
+        scaling = Scaling(np.zeros(1), np.array([pixels]))
+    labels_name = (table.target or "labels",)
+    target_scaling = Scaling.fit(y_train, labels_name) if classes is None else None
     n, label = X_train.shape[1], table.label
     preparation = Preparation(
         name, n, scaling, classes, target_scaling, table.names, table.target, label

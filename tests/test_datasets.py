@@ -152,6 +152,8 @@ NUMBERS = np.arange(20.0).reshape(10, 2)
             "data row 3, column 2",
         ),
         ({"X": NUMBERS, "y": ["a", "b"] * 5}, {"task": "regression"}, "a is text"),
+        ({"X": NUMBERS * 9e306, "y": [0, 1] * 5}, {}, "column 1: want numbers whose mean and"),
+        ({"X": NUMBERS, "y": NUMBERS[:, 0] * 9e306}, {}, "column 'labels': want numbers whose me"),
     ],
 )
 def test_unusable_data(tmp_path: Path, arrays: dict, arguments: dict, message: str) -> None:
