@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, get_args
 
@@ -115,19 +116,22 @@ def load(
     Raises
     ------
     ValueError
-        If there is no such file, it is damaged, features are not numbers, or anything is missing.
+        If an argument is wrong, there is no such file, it is damaged, features are not numbers, or
+        anything is missing.
     ImportError
         If a Parquet file needs a package that is not installed.
     """
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype: {dtype}; want 'float32' or 'float64'")
-    if not 0 < test_size < 1:
-        raise ValueError(f"test_size: {test_size}; want a share between 0 and 1")
+    if not isinstance(test_size, Real) or not 0 < test_size < 1:
+        raise ValueError(f"test_size: {test_size!r}; want a share between 0 and 1")
     if task not in (None, *get_args(Task)):
         raise ValueError(f"task: {task!r}; want {' or '.join(map(repr, get_args(Task)))}")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed: {seed}; want a whole number from 0 to {2**32 - 1}")
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed: {seed!r}; want a whole number from 0 to {2**32 - 1}")
+    if not isinstance(target, str | Integral | None):
+        raise ValueError(f"target: {target!r}; want a column's name, or its number from 0")
     if path is None and target is not None:
         raise ValueError(
             f"target: {target!r}; scikit-learn's digits have no columns to choose from"
