@@ -135,7 +135,8 @@ class Columns:
 def read_csv(path: Path, columns: Columns) -> Table:
     """Read a CSV file, with a header or without, separated by commas, semicolons or tabs.
 
-    The features must be numbers. The labels may be text, and are returned as text.
+    The features must be numbers. The labels may be text, and are returned as text. A table to train
+    on must not begin with pandas' index; a trained model finds its features beside one.
     """
     with _open_text(path) as file:
         skip, first = next(((i, line) for i, line in enumerate(file) if line.strip()), (0, ""))
@@ -150,6 +151,8 @@ def read_csv(path: Path, columns: Columns) -> Table:
     data = _read_numbers(path, skip + header, delimiter, names, label, texts)
     if len(data) == 0:
         raise ValueError(f"{path}: no rows under the header")
+    if columns.n_features is None and names is not None and label != 0:
+        _refuse_index(path, names[0], data[:, 0])
     if label is None:
         return Table(Part(data), names=names)
     y = np.array(list(texts))[data[:, label].astype(np.int64)]
@@ -259,6 +262,15 @@ def _read_numbers(
             raise
         except ValueError as error:
             raise ValueError(f"{path}: {_explain(str(error), names)}") from None
+
+
+def _refuse_index(path: Path, name: str, column: Array) -> None:
+    """Refuse row numbers as a feature: pandas writes them before the first column."""
+    if name == "" and np.array_equal(column, np.arange(len(column))):
+        raise ValueError(
+            f"{path}: column 1 has no name and counts the rows, as pandas' index does; write the"
+            " file with index=False, or name the column if it is a feature"
+        )
 
 
 def _explain(message: str, names: tuple[str, ...] | None) -> str:
