@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,47 +16,84 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Parameters
     ----------
     path : str or Path
-        The file to write. Whoever reads it sees the old file or the new one, never a part.
+        The file to write. Whoever reads it sees the old file or the new one, never a part. A link
+        stays, and the file that it leads to is written; a file that is there keeps its mode.
 
     Yields
     ------
     Path
         The temporary file, with the same suffix: some writers choose their format by it.
+
+    Raises
+    ------
+    ValueError
+        If `path` is a folder, a device or a pipe, whose place no file may take.
+    OSError
+        If no file can be made in its folder.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    _check_file("path", path)
+    target = _followed(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".fastdnn-", suffix=path.suffix, dir=target.parent)
+    except OSError as error:
+        # The user knows the path, not the temporary file's.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         # mkstemp makes files that only their owner may read; a result is an ordinary file.
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def checked_output(name: str, option: str) -> Path:
+def checked_output(name: str, option: str, inputs: Iterable[str] = ()) -> Path:
     """A path that can be written, or an error before any work.
 
     Parameters
     ----------
     name, option : str
         What the user gave, and with which option of the command line.
+    inputs : iterable of str
+        What is read, and so not to be written over.
 
     Raises
     ------
     ValueError
-        If it is a folder, or in a folder that is not there or cannot be written.
+        If it is a folder, a device, a pipe or an input, or in a folder that is not there or cannot
+        be written.
     """
     path = Path(name).expanduser()
-    if path.is_dir():
-        raise ValueError(f"{option}: {path} is a folder; name a file")
-    if not path.parent.is_dir():
-        raise ValueError(f"{option}: there is no folder {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{option}: the folder {path.parent} cannot be written; choose another")
+    _check_file(option, path)
+    if os.path.realpath(path) in {os.path.realpath(Path(one).expanduser()) for one in inputs}:
+        raise ValueError(f"{option}: want another file than the input, got {path}")
+    folder = _followed(path).parent
+    if not folder.is_dir():
+        raise ValueError(f"{option}: there is no folder {folder}; make it first")
+    try:
+        # Permissions do not say it: nobody makes files in /proc.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        raise ValueError(
+            f"{option}: the folder {folder} cannot be written; choose another"
+        ) from None
     return path
+
+
+def _check_file(name: str, path: Path) -> None:
+    """Refuse what no file may take the place of."""
+    if path.is_dir():
+        raise ValueError(f"{name}: {path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{name}: {path} is a device or a pipe; name a file")
+
+
+def _followed(path: Path) -> Path:
+    """Where a link leads; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _umask() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from threading import RLock
 from typing import Any
@@ -69,6 +70,7 @@ class Network:
     def _build(self, input_size: int) -> Engine:
         """Lay the layers out in an engine, with W at its random start and b at 0."""
         _refuse_placed(self.layers)  # since `_checked`, another model may have taken one
+        _refuse_too_many(self.layers, input_size, self.dtype)
         engine = _lay_out(self.layers, input_size, self.dtype)
         rng = self._state.generator(INITIALIZATION)
         for l, layer in enumerate(self._dense, 1):
@@ -146,6 +148,28 @@ def _checked(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
 def _refuse_placed(layers: Iterable[Layer]) -> None:
     if any(isinstance(layer, Dense) and layer._place is not None for layer in layers):
         raise ValueError("layers: a Dense layer belongs to another model already; make a new one")
+
+
+def _refuse_too_many(layers: Iterable[Layer], input_size: int, dtype: np.dtype[Any]) -> None:
+    """Refuse parameters that cannot fit in memory, before any is made."""
+    count, n_prev = 0, input_size
+    for layer in layers:
+        if isinstance(layer, Dense):
+            count += layer.units * (n_prev + layer.use_bias)
+            n_prev = layer.units
+    needed, memory = 2 * count * dtype.itemsize, _memory()
+    if memory is not None and needed > memory:
+        raise MemoryError(
+            f"layers: want parameters that fit, with their gradient, in the machine's memory of "
+            f"{memory // 10**6:,} MB, got {count:,} parameters, for {needed // 10**6:,} MB"
+        )
+
+
+def _memory() -> int | None:
+    """The bytes of physical memory, where the system says."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _lay_out(layers: Sequence[Dense | Dropout], input_size: int, dtype: np.dtype[Any]) -> Engine:

@@ -148,6 +148,8 @@ def load(cls: type[Sequential], path: str | Path) -> Sequential:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder; want a model that save wrote")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; want a model that save wrote")
     try:

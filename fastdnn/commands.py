@@ -27,8 +27,9 @@ from .tables import Array, quoted
 
 
 def train(arguments: Namespace) -> int:
-    """Train a network, say how good it is, and save it with a picture of its curves."""
-    output = checked_output(arguments.output, "--output")
+    """Train a network, save it, say how good it is, and draw its curves."""
+    inputs = [] if arguments.data is None else [arguments.data]
+    output = checked_output(arguments.output, "--output", inputs)
     if output.suffix == ".png":
         raise ValueError(f"--output: {output} is where the curves go; name the model .safetensors")
     if arguments.threads is not None:
@@ -52,11 +53,12 @@ def train(arguments: Namespace) -> int:
     except KeyboardInterrupt:
         interrupted = True
         print("fastdnn: stopped by Ctrl-C; saving the model as it is now", file=sys.stderr)
+    # First of all: a second Ctrl-C, or a reader of stdout that leaves, ends what follows.
+    model.save(output, metadata=dataset.preparation.to_metadata())
     labels = dataset.y_test if dataset.classes is None else dataset.classes[dataset.y_test]
     print(f"test {_score(dataset.preparation, model.predict(dataset.X_test), labels)}")
     if clock.seconds:
         print(f"{statistics.median(clock.seconds):.3g} seconds per epoch")
-    model.save(output, metadata=dataset.preparation.to_metadata())
     print(f"model: {output}")
     _draw(history, output.with_suffix(".png"))
     return 130 if interrupted else 0
@@ -66,7 +68,8 @@ def predict(arguments: Namespace) -> int:
     """Write the label of each sample, and on stderr how many are right if the data have labels."""
     output = None
     if arguments.output is not None:
-        output = checked_output(arguments.output, "--output")
+        inputs = [arguments.model, arguments.data]
+        output = checked_output(arguments.output, "--output", inputs)
     model = _load_model(arguments.model)
     preparation = Preparation.from_metadata(model.metadata)
     X, y = load_new(arguments.data, preparation, model.dtype)
@@ -224,6 +227,8 @@ def _draw(history: History, path: Path) -> None:
 
 def _load_model(path: str) -> Sequential:
     """A saved network."""
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: a folder; name a model file that 'fastdnn train' wrote")
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such model file; 'fastdnn train' writes one")
     return fastdnn.load(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ READERS: dict[str, Callable[[Path, Columns], Table]] = {
     ".npz": read_npz,
     ".npy": read_npy,
 }
+_QUANTITIES = "choose task 'regression' if the labels are quantities"
 KINDS = "a .csv, .parquet, .npz or .npy file, or a folder of IDX files as MNIST's"
 
 
@@ -114,19 +116,22 @@ def load(
     Raises
     ------
     ValueError
-        If there is no such file, it is damaged, features are not numbers, or anything is missing.
+        If an argument is wrong, there is no such file, it is damaged, features are not numbers, or
+        anything is missing.
     ImportError
         If a Parquet file needs a package that is not installed.
     """
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype: {dtype}; want 'float32' or 'float64'")
-    if not 0 < test_size < 1:
-        raise ValueError(f"test_size: {test_size}; want a share between 0 and 1")
+    if not isinstance(test_size, Real) or not 0 < test_size < 1:
+        raise ValueError(f"test_size: {test_size!r}; want a share between 0 and 1")
     if task not in (None, *get_args(Task)):
         raise ValueError(f"task: {task!r}; want {' or '.join(map(repr, get_args(Task)))}")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed: {seed}; want a whole number from 0 to {2**32 - 1}")
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed: {seed!r}; want a whole number from 0 to {2**32 - 1}")
+    if not isinstance(target, str | Integral | None):
+        raise ValueError(f"target: {target!r}; want a column's name, or its number from 0")
     if path is None and target is not None:
         raise ValueError(
             f"target: {target!r}; scikit-learn's digits have no columns to choose from"
@@ -224,8 +229,12 @@ def _prepare(
         X_train, X_test = table.train.X, table.test.X
     y_train, y_test = y[train], y[test]
     pixels = table.pixel_range
-    scaling = Scaling.fit(X_train) if pixels is None else Scaling(np.zeros(1), np.array([pixels]))
-    target_scaling = Scaling.fit(y_train) if classes is None else None
+    if pixels is None:
+        scaling = Scaling.fit(X_train, table.names)
+    else:
+        scaling = Scaling(np.zeros(1), np.array([pixels]))
+    labels_name = (table.target or "labels",)
+    target_scaling = Scaling.fit(y_train, labels_name) if classes is None else None
     n, label = X_train.shape[1], table.label
     preparation = Preparation(
         name, n, scaling, classes, target_scaling, table.names, table.target, label
@@ -241,15 +250,16 @@ def _split(y: Array, classes: Array | None, test_size: float, seed: int) -> tupl
     n_test = math.ceil(test_size * len(y))
     least = 2 if classes is None else len(classes)
     if min(n_test, len(y) - n_test) < least:
+        why = "" if classes is None else f", one of each class; {_QUANTITIES}"
         raise ValueError(
             f"test_size: {test_size} of {len(y)} samples makes {len(y) - n_test} to train and"
-            f" {n_test} to test; each part needs {least}"
+            f" {n_test} to test; each part needs {least}{why}"
         )
     if classes is not None and np.bincount(y).min() < 2:
         rare = classes[np.bincount(y).argmin()]
         raise ValueError(
             f"labels: {rare!s} stands once, and each class must be in the training and the test"
-            " part; drop such rows, or choose task 'regression' if the labels are quantities"
+            f" part; drop such rows, or {_QUANTITIES}"
         )
     rows = np.arange(len(y))
     stratify = None if classes is None else y

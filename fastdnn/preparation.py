@@ -38,11 +38,27 @@ class Scaling:
     deviation: Array
 
     @classmethod
-    def fit(cls, X: Array) -> Scaling:
-        """Mean and standard deviation of each column; a constant column is only shifted."""
-        varies = X.max(axis=0) > X.min(axis=0)
-        deviation = np.where(varies, X.std(axis=0, dtype=np.float64), 1.0)
-        return cls(X.mean(axis=0, dtype=np.float64), deviation)
+    def fit(cls, X: Array, names: tuple[str, ...] | None = None) -> Scaling:
+        """Mean and standard deviation of each column; a constant column is only shifted.
+
+        Raises
+        ------
+        ValueError
+            If float64 cannot hold them, naming the first such column.
+        """
+        low, high = X.min(axis=0), X.max(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):  # it is refused below
+            mean = X.mean(axis=0, dtype=np.float64)
+            deviation = np.where(high > low, X.std(axis=0, dtype=np.float64), 1.0)
+        bad = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(deviation) & (deviation > 0)))
+        if len(bad):
+            column = int(bad[0])
+            raise ValueError(
+                f"column {_named(column, names)}: want numbers whose mean and standard deviation"
+                f" float64 can hold, got {np.ravel(low)[column]} to {np.ravel(high)[column]};"
+                " choose another unit"
+            )
+        return cls(mean, deviation)
 
     def apply(self, X: Array, dtype: DTypeLike) -> Array:
         """Scale X (m, …), computed in float64: a float32 time stamp would lose its last minutes."""
@@ -94,7 +110,7 @@ class Preparation:
     def columns(self) -> Columns:
         """What a table of new data must have."""
         target = self.label if self.target is None else self.target
-        return Columns(target, self.n_features, self.features)
+        return Columns(target, self.n_features, self.features, self.label)
 
     def inputs(self, part: Part, names: tuple[str, ...] | None, dtype: DTypeLike) -> Array:
         """X (m, n_0) for the network, from a file's columns.
@@ -229,9 +245,13 @@ def check_finite(X: Array, names: tuple[str, ...] | None) -> None:
         bad = ~np.isfinite(X[start : start + _ROWS_AT_ONCE])
         if bad.any():
             row, column = np.unravel_index(bad.argmax(), bad.shape)
-            named = column + 1 if names is None else quoted([names[column]])
-            value = X[start + row, column]
-            raise ValueError(f"data row {start + row + 1}, column {named}: {value}; {NUMBERS_ONLY}")
+            where = f"data row {start + row + 1}, column {_named(int(column), names)}"
+            raise ValueError(f"{where}: {X[start + row, column]}; {NUMBERS_ONLY}")
+
+
+def _named(column: int, names: tuple[str, ...] | None) -> str:
+    """A column's name in quotes, or its number from 1."""
+    return str(column + 1) if names is None else quoted([names[column]])
 
 
 def _plain(value: Any) -> Any:

@@ -71,11 +71,14 @@ class Columns:
         How many features a trained model takes. A table for it may lack the labels.
     features : tuple of str or None
         The names of these features, if it learned them.
+    position : int or None
+        The number of the label column where there is no header to look the target up in.
     """
 
     target: str | int | None = None
     n_features: int | None = None
     features: tuple[str, ...] | None = None
+    position: int | None = None
 
     def has_header(self, cells: Sequence[str]) -> bool:
         """Whether a table's first row, `cells`, holds the columns' names."""
@@ -83,7 +86,8 @@ class Columns:
             return True
         if isinstance(self.target, str) and self.target in cells and not _is_number(self.target):
             return True
-        label = self.target if isinstance(self.target, int) else -1
+        known = self.target if isinstance(self.target, int) else self.position
+        label = -1 if known is None else known
         # The labels may be text in every row; the features may not.
         features = [c for i, c in enumerate(cells) if i not in (label, len(cells) + label)]
         return not any(_is_number(cell) for cell in (features or cells))
@@ -114,6 +118,8 @@ class Columns:
     def _locate(self, path: Path, names: Sequence[str] | None, n_columns: int) -> int:
         """The number of the label column of a table that has one."""
         target = -1 if self.target is None else self.target
+        if names is None and self.position is not None:
+            target = self.position
         if isinstance(target, str):
             if names is not None and target in names:
                 return list(names).index(target)
@@ -129,7 +135,8 @@ class Columns:
 def read_csv(path: Path, columns: Columns) -> Table:
     """Read a CSV file, with a header or without, separated by commas, semicolons or tabs.
 
-    The features must be numbers. The labels may be text, and are returned as text.
+    The features must be numbers. The labels may be text, and are returned as text. A table to train
+    on must not begin with pandas' index; a trained model finds its features beside one.
     """
     with _open_text(path) as file:
         skip, first = next(((i, line) for i, line in enumerate(file) if line.strip()), (0, ""))
@@ -144,6 +151,8 @@ def read_csv(path: Path, columns: Columns) -> Table:
     data = _read_numbers(path, skip + header, delimiter, names, label, texts)
     if len(data) == 0:
         raise ValueError(f"{path}: no rows under the header")
+    if columns.n_features is None and names is not None and label != 0:
+        _refuse_index(path, names[0], data[:, 0])
     if label is None:
         return Table(Part(data), names=names)
     y = np.array(list(texts))[data[:, label].astype(np.int64)]
@@ -253,6 +262,15 @@ def _read_numbers(
             raise
         except ValueError as error:
             raise ValueError(f"{path}: {_explain(str(error), names)}") from None
+
+
+def _refuse_index(path: Path, name: str, column: Array) -> None:
+    """Refuse row numbers as a feature: pandas writes them before the first column."""
+    if name == "" and np.array_equal(column, np.arange(len(column))):
+        raise ValueError(
+            f"{path}: column 1 has no name and counts the rows, as pandas' index does; write the"
+            " file with index=False, or name the column if it is a feature"
+        )
 
 
 def _explain(message: str, names: tuple[str, ...] | None) -> str:

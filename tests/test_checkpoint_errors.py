@@ -134,6 +134,14 @@ def test_safetensors_of_others(metadata: Any, path: Path) -> None:
 
 
 def test_a_missing_file(path: Path) -> None:
-    for missing in (path, path.parent, str(path)):
+    for missing in (path, str(path)):
         with pytest.raises(FileNotFoundError, match="no such file; want a model that save wrote"):
             fastdnn.load(missing)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    message = f"^{re.escape(str(tmp_path))}: a folder; want a model that save wrote$"
+    with pytest.raises(IsADirectoryError, match=message):
+        fastdnn.load(tmp_path)
+    with pytest.raises(ValueError, match=r"is a folder; name a file$"):
+        classifier().save("")

@@ -24,6 +24,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = flowers()
     write_csv(Path("iris.csv"), X, y, "u,v,species")
     Path("folder").mkdir()
+    os.mkfifo("pipe")
     Path("broken.safetensors").write_bytes(b"no model")
 
 
@@ -37,6 +38,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train --epochs 1.5", "--epochs: '1.5'; want a whole number from 1"),
         ("train --layers 10,x", "--layers: '10,x'; want units by layer, as 256,128"),
         ("train --layers 10,0", "--layers: '10,0'"),
+        ("train --layers 10000000000000000000000", "layers: want parameters that fit, with their"),
         ("train --dropout 1", "--dropout: '1'; want a number from 0 and below 1"),
         ("train --learning-rate nan", "--learning-rate: 'nan'; want a number from 0"),
         ("train --dtype float16", "--dtype: invalid choice: 'float16'"),
@@ -51,11 +53,22 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train --output folder", "--output: folder is a folder; name a file"),
         ("train --output no/m.safetensors", "--output: there is no folder no; make it first"),
         ("train --output a.png", "a.png is where the curves go"),
+        ("train --output pipe", "--output: pipe is a device or a pipe; name a file"),
+        ("train --data iris.csv --output iris.csv", "--output: want another file than the input"),
         ("predict iris.csv", "the following arguments are required: DATA"),
         ("predict nowhere iris.csv", "nowhere: no such model file; 'fastdnn train' writes one"),
+        (
+            "predict folder iris.csv",
+            "folder: a folder; name a model file that 'fastdnn train' wrote",
+        ),
         ("predict broken.safetensors iris.csv", "broken.safetensors"),
         ("summary broken.safetensors", "broken.safetensors"),
         ("predict broken.safetensors iris.csv --output folder", "--output: folder is a folder"),
+        ("predict broken.safetensors iris.csv --output iris.csv", "--output: want another file"),
+        (
+            "predict broken.safetensors iris.csv --output ./broken.safetensors",
+            "--output: want another file than the input, got broken.safetensors",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

@@ -122,6 +122,27 @@ def test_whole_number_classes_without_header(capsys: pytest.CaptureFixture[str])
         assert err == (f"accuracy 1.0000 ({count} of {count})\n" if count else "")
 
 
+@pytest.mark.parametrize("target", [0, 2])
+def test_a_table_without_the_header_of_the_training_data(
+    target: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X, _ = flowers()
+    y = np.arange(60) % 3 + 5
+    table = np.insert(X, target, y, axis=1)
+    names = ["u", "v"]
+    names.insert(target, "species")
+    write_csv(Path("t.csv"), table, header=",".join(names))
+    assert main(["train", "--data", "t.csv", "--target", "species", *QUICK]) == 0
+    capsys.readouterr()
+    write_csv(Path("bare.csv"), table)
+    np.save("t.npy", table)
+    for data in ("t.csv", "bare.csv", "t.npy"):
+        assert main(["predict", "fastdnn-model.safetensors", data]) == 0
+        out, err = capsys.readouterr()
+        assert out.split() == [str(label) for label in y]
+        assert err == "accuracy 1.0000 (60 of 60)\n"
+
+
 def test_unknown_labels_count_as_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     X, y = flowers()
     write_csv(Path("t.csv"), X, y)
@@ -193,6 +214,20 @@ def test_ctrl_c_saves_what_there_is(
     model = fastdnn.load("fastdnn-model.safetensors")
     assert "model: fastdnn-model.safetensors" in out
     assert Preparation.from_metadata(model.metadata).data == "digits"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), 130), (ValueError("no score"), 2)], ids=repr
+)
+def test_the_model_is_saved_before_it_is_scored(
+    error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> str:
+        raise error
+
+    monkeypatch.setattr(commands, "_score", fail)
+    assert main(["train", "--layers", "8", "--epochs", "1"]) == status
+    assert fastdnn.load("fastdnn-model.safetensors").built
 
 
 def test_summary_of_a_model_from_python(capsys: pytest.CaptureFixture[str]) -> None:

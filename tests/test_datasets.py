@@ -139,6 +139,12 @@ NUMBERS = np.arange(20.0).reshape(10, 2)
             {"test_size": 0.1},
             "test_size: 0.1 of 10 samples makes 9 to train and 1 to test; each part needs 2",
         ),
+        (
+            {"X": NUMBERS, "y": [0, 1, 2, 3, 4] * 2},
+            {"task": "classification"},
+            "2 to test; each part needs 5, one of each class; choose task 'regression' if the lab",
+        ),
+        ({"X": NUMBERS, "y": NUMBERS[:, 0]}, {"test_size": 0.1}, "each part needs 2$"),
         ({"X": NUMBERS, "y": [0, 1] * 4 + [np.nan, 1]}, {}, "labels: 1 of 10 are missing"),
         (
             {"X": np.where(NUMBERS == 5, np.nan, NUMBERS), "y": [0, 1] * 5},
@@ -146,6 +152,8 @@ NUMBERS = np.arange(20.0).reshape(10, 2)
             "data row 3, column 2",
         ),
         ({"X": NUMBERS, "y": ["a", "b"] * 5}, {"task": "regression"}, "a is text"),
+        ({"X": NUMBERS * 9e306, "y": [0, 1] * 5}, {}, "column 1: want numbers whose mean and"),
+        ({"X": NUMBERS, "y": NUMBERS[:, 0] * 9e306}, {}, "column 'labels': want numbers whose me"),
     ],
 )
 def test_unusable_data(tmp_path: Path, arrays: dict, arguments: dict, message: str) -> None:
@@ -163,6 +171,12 @@ def test_unusable_data(tmp_path: Path, arrays: dict, arguments: dict, message: s
         ({"test_size": 0}, "test_size: 0; want a share between 0 and 1"),
         ({"test_size": 1.0}, "test_size: 1.0"),
         ({"seed": -1}, "seed: -1; want a whole number from 0"),
+        ({"test_size": "x"}, "test_size: 'x'; want a share between 0 and 1"),
+        ({"test_size": None}, "test_size: None; want a share"),
+        ({"seed": "a"}, "seed: 'a'; want a whole number from 0 to 4294967295"),
+        ({"seed": 1.5}, r"seed: 1\.5; want a whole number"),
+        ({"seed": None}, "seed: None; want a whole number"),
+        ({"path": "t.csv", "target": 1.5}, r"target: 1\.5; want a column's name, or its number"),
         ({"target": 0}, "target: 0; scikit-learn's digits have no columns"),
         ({"task": "ranking"}, "task: 'ranking'; want 'classification' or 'regression'"),
         ({"path": "no/such.csv"}, r"no/such.csv: no such file or folder; want a \.csv, .*MNIST"),

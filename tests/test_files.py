@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdnn._files import replacing
+from fastdnn._files import checked_output, replacing
 
 
 def test_file_appears_whole_with_usual_permissions(tmp_path: Path) -> None:
@@ -28,3 +28,74 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         temporary.with_name("no such").rename(temporary)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_and_a_file_keeps_its_mode(tmp_path: Path) -> None:
+    target, link = tmp_path / "folder" / "a.txt", tmp_path / "link.txt"
+    target.parent.mkdir()
+    target.write_text("old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    with replacing(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_pipe_is_refused_and_stays(tmp_path: Path) -> None:
+    path, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(path)
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(ValueError, match=f"^path: {name} is a device or a pipe"):
+            replacing(name).__enter__()
+        with pytest.raises(ValueError, match=f"^--output: {name} is a device or a pipe"):
+            checked_output(str(name), "--output")
+    assert path.is_fifo()
+    assert link.is_symlink()
+
+
+def test_an_output_is_no_input(tmp_path: Path) -> None:
+    data, link = tmp_path / "data.csv", tmp_path / "link.csv"
+    data.touch()
+    link.symlink_to(data)
+    for name in (data, link):
+        with pytest.raises(ValueError, match=r"^--output: want another file than the input, got "):
+            checked_output(str(name), "--output", ["other.csv", str(data)])
+    new = tmp_path / "new.csv"
+    assert checked_output(str(new), "--output", [str(data)]) == new
+
+
+def test_the_folder_of_an_output_is_where_its_link_leads(tmp_path: Path) -> None:
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "no" / "a.csv")
+    with pytest.raises(ValueError, match=f"^--output: there is no folder {tmp_path}/no; make it"):
+        checked_output(str(link), "--output")
+
+
+def test_errors_name_the_path_that_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "a.txt"
+    with pytest.raises(FileNotFoundError) as error:
+        replacing(path).__enter__()
+    assert error.value.filename == str(path)
+    assert error.value.__suppress_context__
+    path = tmp_path / "file" / "a.txt"
+    path.parent.touch()
+    with pytest.raises(NotADirectoryError) as error:
+        replacing(path).__enter__()
+    assert error.value.filename == str(path)
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / f"{251 * 'a'}.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc, where nobody makes files")
+def test_a_folder_that_only_looks_writable() -> None:
+    with pytest.raises(ValueError, match=r"^--output: the folder /proc cannot be written; choose"):
+        checked_output("/proc/a.txt", "--output")

@@ -36,6 +36,26 @@ def test_scaling_only_shifts_a_constant_column() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "got"),
+    [
+        ([-9e307, 9e307], r"-9e\+307 to 9e\+307"),
+        ([1e200, 2e200], r"1e\+200 to 2e\+200"),
+        ([1e308, 1e308], r"1e\+308 to 1e\+308"),
+        ([1e-200, 2e-200], "1e-200 to 2e-200"),
+    ],
+)
+def test_scaling_that_float64_cannot_hold_is_refused(values: list[float], got: str) -> None:
+    X = np.column_stack([[0.0, 1.0], values])
+    want = "want numbers whose mean and standard deviation float64 can hold, got"
+    with pytest.raises(ValueError, match=f"^column 2: {want} {got}; choose another unit$"):
+        Scaling.fit(X)
+    with pytest.raises(ValueError, match=f"^column 'v': {want} {got};"):
+        Scaling.fit(X, ("u", "v"))
+    with pytest.raises(ValueError, match=f"^column 'price': {want} {got};"):
+        Scaling.fit(X[:, 1], ("price",))
+
+
+@pytest.mark.parametrize(
     ("y", "task", "codes", "classes"),
     [
         (["b", "a", "b"], None, [1, 0, 1], ["a", "b"]),

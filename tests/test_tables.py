@@ -61,6 +61,8 @@ def test_csv_may_be_packed(tmp_path: Path) -> None:
         ("0", "x,1,2\ny,3,4\n", [[1, 2], [3, 4]], ["x", "y"], None, None),
         (-2, "1,x,2\n3,y,4\n", [[1, 2], [3, 4]], ["x", "y"], None, None),
         (1, "a,b,c\n1,x,2\n", [[1, 2]], ["x"], ("a", "c"), "b"),
+        (0, ",b,c\n0,1,2\n1,3,4\n", [[1, 2], [3, 4]], ["0", "1"], ("b", "c"), ""),
+        ("c", "a,b,c\n0,1,x\n1,3,y\n", [[0, 1], [1, 3]], ["x", "y"], ("a", "b"), "c"),
     ],
 )
 def test_csv_target(tmp_path: Path, target, text: str, X, y, names, name) -> None:
@@ -77,6 +79,12 @@ def test_csv_target(tmp_path: Path, target, text: str, X, y, names, name) -> Non
         (TRAIN, "1,2,a\n3,red,b\n", "data row 2, column 2: 'red' is not a number; .*encode text"),
         (TRAIN, "u,v,z\n1,2,a\n,4,b\n", "data row 2, column 'u': '' is not a number; .*missing"),
         (TRAIN, "1,2,a\n3,4\n", "the number of columns changed from 3 to 2 at row 2"),
+        (
+            TRAIN,
+            ",u,z\n0,2,a\n1,4,b\n",
+            "column 1 has no name and counts the rows, as pandas' index",
+        ),
+        (Columns("u"), ",u,z\n0,2,5\n1,4,6\n", "column 1 has no name and .*with index=False"),
         (TRAIN, "a,a,b\n1,2,3\n", "two columns named 'a'; rename one"),
         (Columns("z"), "a,b\n1,2\n", "target: no column 'z'; it has 'a', 'b'"),
         (Columns("z"), "1,2\n1,2\n", "target: no column 'z'; it has no header"),
@@ -115,12 +123,18 @@ NAMELESS = Columns(2, 2)
         (NAMED, "u,v,z\n1,2,a\n", [[1, 2]], ["a"], ("u", "v")),
         (NAMED, "z,v,u\na,2,1\n", [[2, 1]], ["a"], ("v", "u")),
         (NAMED, "u,v\n1,2\n", [[1, 2]], None, ("u", "v")),
+        (NAMED, ",u,v,z\n0,1,2,a\n", [[0, 1, 2]], ["a"], ("", "u", "v")),
         (NAMED, "1,2\n", [[1, 2]], None, None),
         (Columns("z", 2, ("0", "1")), "0,1\n5,6\n", [[5, 6]], None, ("0", "1")),
         (NAMELESS, "1,2\n", [[1, 2]], None, None),
         (NAMELESS, "1,2,a\n", [[1, 2]], ["a"], None),
         (Columns(0, 2), "a,1,2\n", [[1, 2]], ["a"], None),
         (Columns(1, 1), "5\n6\n", [[5], [6]], None, None),
+        (Columns("z", 2, ("u", "v"), 2), "1,2,a\n", [[1, 2]], ["a"], None),
+        (Columns("z", 2, ("u", "v"), 0), "a,1,2\n", [[1, 2]], ["a"], None),
+        (Columns("z", 1, ("u",), 0), "a,1\n", [[1]], ["a"], None),
+        (Columns("0", 2, ("8", "9"), 1), "1,a,2\n", [[1, 2]], ["a"], None),
+        (Columns("z", 2, ("u", "v"), 0), "u,v,z\n1,2,a\n", [[1, 2]], ["a"], ("u", "v")),
     ],
 )
 def test_csv_for_a_trained_model_may_lack_labels(

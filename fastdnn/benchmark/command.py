@@ -6,6 +6,8 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -17,6 +19,9 @@ from fastdnn.plots import new_figure
 from . import report
 from .contenders import CASES, CONTENDERS, Work
 from .race import race
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS: dict[str, Callable[[report.Result], str]] = {
     "text": report.text,
@@ -31,7 +36,7 @@ def bench(arguments: Namespace) -> int:
     contenders = _names("--contenders", arguments.contenders, CONTENDERS)
     output = None if arguments.output is None else checked_output(arguments.output, "--output")
     picture = None if arguments.plot is None else checked_output(arguments.plot, "--plot")
-    figure = None if picture is None else new_figure((2.0 + 1.5 * len(cases), 4.5))
+    figure = None if picture is None else _figure(picture, len(cases))
     threads = arguments.threads or fastdnn.get_num_threads()
     settings = {
         "optimizer": arguments.optimizer,
@@ -61,6 +66,15 @@ def bench(arguments: Namespace) -> int:
     if figure is not None and picture is not None:
         report.plot(result, figure, picture)
     return 0
+
+
+def _figure(picture: Path, n_cases: int) -> Figure:
+    """An empty figure, which matplotlib can write by the picture's name."""
+    figure = new_figure((2.0 + 1.5 * n_cases, 4.5))
+    suffixes = [f".{kind}" for kind in figure.canvas.get_supported_filetypes()]
+    if picture.suffix.lower() not in suffixes:
+        raise ValueError(f"--plot: want a name that ends in {', '.join(suffixes)}, got {picture}")
+    return figure
 
 
 def _names(option: str, given: str | None, table: Mapping[str, object]) -> list[str]:

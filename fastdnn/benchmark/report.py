@@ -195,6 +195,7 @@ def plot(result: Result, figure: Figure, path: str | Path) -> None:
     axes.set(yscale="log", ylabel="time of a training step, fastdnn = 1")
     axes.set_xticks(range(len(cases)), [f"{case}\n{layers(case)}" for case in cases], fontsize=7)
     axes.margins(y=0.15)
-    axes.legend(ncols=len(names), fontsize=8, loc="upper center")
+    if names:
+        axes.legend(ncols=len(names), fontsize=8, loc="upper center")
     axes.set_title("\n".join(_about(result)[:2]), fontsize=7)
     write_figure(figure, path)

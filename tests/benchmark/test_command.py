@@ -80,6 +80,20 @@ def test_plot(ran: Ran, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["bars.xyz", "bars"])
+def test_a_plot_of_unknown_format_is_refused_before_any_work(
+    name: str, ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(
+        "matplotlib", reason="matplotlib is not installed: pip install 'fastdnn[plot]'"
+    )
+    assert main(["bench", "--plot", str(tmp_path / name)]) == 2
+    assert ran == []
+    err = capsys.readouterr().err
+    assert "--plot: want a name that ends in " in err
+    assert err.endswith(f", got {tmp_path / name}\n")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

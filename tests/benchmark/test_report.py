@@ -121,3 +121,16 @@ def test_plot(result: report.Result, tmp_path: Path) -> None:
         "digits",
         "large",
     ]
+
+
+def test_plot_of_one_contender_needs_no_legend(result: report.Result, tmp_path: Path) -> None:
+    pytest.importorskip(
+        "matplotlib", reason="matplotlib is not installed: pip install 'fastdnn[plot]'"
+    )
+    from fastdnn.plots import new_figure
+
+    for case, of in result["cases"].items():
+        result["cases"][case] = {"fastdnn": of["fastdnn"]}
+    figure = new_figure((6, 4))
+    report.plot(result, figure, tmp_path / "bars.png")
+    assert figure.axes[0].get_legend() is None
