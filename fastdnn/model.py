@@ -100,10 +100,13 @@ class Sequential(Network):
         ------
         TypeError, ValueError
             If one is none of the known names (the nearest one is proposed), two metrics have the
-            same name, or the loss does not suit the last layer.
+            same name, or the loss does not suit the last layer: the cross-entropies take
+            probabilities, which sigmoid and softmax make.
         """
-        n = self._dense[-1].units
+        last = self._dense[-1]
+        n = last.units
         optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
+        losses.check_activation(loss, str(last.activation))
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
         given = tuple(metrics or ())
