@@ -75,6 +75,8 @@ class Network:
             engine.weights(l)[...] = _start(layer, engine.layers[l - 1].n_prev, rng)
         for l, layer in enumerate(self._dense, 1):
             layer._place = engine, l
+        for each in self.layers:
+            each._built = True
         self.input_size, self._engine = input_size, engine
         return engine
 

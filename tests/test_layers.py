@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -283,8 +284,51 @@ def test_numbers_of_numpy_will_do() -> None:
         (lambda: Dropout(-0.1), ValueError, "Dropout.rate: want a number in [0, 1), got -0.1"),
         (lambda: Dropout(float("nan")), ValueError, "Dropout.rate: want a number in [0, 1)"),
         (lambda: Dropout("0.5"), TypeError, "Dropout.rate: want a number in [0, 1), got '0.5'"),
+        (lambda: setattr(Dense(3), "units", -5), ValueError, "Dense.units: want an integer in"),
+        (lambda: setattr(Dense(3), "use_bias", 1), TypeError, "Dense.use_bias: want True or False"),
+        (lambda: setattr(Dense(3), "activation", "rel"), ValueError, "activation: unknown name"),
+        (lambda: setattr(Dropout(0.1), "rate", 5), ValueError, "Dropout.rate: want a number in"),
     ],
 )
 def test_wrong_arguments(make: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         make()
+
+
+def settings_set(layer: Any) -> list[tuple[str, Any]]:
+    """Every setting of a layer with another value."""
+    others = {
+        "units": 7,
+        "activation": "tanh",
+        "use_bias": False,
+        "kernel_initializer": "lecun",
+        "kernel_regularizer": fastdnn.L2(0.5),
+        "rate": 0.9,
+    }
+    return [(field.name, others[field.name]) for field in fields(layer) if field.init]
+
+
+@pytest.mark.parametrize("kind", ["Dense", "Dropout"])
+def test_settings_stay_once_the_model_is_built(kind: str) -> None:
+    layer = {"Dense": Dense(4, "relu"), "Dropout": Dropout(0.5)}[kind]
+    model = fastdnn.Sequential([layer, Dense(2)])
+    for name, value in settings_set(layer):
+        setattr(layer, name, value)  # they have not been read yet
+        assert getattr(layer, name) == value
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((1, 3)), np.zeros((1, 2)), verbose=0)
+    if isinstance(layer, Dense):
+        assert (layer.W.shape, layer.b) == ((7, 3), None)
+    for name, value in settings_set(Dense(1) if kind == "Dense" else Dropout(0.1)):
+        message = rf"^{kind}\.{name}: want .*, as the layer's model is built, got .*new layers$"
+        with pytest.raises(AttributeError, match=message):
+            setattr(layer, name, value)
+        assert getattr(layer, name) == value
+
+
+def test_what_is_refused_builds_no_model() -> None:
+    layer = Dense(3, kernel_initializer=lambda n, n_prev, rng: np.zeros(1))
+    with pytest.raises(ValueError, match=r"^kernel_initializer: want W of shape"):
+        fastdnn.Sequential([layer], input_size=2)
+    layer.kernel_initializer = "zeros"
+    fastdnn.Sequential([layer], input_size=2)
