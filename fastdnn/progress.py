@@ -51,7 +51,10 @@ class Callback:
         """Act before the first epoch."""
 
     def on_train_end(self) -> None:
-        """Act after the last epoch, and also when an error or Ctrl-C ends the training."""
+        """Act after the last epoch, and also when an error or Ctrl-C ends the training.
+
+        Every callback does, whatever another raises here; the first error comes through then.
+        """
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Act before an epoch."""

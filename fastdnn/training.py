@@ -112,8 +112,18 @@ class Trainer:
                 refuse()
             raise
         finally:
-            for callback in self.callbacks:
+            self._end()
+
+    def _end(self) -> None:
+        """Let every callback end, so that one's error costs no other's best weights."""
+        errors: list[BaseException] = []
+        for callback in self.callbacks:
+            try:
                 callback.on_train_end()
+            except BaseException as error:  # Ctrl-C is no reason to leave one out, either
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch; returns its logs, but for the learning rate."""
