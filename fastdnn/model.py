@@ -281,9 +281,18 @@ class Sequential(Network):
         """The loss (penalties included) and the metrics, without dropout.
 
         `batch_size` bounds the samples at work at once, and so the memory.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong.
+        RuntimeError
+            If `compile` has not been called, or the model has no parameters yet: the data to
+            evaluate do not say its input size.
         """
         batch_size = check_count("batch_size", batch_size, 1)
         data = self._checked(X, y, sample_weight, self.input_size)
+        self._built_engine()
         with self._lock:
             return evaluate(self._ready(data), data, self.metrics, batch_size)
 

@@ -101,12 +101,15 @@ def test_the_first_data_say_the_input_size() -> None:
         lambda model: model.get_weights(),
         lambda model: model.set_weights([]),
         lambda model: model.predict(X),
+        lambda model: model.evaluate(X, y),
         lambda model: model.save("never-written"),
     ],
 )
 def test_without_parameters(use: Callable[[Any], Any]) -> None:
+    model = classifier(input_size=None)
     with pytest.raises(RuntimeError, match=r"^the model has no parameters yet: give it an input_"):
-        use(classifier(input_size=None))
+        use(model)
+    assert not model.built
 
 
 def test_seeds() -> None:
