@@ -22,6 +22,7 @@ from .training import (
     Trainer,
     check_callbacks,
     evaluate,
+    log_names,
     metric_functions,
     tells_of_X,
 )
@@ -215,7 +216,8 @@ class Sequential(Network):
         if class_weight is not None:
             data = weigh_classes(data, class_weight, self._dense[-1].units, self.dtype)
         history = History({"epochs": epochs, "steps": -(-len(data.X) // batch_size)})
-        callbacks = [*check_callbacks(callbacks), history]
+        names = log_names(self.metrics, validation is not None)
+        callbacks = [*check_callbacks(callbacks, names), history]
         if verbose != 0:
             callbacks.append(ProgressBar(epochs, len(data.X), batch_size, verbose))
         engine, self.history = self._ready(data), history

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from time import perf_counter
@@ -208,14 +208,21 @@ def watches_steps(callback: Callback) -> bool:
     return getattr(act, "__func__", None) is not Callback.on_batches_end
 
 
-def check_callbacks(callbacks: Iterable[Callback] | None) -> list[Callback]:
-    """The callbacks as a list."""
+def log_names(metrics: Iterable[str], validated: bool) -> list[str]:
+    """What an epoch's logs hold."""
+    names = ["loss", *metrics]
+    return [*names, *(f"val_{name}" for name in names if validated), "learning_rate"]
+
+
+def check_callbacks(callbacks: Iterable[Callback] | None, names: Collection[str]) -> list[Callback]:
+    """The callbacks as a list, if they suit a training whose logs hold these names."""
     if isinstance(callbacks, Callback):
         raise TypeError(f"callbacks: want a list of callbacks, got {callbacks!r} alone")
     found = list(callbacks or ())
     for callback in found:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks: want Callback objects, got {callback!r}")
+        callback.check_logs(names)
     return found
 
 

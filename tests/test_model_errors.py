@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,54 @@ BAD_FIT: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "callbacks: want Callback objects, got <class 'fastdnn.callbacks.EarlyStopping'>",
     ),
     "a function": ({"callbacks": [print]}, TypeError, "callbacks: want Callback objects, got <bui"),
+}
+# Callbacks that would fail after the first epoch only.
+BAD_CALLBACKS: dict[str, tuple[fastdnn.Callback, str]] = {
+    "no validation data": (
+        fastdnn.EarlyStopping(),
+        "EarlyStopping.monitor: want a name in the logs, got 'val_loss' without validation data;",
+    ),
+    "no validation data to reduce": (
+        fastdnn.ReduceLROnPlateau("val_accuracy"),
+        "ReduceLROnPlateau.monitor: want a name in the logs, got 'val_accuracy' without valid",
+    ),
+    "no metric": (
+        fastdnn.ReduceLROnPlateau(monitor="los"),
+        "ReduceLROnPlateau.monitor: unknown name 'los'; did you mean 'loss'? Known: accuracy, lear",
+    ),
+    "no validation data to choose by": (
+        fastdnn.ModelCheckpoint("x", save_best_only=True),
+        "ModelCheckpoint.monitor: want a name in the logs, got 'val_loss' without validation data;",
+    ),
+    "no validation data to name": (
+        fastdnn.ModelCheckpoint("x{val_loss}.st"),
+        "ModelCheckpoint.path: want a name in the logs, got 'val_loss' without validation data;",
+    ),
+    "no name": (fastdnn.ModelCheckpoint("x{}.st"), "ModelCheckpoint.path: unknown name ''; Known:"),
+    "no format": (
+        fastdnn.ModelCheckpoint("x{epoch:.q}.st"),
+        "ModelCheckpoint.path: want a format as of str.format, got 'x{epoch:.q}.st' (",
+    ),
+    "a whole number of a loss": (
+        fastdnn.ModelCheckpoint("x{loss:d}.st"),
+        "ModelCheckpoint.path: want a format as of str.format, got 'x{loss:d}.st' (",
+    ),
+    "a folder": (
+        fastdnn.ModelCheckpoint("/tmp"),
+        "ModelCheckpoint.path: want a file, got the folder '/tmp'",
+    ),
+    "a folder that cannot be made": (
+        fastdnn.ModelCheckpoint("/proc/a/x{epoch}.st"),
+        "ModelCheckpoint.path: want a file that can be written, got '/proc/a/x1.st' (",
+    ),
+    "a file as a folder": (
+        fastdnn.ModelCheckpoint(Path(__file__) / "x.st"),
+        f"ModelCheckpoint.path: want a file that can be written, got '{__file__}/x.st' (Not a dir",
+    ),
+}
+BAD_FIT |= {
+    what: ({"callbacks": [callback]}, ValueError, message)
+    for what, (callback, message) in BAD_CALLBACKS.items()
 }
 
 
