@@ -106,6 +106,8 @@ class Network:
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Take the parameters from a list like that of `get_weights`."""
         want = [w.shape for w in self.get_weights()]
+        if not isinstance(weights, Iterable):
+            raise TypeError(f"weights: want a list of arrays, got {weights!r}")
         arrays = [as_float("weights", w, self.dtype, np.ndim(w)) for w in weights]
         shapes = [w.shape for w in arrays]
         if shapes != want:

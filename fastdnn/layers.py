@@ -177,6 +177,8 @@ class Dense(Layer):
         db : ndarray of shape (n,), or None
             The shapes of W and b.
         """
+        if not isinstance(cache, Cache):
+            raise TypeError(f"cache: want what forward returned, got {cache!r:.60}")
         dA = as_float("dA", dA, self.W.dtype)
         dA_prev, dW, db = kernels.linear_backward(
             dA, cache.A_prev, self.W, str(self.activation), A=cache.A, Z=cache.Z

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -81,6 +82,15 @@ class Sequential(Network):
         self.history = History()
         self.stop_training = False
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse the name of an optimizer or a loss, which `compile` alone looks up."""
+        kind = {"optimizer": Optimizer, "loss": Loss}.get(name)
+        if kind is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{name}: want an object of {kind.__name__}, got {value!r}; compile takes names too"
+            )
+        super().__setattr__(name, value)
+
     def compile(
         self,
         optimizer: str | Optimizer = "adam",
@@ -110,6 +120,8 @@ class Sequential(Network):
         losses.check_activation(loss, str(last.activation))
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
+        if not isinstance(metrics, Iterable | None):
+            raise TypeError(f"metrics: want a list of names and functions, got {metrics!r}")
         given = tuple(metrics or ())
         functions = metric_functions(given, loss.name, n)
         self.optimizer, self.loss = optimizer, loss

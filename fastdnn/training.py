@@ -216,8 +216,8 @@ def log_names(metrics: Iterable[str], validated: bool) -> list[str]:
 
 def check_callbacks(callbacks: Iterable[Callback] | None, names: Collection[str]) -> list[Callback]:
     """The callbacks as a list, if they suit a training whose logs hold these names."""
-    if isinstance(callbacks, Callback):
-        raise TypeError(f"callbacks: want a list of callbacks, got {callbacks!r} alone")
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable | None):
+        raise TypeError(f"callbacks: want a list of callbacks, got {callbacks!r}")
     found = list(callbacks or ())
     for callback in found:
         if not isinstance(callback, Callback):
@@ -243,7 +243,14 @@ def metric_functions(
 
 def measure(metrics: dict[str, Metric], y: Array, outputs: Array) -> dict[str, float]:
     """Each metric of the outputs."""
-    return {name: float(function(y, outputs)) for name, function in metrics.items()}
+    return {name: _as_number(name, function(y, outputs)) for name, function in metrics.items()}
+
+
+def _as_number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"metrics: want a number from {name!r}, got {value!r:.60}") from None
 
 
 def evaluate(

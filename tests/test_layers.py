@@ -146,6 +146,7 @@ def test_blocks_change_nothing() -> None:
         (lambda l, c: l.backward(DA.T, c), ValueError, r"dA: .*\(5, 11\); got \(11, 5\)"),
         (lambda l, c: l.backward(DA[:, :3], c), ValueError, r"dA: .*\(5, 11\); got \(5, 3\)"),
         (lambda l, c: l.backward(DA[0], c), ValueError, r"dA: want 2 dimensions"),
+        (lambda l, c: l.backward(DA, None), TypeError, "cache: want what forward ret.*, got None"),
         (lambda l, c: l.backward(DA + 1j, c), TypeError, r"dA: want real numbers.*complex128"),
     ],
 )

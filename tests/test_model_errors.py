@@ -27,6 +27,7 @@ BAD_COMPILE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"loss": "msee"}, ValueError, "loss: unknown name 'msee'; did you mean 'mse'"),
     ({"metrics": ["acuracy"]}, ValueError, "metrics: unknown name 'acuracy'; did you mean 'accura"),
     ({"metrics": ["accuracy", "mse"]}, ValueError, "metrics: 'mse' compares y with the 3 outputs"),
+    ({"metrics": 3}, TypeError, "metrics: want a list of names and functions, got 3"),
     ({"metrics": [3]}, TypeError, "metrics: want one of .* as a string, got 3"),
     ({"metrics": ["acc", "acc"]}, ValueError, "metrics: the logs have 'acc' already"),
     ({"metrics": [lambda a, b: 0.0] * 2}, ValueError, "metrics: the logs have '<lambda>' already"),
@@ -60,6 +61,19 @@ def test_compile_refuses_classes_for_one_output() -> None:
     model = fastdnn.Sequential([fastdnn.Dense(1, "sigmoid")])
     with pytest.raises(ValueError, match=r"^loss: 'sparse_categorical_crossentropy' needs an outp"):
         model.compile("sgd", "sparse_categorical_crossentropy")
+
+
+@pytest.mark.parametrize(("name", "value"), [("optimizer", "sgd"), ("loss", "mse"), ("loss", None)])
+def test_names_are_for_compile(name: str, value: Any) -> None:
+    model = classifier()
+    before = fingerprint(model)
+    with pytest.raises(
+        TypeError, match=f"^{name}: want an object of .*, got {value!r}; compile takes"
+    ):
+        setattr(model, name, value)
+    assert fingerprint(model) == before
+    model.optimizer = fastdnn.SGD()
+    model.fit(X, y, verbose=0)
 
 
 @pytest.mark.parametrize("method", WITH_TARGETS)
@@ -125,6 +139,7 @@ BAD_FIT: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         TypeError,
         "callbacks: want a list of callbacks, got <",
     ),
+    "a number": ({"callbacks": 3}, TypeError, "callbacks: want a list of callbacks, got 3"),
     "a class": (
         {"callbacks": [fastdnn.EarlyStopping]},
         TypeError,

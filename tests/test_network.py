@@ -182,6 +182,7 @@ def test_weights_are_in_kerass_order_and_shapes() -> None:
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [
+        (None, TypeError, "weights: want a list of arrays, got None"),
         ([], ValueError, "weights: want shapes [(4, 1), (1,)], got []"),
         ([np.ones((1, 4)), [0]], ValueError, "weights: want shapes [(4, 1), (1,)], got [(1, 4), "),
         ([np.ones((4, 1))], ValueError, "weights: want shapes [(4, 1), (1,)], got [(4, 1)]"),
