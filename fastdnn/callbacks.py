@@ -17,7 +17,7 @@ from fastdnn.kernels._lookup import lookup
 
 from .metrics import HIGHER_IS_BETTER
 from .progress import Callback, History, ProgressBar
-from .schedules import check_number
+from .schedules import check_flag, check_number
 
 __all__ = [
     "Callback",
@@ -115,7 +115,9 @@ class EarlyStopping(_Monitoring):
         check_number(self._name("patience"), patience, "[0, inf)", whole=True)
         check_number(self._name("start_from_epoch"), start_from_epoch, "[0, inf)", whole=True)
         self.patience = patience
-        self.restore_best_weights = restore_best_weights
+        self.restore_best_weights = check_flag(
+            self._name("restore_best_weights"), restore_best_weights
+        )
         self.start_from_epoch = start_from_epoch
         self.on_train_begin()
 
@@ -245,7 +247,7 @@ class ModelCheckpoint(_Monitoring):
     ) -> None:
         super().__init__(monitor, mode)
         self.path = os.fspath(path)
-        self.save_best_only = save_best_only
+        self.save_best_only = check_flag(self._name("save_best_only"), save_best_only)
         try:
             fields = [field for _, field, _, _ in Formatter().parse(self.path)]
         except ValueError as error:  # a lone brace

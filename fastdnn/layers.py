@@ -13,10 +13,10 @@ from fastdnn.kernels._arrays import as_float
 from fastdnn.kernels.engine import Engine
 
 from . import activations, initializers, regularizers
-from ._inputs import check_count
+from ._inputs import check_count, check_finite
 from .initializers import Initializer
 from .regularizers import L1L2
-from .schedules import check_number
+from .schedules import check_flag, check_number
 
 Array = NDArray[Any]
 _HE = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
@@ -97,9 +97,7 @@ class Dense(Layer):
         if name == "activation":
             return activations.resolve(value)
         if name == "use_bias":
-            if not isinstance(value, bool | np.bool_):
-                raise TypeError(f"Dense.use_bias: want True or False, got {value!r}")
-            return bool(value)
+            return check_flag("Dense.use_bias", value)
         if name == "kernel_initializer":
             if value is None:  # the activation is set before
                 return "he_normal" if self.activation in _HE else "glorot_uniform"
@@ -188,9 +186,10 @@ class Dense(Layer):
 
 
 def _assign(name: str, view: Array, value: ArrayLike) -> None:
-    array = as_float(name, value, view.dtype, np.ndim(value))
+    array = as_float(name, value, ndim=np.ndim(value))
     if array.shape not in ((), view.shape):
         raise ValueError(f"{name}: want shape {view.shape}, got {array.shape}")
+    check_finite(name, np.broadcast_to(array, view.shape), view.dtype)
     view[...] = array
 
 

@@ -18,6 +18,7 @@ from .losses import Loss
 from .metrics import Metric
 from .optimizers import Optimizer
 from .progress import Callback, History, ProgressBar
+from .schedules import check_flag
 from .training import (
     EVALUATION_BATCH,
     Trainer,
@@ -218,6 +219,7 @@ class Sequential(Network):
         epochs = check_count("epochs", epochs, 0)
         initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         batch_size = check_count("batch_size", batch_size, 1)
+        shuffle = check_flag("shuffle", shuffle)
         data = self._checked(X, y, sample_weight, self.input_size, finite=False)
         reads_all, refuse = initial_epoch < epochs and validation_split == 0, None
         if reads_all and self._engine is not None and tells_of_X(self._engine, data.X):
@@ -234,7 +236,7 @@ class Sequential(Network):
             callbacks.append(ProgressBar(epochs, len(data.X), batch_size, verbose))
         engine, self.history = self._ready(data), history
         trainer = Trainer(
-            engine, self._lock, self.optimizer, self._state, data, batch_size, bool(shuffle),
+            engine, self._lock, self.optimizer, self._state, data, batch_size, shuffle,
             self.metrics, validation, callbacks,
         )  # fmt: skip
         trainer.run(self, range(initial_epoch, epochs), refuse)

@@ -250,6 +250,11 @@ OWN: dict[Callable[..., Callback], list[tuple[dict[str, Any], type[Exception], s
         ({"patience": -1}, ValueError, "patience"),
         ({"patience": 1.5}, TypeError, "patience"),
         ({"start_from_epoch": -1}, ValueError, "start_from_epoch"),
+        (
+            {"restore_best_weights": "no"},
+            TypeError,
+            "^EarlyStopping.restore_best_weights: want True or False, got 'no'",
+        ),
     ],
     ReduceLROnPlateau: [
         ({"min_delta": math.nan}, ValueError, "min_delta"),
@@ -260,6 +265,7 @@ OWN: dict[Callable[..., Callback], list[tuple[dict[str, Any], type[Exception], s
         ({"min_lr": -1e-9}, ValueError, "min_lr"),
     ],
     ModelCheckpoint: [
+        ({"save_best_only": 1}, TypeError, "^ModelCheckpoint.save_best_only: want True or False"),
         ({"path": "net-{epoch"}, ValueError, "'}'"),
         ({"path": "net-{epoch"}, ValueError, "^ModelCheckpoint.path: want a format as of str.form"),
     ],

@@ -201,6 +201,9 @@ def test_parameters_can_be_set_in_every_way() -> None:
         ("W", W[0], ValueError, "W: want shape (5, 7), got (7,)"),
         ("W", W.astype(str), TypeError, "W: want real numbers, got dtype <U"),
         ("W", None, TypeError, "W: want real numbers, got dtype object"),
+        ("W", np.nan, ValueError, "W: want finite numbers of float64, got nan at W[0, 0] (35 such"),
+        ("W", np.where(W > 1, -np.inf, W), ValueError, "W: want finite numbers of float64, got"),
+        ("b", B + np.inf, ValueError, "b: want finite numbers of float64, got inf at b[0] (5 such"),
         ("b", B[:, None], ValueError, "b: want shape (5,), got (5, 1)"),
         ("b", B[:1], ValueError, "b: want shape (5,), got (1,)"),
         ("b", B + 1j, TypeError, "b: want real numbers, got dtype complex128"),
@@ -214,6 +217,13 @@ def test_wrong_parameters_are_refused(
         setattr(layer, name, value)
     assert np.array_equal(layer.W, W)
     assert np.array_equal(layer.b, B)
+
+
+def test_parameters_beyond_float32_are_refused() -> None:
+    layer = placed(dtype="float32")
+    with pytest.raises(ValueError, match=r"^W: want finite numbers of float32, got 1e\+39 at W\[0"):
+        layer.W = 1e39
+    placed(dtype="float64").W = 1e39
 
 
 def test_a_layer_without_b_has_none_to_set() -> None:

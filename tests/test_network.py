@@ -47,6 +47,7 @@ Sequential([PLACED], input_size=2)
             ValueError,
             "dtype: unknown name 'float46'; did you mean 'float64'? Known: float32, float64",
         ),
+        (lambda: Sequential([Dense(1)], dtype=None), TypeError, "dtype: want one of ['float32', "),
         (lambda: Sequential([Dense(1)], dtype=np.float16), ValueError, "dtype: unknown name 'floa"),
     ],
 )
@@ -186,6 +187,11 @@ def test_weights_are_in_kerass_order_and_shapes() -> None:
         ([], ValueError, "weights: want shapes [(4, 1), (1,)], got []"),
         ([np.ones((1, 4)), [0]], ValueError, "weights: want shapes [(4, 1), (1,)], got [(1, 4), "),
         ([np.ones((4, 1))], ValueError, "weights: want shapes [(4, 1), (1,)], got [(4, 1)]"),
+        (
+            [[[1], [2], [np.nan], [4]], [0]],
+            ValueError,
+            "weights[0]: want finite numbers of float64",
+        ),
         ([np.ones((4, 1)), ["0"]], TypeError, "weights: want real numbers, got dtype <U1"),
     ],
 )
