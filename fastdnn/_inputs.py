@@ -84,17 +84,31 @@ def check_finite(name: str, array: Array, dtype: np.dtype[Any]) -> None:
 
 
 def _numbers(name: str, values: ArrayLike) -> Array:
-    if hasattr(values, "toarray") and not isinstance(values, np.ndarray):
-        raise TypeError(f"{name}: got a sparse matrix; want a dense one ({name}.toarray())")
+    if type(values) is not np.ndarray:
+        _refuse_other_arrays(name, values)
     try:
         array = np.asarray(values)
         if array.dtype == object:  # as a table of columns of different types gives
+            text = next((value for value in array.flat if isinstance(value, str | bytes)), None)
+            if text is not None:  # NumPy would make a number of '3'
+                raise TypeError(f"got the text {text!r}")
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: want an array of real numbers; {error}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
     return array
+
+
+def _refuse_other_arrays(name: str, values: Any) -> None:
+    """Refuse what NumPy would not take for the numbers that it holds."""
+    if hasattr(values, "toarray") and not isinstance(values, np.ndarray):
+        raise TypeError(f"{name}: got a sparse matrix; want a dense one ({name}.toarray())")
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name}: want numbers only, got a masked array with {values.mask.sum()} of "
+            f"{values.size} masked; leave these samples out, or fill them ({name}.filled(…))"
+        )
 
 
 def check_y(

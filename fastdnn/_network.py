@@ -16,7 +16,7 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.placement import Layer as Row
 
 from . import initializers, regularizers
-from ._inputs import check_count, check_X
+from ._inputs import check_count, check_finite, check_X
 from .layers import Array, Dense, Dropout, Layer
 from .summary import summarize
 from .training import EVALUATION_BATCH, INITIALIZATION, State
@@ -39,9 +39,9 @@ class Network:
         seed: int | None,
     ) -> None:
         self.layers = _checked(layers)
-        self.dtype = lookup(
-            "dtype", dtype if isinstance(dtype, str) else np.dtype(dtype).name, DTYPES
-        )
+        if dtype is not None and not isinstance(dtype, str):  # NumPy takes None for float64
+            dtype = np.dtype(dtype).name
+        self.dtype = lookup("dtype", dtype, DTYPES)
         self.seed = None if seed is None else check_count("seed", seed, 0)
         entropy = np.random.SeedSequence(self.seed).entropy
         assert isinstance(entropy, int)
@@ -77,6 +77,8 @@ class Network:
             engine.weights(l)[...] = _start(layer, engine.layers[l - 1].n_prev, rng)
         for l, layer in enumerate(self._dense, 1):
             layer._place = engine, l
+        for each in self.layers:
+            each._built = True
         self.input_size, self._engine = input_size, engine
         return engine
 
@@ -106,10 +108,14 @@ class Network:
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Take the parameters from a list like that of `get_weights`."""
         want = [w.shape for w in self.get_weights()]
-        arrays = [as_float("weights", w, self.dtype, np.ndim(w)) for w in weights]
+        if not isinstance(weights, Iterable):
+            raise TypeError(f"weights: want a list of arrays, got {weights!r}")
+        arrays = [as_float("weights", w, ndim=np.ndim(w)) for w in weights]
         shapes = [w.shape for w in arrays]
         if shapes != want:
             raise ValueError(f"weights: want shapes {want}, got {shapes}")
+        for i, w in enumerate(arrays):
+            check_finite(f"weights[{i}]", w, self.dtype)
         self.parameters[...] = np.concatenate([w.reshape(-1) for w in arrays])
 
     def predict(self, X: ArrayLike, *, batch_size: int = EVALUATION_BATCH) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,8 @@ def labels(name: str, y: ArrayLike, row: Array) -> Array:
 
 def dims(name: str, layer_dims: Sequence[int]) -> list[int]:
     """Return n[0], …, n[L]."""
+    if not isinstance(layer_dims, Iterable):
+        raise TypeError(f"{name}: want n[0], …, n[L], got {layer_dims!r}")
     sizes = list(layer_dims)
     for i, n in enumerate(sizes):
         check_number(f"{name}[{i}]", n, "[1, inf)", whole=True)
@@ -103,6 +105,15 @@ def parameters(parameters: Mapping[str, ArrayLike]) -> int:
             got = ", ".join(map(str, parameters)) or "no entry"
             raise ValueError(f"parameters: {key} is missing; got {got}")
     return depth
+
+
+def gradients(grads: Mapping[str, ArrayLike], parameters: Mapping[str, ArrayLike]) -> None:
+    """Refuse gradients without an entry for each parameter."""
+    if not isinstance(grads, Mapping):
+        raise TypeError(f"grads: want a dict, got {type(grads).__name__}")
+    for name in parameters:
+        if f"d{name}" not in grads:
+            raise ValueError(f"grads: d{name} is missing; got {', '.join(grads) or 'no entry'}")
 
 
 def cache(cache: Any) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import inf
 from numbers import Real
 from pathlib import Path
 from string import Formatter
+from tempfile import TemporaryFile
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from fastdnn.kernels._lookup import lookup
 
 from .metrics import HIGHER_IS_BETTER
 from .progress import Callback, History, ProgressBar
-from .schedules import check_number
+from .schedules import check_flag, check_number
 
 __all__ = [
     "Callback",
@@ -45,6 +46,18 @@ class _Monitoring(Callback):
     def _name(self, argument: str) -> str:
         return f"{type(self).__name__}.{argument}"
 
+    def check_logs(self, names: Collection[str]) -> None:
+        """Refuse to monitor what the logs will not hold."""
+        self._check_name("monitor", self.monitor, names)
+
+    def _check_name(self, argument: str, name: str, names: Collection[str]) -> None:
+        if name.startswith("val_") and name not in names and "val_loss" not in names:
+            raise ValueError(
+                f"{self._name(argument)}: want a name in the logs, got {name!r} without validation "
+                "data; give fit validation_data or a validation_split"
+            )
+        lookup(self._name(argument), name, dict.fromkeys(names))
+
     def _forget_best(self) -> None:
         self.best = -inf * self._sign
 
@@ -65,7 +78,8 @@ class EarlyStopping(_Monitoring):
     Parameters
     ----------
     monitor : str
-        A name in the logs.
+        A name in the logs; `fit` refuses one that they will not hold, as "val_loss" without
+        validation data.
     min_delta : float
         An improvement is a change by more than this, >= 0.
     patience : int
@@ -101,7 +115,9 @@ class EarlyStopping(_Monitoring):
         check_number(self._name("patience"), patience, "[0, inf)", whole=True)
         check_number(self._name("start_from_epoch"), start_from_epoch, "[0, inf)", whole=True)
         self.patience = patience
-        self.restore_best_weights = restore_best_weights
+        self.restore_best_weights = check_flag(
+            self._name("restore_best_weights"), restore_best_weights
+        )
         self.start_from_epoch = start_from_epoch
         self.on_train_begin()
 
@@ -231,17 +247,51 @@ class ModelCheckpoint(_Monitoring):
     ) -> None:
         super().__init__(monitor, mode)
         self.path = os.fspath(path)
-        self.save_best_only = save_best_only
-        # A lone brace raises a ValueError here, rather than after the first epoch.
-        self._fields = [field for _, field, _, _ in Formatter().parse(self.path) if field]
+        self.save_best_only = check_flag(self._name("save_best_only"), save_best_only)
+        try:
+            fields = [field for _, field, _, _ in Formatter().parse(self.path)]
+        except ValueError as error:  # a lone brace
+            raise self._no_format(error) from None
+        self._fields = [field for field in fields if field is not None]
+
+    def check_logs(self, names: Collection[str]) -> None:
+        """Refuse a path that cannot be made or written, and what the logs will not hold."""
+        if self.save_best_only:
+            super().check_logs(names)
+        for field in self._fields:
+            self._check_name("path", field, ["epoch", *names])
+        _check_writable(self._name("path"), self._filled({"epoch": 1, **dict.fromkeys(names, 1.0)}))
+
+    def _no_format(self, error: Exception) -> ValueError:
+        name = self._name("path")
+        return ValueError(f"{name}: want a format as of str.format, got {self.path!r} ({error})")
+
+    def _filled(self, values: Mapping[str, float]) -> str:
+        """The path of an epoch with these values."""
+        for field in self._fields:
+            lookup(self._name("path"), field, values)
+        try:
+            return self.path.format_map(values)
+        except (KeyError, ValueError) as error:
+            raise self._no_format(error) from None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Save the model."""
         if self.save_best_only and not self._improved(self._value(logs)):
             return
-        values = {"epoch": epoch + 1, **logs}
-        for field in self._fields:
-            lookup(self._name("path"), field, values)
-        path = self.path.format_map(values)
+        path = self._filled({"epoch": epoch + 1, **logs})
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.model.save(path)
+
+
+def _check_writable(name: str, path: str) -> None:
+    """Refuse a file that cannot be written, though its folders may be missing yet."""
+    try:
+        if Path(path).is_dir():
+            raise ValueError(f"{name}: want a file, got the folder {path!r}")
+        with TemporaryFile(dir=next(one for one in Path(path).absolute().parents if one.exists())):
+            pass  # only an attempt says it for every kind of file system
+    except OSError as error:
+        raise ValueError(
+            f"{name}: want a file that can be written, got {path!r} ({error.strerror})"
+        ) from None

@@ -63,6 +63,8 @@ def to_config(value: Any) -> Any:
         return {"class": type(value).__name__, **own}
     if value is None or isinstance(value, str | bool):
         return value
+    if isinstance(value, np.bool_):
+        return bool(value)
     if isinstance(value, Real):
         return int(value) if isinstance(value, Integral) else float(value)
     raise TypeError(f"{value!r} cannot be kept in a model file: want one of fastdnn's own classes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +13,10 @@ from fastdnn.kernels._arrays import as_float
 from fastdnn.kernels.engine import Engine
 
 from . import activations, initializers, regularizers
-from ._inputs import check_count
+from ._inputs import check_count, check_finite
 from .initializers import Initializer
 from .regularizers import L1L2
-from .schedules import check_number
+from .schedules import check_flag, check_number
 
 Array = NDArray[Any]
 _HE = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
@@ -30,8 +30,26 @@ class Cache(NamedTuple):
     A: Array
 
 
+@dataclass(eq=False)
 class Layer:
-    """What `Sequential` stacks: `Dense` or `Dropout`."""
+    """What `Sequential` stacks: `Dense` or `Dropout`; its settings stay once its model is built."""
+
+    _built: bool = field(default=False, init=False, repr=False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a setting whenever it is set."""
+        if name in {field.name for field in fields(self) if field.init}:
+            if self._built:
+                raise AttributeError(
+                    f"{type(self).__name__}.{name}: want {getattr(self, name)!r}, as the layer's "
+                    f"model is built, got {value!r}; make a new model of new layers"
+                )
+            value = self._checked(name, value)
+        super().__setattr__(name, value)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """The value that the setting `name` takes, or an error."""
+        raise NotImplementedError
 
 
 @dataclass(eq=False)
@@ -62,6 +80,8 @@ class Dense(Layer):
     ------
     TypeError, ValueError
         If a parameter is none of these.
+    AttributeError
+        If one is set once the model is built, which has read it.
     """
 
     units: int
@@ -71,16 +91,21 @@ class Dense(Layer):
     kernel_regularizer: L1L2 | str | None = None
     _place: tuple[Engine, int] | None = field(default=None, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        self.units = check_count("Dense.units", self.units, 1)
-        if not isinstance(self.use_bias, bool | np.bool_):
-            raise TypeError(f"Dense.use_bias: want True or False, got {self.use_bias!r}")
-        self.use_bias = bool(self.use_bias)
-        self.activation = activations.resolve(self.activation)
-        if self.kernel_initializer is None:
-            self.kernel_initializer = "he_normal" if self.activation in _HE else "glorot_uniform"
-        initializers.get(self.kernel_initializer)
-        self.kernel_regularizer = regularizers.get(self.kernel_regularizer)
+    def _checked(self, name: str, value: Any) -> Any:
+        if name == "units":
+            return check_count("Dense.units", value, 1)
+        if name == "activation":
+            return activations.resolve(value)
+        if name == "use_bias":
+            return check_flag("Dense.use_bias", value)
+        if name == "kernel_initializer":
+            if value is None:  # the activation is set before
+                return "he_normal" if self.activation in _HE else "glorot_uniform"
+            initializers.get(value)
+            return value
+        if name == "kernel_regularizer":
+            return regularizers.get(value)
+        return value  # of a class of the user's own
 
     def _placed(self) -> tuple[Engine, int]:
         if self._place is None:
@@ -150,6 +175,8 @@ class Dense(Layer):
         db : ndarray of shape (n,), or None
             The shapes of W and b.
         """
+        if not isinstance(cache, Cache):
+            raise TypeError(f"cache: want what forward returned, got {cache!r:.60}")
         dA = as_float("dA", dA, self.W.dtype)
         dA_prev, dW, db = kernels.linear_backward(
             dA, cache.A_prev, self.W, str(self.activation), A=cache.A, Z=cache.Z
@@ -159,9 +186,10 @@ class Dense(Layer):
 
 
 def _assign(name: str, view: Array, value: ArrayLike) -> None:
-    array = as_float(name, value, view.dtype, np.ndim(value))
+    array = as_float(name, value, ndim=np.ndim(value))
     if array.shape not in ((), view.shape):
         raise ValueError(f"{name}: want shape {view.shape}, got {array.shape}")
+    check_finite(name, np.broadcast_to(array, view.shape), view.dtype)
     view[...] = array
 
 
@@ -176,9 +204,15 @@ class Dropout(Layer):
     ----------
     rate : float
         In [0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError, AttributeError
+        As `Dense`.
     """
 
     rate: float
 
-    def __post_init__(self) -> None:
-        check_number("Dropout.rate", self.rate, "[0, 1)")
+    def _checked(self, name: str, value: Any) -> Any:
+        check_number("Dropout.rate", value, "[0, 1)")
+        return value

@@ -44,6 +44,11 @@ def Huber(delta: float = 1.0) -> Loss:
 LOSSES = {name: Loss(name) for name in TABLE}
 _ALIASES = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 _NAMES = LOSSES | {alias: LOSSES[name] for alias, name in _ALIASES.items()}
+_OF_PROBABILITIES = {
+    name: entry for name, entry in TABLE.items() if entry.labels or entry.probabilities
+}
+# Such a loss is fused with the activations that make probabilities out of any Z.
+_TO_PROBABILITIES = {name for entry in _OF_PROBABILITIES.values() for name in entry.fused}
 
 
 def get(loss: str | Loss, n_outputs: int) -> Loss:
@@ -62,3 +67,19 @@ def get(loss: str | Loss, n_outputs: int) -> Loss:
             " 'binary_crossentropy'"
         )
     return found
+
+
+def check_activation(loss: Loss, activation: str) -> None:
+    """Refuse a loss of probabilities after an activation whose outputs may leave [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If `activation`, that of the last layer, does not suit the loss.
+    """
+    if loss.name in _OF_PROBABILITIES and activation not in _TO_PROBABILITIES:
+        suited = " or ".join(map(repr, _OF_PROBABILITIES[loss.name].fused))
+        raise ValueError(
+            f"loss: {loss.name!r} takes probabilities: want {suited} as the last layer's "
+            f"activation, got {activation!r}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -17,11 +18,13 @@ from .losses import Loss
 from .metrics import Metric
 from .optimizers import Optimizer
 from .progress import Callback, History, ProgressBar
+from .schedules import check_flag
 from .training import (
     EVALUATION_BATCH,
     Trainer,
     check_callbacks,
     evaluate,
+    log_names,
     metric_functions,
     tells_of_X,
 )
@@ -80,6 +83,15 @@ class Sequential(Network):
         self.history = History()
         self.stop_training = False
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse the name of an optimizer or a loss, which `compile` alone looks up."""
+        kind = {"optimizer": Optimizer, "loss": Loss}.get(name)
+        if kind is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{name}: want an object of {kind.__name__}, got {value!r}; compile takes names too"
+            )
+        super().__setattr__(name, value)
+
     def compile(
         self,
         optimizer: str | Optimizer = "adam",
@@ -100,12 +112,17 @@ class Sequential(Network):
         ------
         TypeError, ValueError
             If one is none of the known names (the nearest one is proposed), two metrics have the
-            same name, or the loss does not suit the last layer.
+            same name, or the loss does not suit the last layer: the cross-entropies take
+            probabilities, which sigmoid and softmax make.
         """
-        n = self._dense[-1].units
+        last = self._dense[-1]
+        n = last.units
         optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
+        losses.check_activation(loss, str(last.activation))
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
+        if not isinstance(metrics, Iterable | None):
+            raise TypeError(f"metrics: want a list of names and functions, got {metrics!r}")
         given = tuple(metrics or ())
         functions = metric_functions(given, loss.name, n)
         self.optimizer, self.loss = optimizer, loss
@@ -202,6 +219,7 @@ class Sequential(Network):
         epochs = check_count("epochs", epochs, 0)
         initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         batch_size = check_count("batch_size", batch_size, 1)
+        shuffle = check_flag("shuffle", shuffle)
         data = self._checked(X, y, sample_weight, self.input_size, finite=False)
         reads_all, refuse = initial_epoch < epochs and validation_split == 0, None
         if reads_all and self._engine is not None and tells_of_X(self._engine, data.X):
@@ -212,12 +230,13 @@ class Sequential(Network):
         if class_weight is not None:
             data = weigh_classes(data, class_weight, self._dense[-1].units, self.dtype)
         history = History({"epochs": epochs, "steps": -(-len(data.X) // batch_size)})
-        callbacks = [*check_callbacks(callbacks), history]
+        names = log_names(self.metrics, validation is not None)
+        callbacks = [*check_callbacks(callbacks, names), history]
         if verbose != 0:
             callbacks.append(ProgressBar(epochs, len(data.X), batch_size, verbose))
         engine, self.history = self._ready(data), history
         trainer = Trainer(
-            engine, self._lock, self.optimizer, self._state, data, batch_size, bool(shuffle),
+            engine, self._lock, self.optimizer, self._state, data, batch_size, shuffle,
             self.metrics, validation, callbacks,
         )  # fmt: skip
         trainer.run(self, range(initial_epoch, epochs), refuse)
@@ -278,9 +297,18 @@ class Sequential(Network):
         """The loss (penalties included) and the metrics, without dropout.
 
         `batch_size` bounds the samples at work at once, and so the memory.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong.
+        RuntimeError
+            If `compile` has not been called, or the model has no parameters yet: the data to
+            evaluate do not say its input size.
         """
         batch_size = check_count("batch_size", batch_size, 1)
         data = self._checked(X, y, sample_weight, self.input_size)
+        self._built_engine()
         with self._lock:
             return evaluate(self._ready(data), data, self.metrics, batch_size)
 

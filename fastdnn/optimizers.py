@@ -20,7 +20,7 @@ from fastdnn.kernels._lookup import lookup
 from fastdnn.kernels.calls import Rule
 from fastdnn.kernels.update import COEFFICIENTS
 
-from .schedules import Schedule, check_number
+from .schedules import Schedule, check_flag, check_number
 
 Vector = NDArray[np.float64]
 
@@ -113,8 +113,8 @@ class SGD(Optimizer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check a hyper-parameter whenever it is set."""
-        if name == "nesterov" and not isinstance(value, bool):
-            raise TypeError(f"SGD.nesterov: want True or False, got {value!r}")
+        if name == "nesterov":
+            value = check_flag("SGD.nesterov", value)
         super().__setattr__(name, value)
 
     def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastdnn.kernels._arrays import as_float
+
 from ._files import replacing
+from ._inputs import check_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,21 +43,21 @@ def plot_history(
 
     Raises
     ------
-    ValueError
-        If no epoch was finished.
+    TypeError, ValueError
+        If it is no history, no epoch was finished, or a name has not one value an epoch.
     ImportError
         If matplotlib is not installed.
     """
-    from .progress import History
-
-    if isinstance(history, History):
-        curves, epochs = history.history, history.epoch
-    else:
-        curves = {name: list(values) for name, values in history.items()}
-        epochs = list(range(max(map(len, curves.values()), default=0)))
+    curves, epochs = _curves(history)
     names = [name for name in curves if name != "learning_rate" and not name.startswith("val_")]
     if not epochs or not names:
         raise ValueError("history: no finished epoch to draw")
+    for name, values in curves.items():
+        if np.shape(values) != (len(epochs),):
+            raise ValueError(
+                f"history: want a list of {len(epochs)} values of {name!r}, one per epoch, got "
+                f"shape {np.shape(values)}"
+            )
     figure = new_figure(figsize=(5.0 * len(names), 3.6))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
@@ -68,6 +71,19 @@ def plot_history(
         axes.legend()
     write_figure(figure, path)
     return figure
+
+
+def _curves(
+    history: History | Mapping[str, Sequence[float]],
+) -> tuple[Mapping[str, Sequence[float]], list[int]]:
+    """The values by their names, and the epochs' numbers."""
+    from .progress import History
+
+    if isinstance(history, History):
+        return history.history, history.epoch
+    if not isinstance(history, Mapping):
+        raise TypeError(f"history: want a History or its dict, got {type(history).__name__}")
+    return history, list(range(max(map(np.size, history.values()), default=0)))
 
 
 def plot_weights(
@@ -97,19 +113,21 @@ def plot_weights(
 
     Raises
     ------
-    ValueError
-        If a row of W does not fill an image.
+    TypeError, ValueError
+        If an argument is wrong, or a row of W does not fill an image.
     ImportError
         If matplotlib is not installed.
     """
-    W = np.asarray(W, np.float64)
+    W = as_float("W", W, np.float64, np.ndim(W))
+    if not isinstance(image_shape, tuple | list):
+        raise TypeError(f"image_shape: want (rows, columns), got {image_shape!r}")
+    for i, n in enumerate(image_shape):
+        check_count(f"image_shape[{i}]", n, 1)
     if W.ndim != 2 or W.size == 0 or len(image_shape) != 2 or W.shape[1] != math.prod(image_shape):
         raise ValueError(
             f"W: shape {W.shape} and image_shape {tuple(image_shape)}; want (units, rows * columns)"
         )
-    columns = math.ceil(math.sqrt(len(W))) if columns is None else columns
-    if columns < 1:
-        raise ValueError(f"columns: {columns}; want 1 or more")
+    columns = check_count("columns", math.ceil(len(W) ** 0.5) if columns is None else columns, 1)
     mosaic = _mosaic(W.reshape(len(W), *image_shape), min(columns, len(W)))
     size = np.abs(W)
     largest = float(np.percentile(size, _SHOWN_PERCENTILE) or size.max() or 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -44,14 +44,26 @@ class Callback:
     model: Model
 
     def set_model(self, model: Model) -> None:
-        """Remember the model; `fit` calls this before anything else."""
+        """Remember the model; `fit` calls this before the training."""
         self.model = model
+
+    def check_logs(self, names: Collection[str]) -> None:
+        """Refuse settings that do not suit the training; `fit` calls this before anything else.
+
+        Parameters
+        ----------
+        names : collection of str
+            What `logs` will hold at an epoch's end.
+        """
 
     def on_train_begin(self) -> None:
         """Act before the first epoch."""
 
     def on_train_end(self) -> None:
-        """Act after the last epoch, and also when an error or Ctrl-C ends the training."""
+        """Act after the last epoch, and also when an error or Ctrl-C ends the training.
+
+        Every callback does, whatever another raises here; the first error comes through then.
+        """
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Act before an epoch."""

@@ -44,6 +44,13 @@ def check_number(name: str, value: object, interval: str, *, whole: bool = False
     raise ValueError(wanted) if is_number else TypeError(wanted)
 
 
+def check_flag(name: str, value: object) -> bool:
+    """Return True or False, NumPy's too, as a bool; whatever else is refused by TypeError."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: want True or False, got {value!r}")
+    return bool(value)
+
+
 def _lies_in(number: float, interval: str) -> bool:
     low, high = map(float, interval[1:-1].split(","))
     above = number >= low if interval[0] == "[" else number > low
@@ -122,6 +129,7 @@ class ExponentialDecay(Schedule):
         self._check("initial", "(0, inf)")
         self._check("decay_steps", "[1, inf)", whole=True)
         self._check("decay_rate", "(0, inf)")
+        check_flag("ExponentialDecay.staircase", self.staircase)
 
     def __call__(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return lr(t) for each t in `steps`."""

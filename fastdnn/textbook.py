@@ -300,11 +300,10 @@ def update_parameters(
     """
     check.parameters(parameters)
     check_number("learning_rate", learning_rate, "[0, inf)")
+    check.gradients(grads, parameters)
     rate = float(learning_rate)  # a Python number leaves float32 arrays float32
     updated: dict[str, Array] = {}
     for name, value in parameters.items():
-        if f"d{name}" not in grads:
-            raise ValueError(f"grads: d{name} is missing; got {', '.join(grads) or 'no entry'}")
         theta = check.matrix(name, value)
         updated[name] = theta - rate * check.matrix(f"d{name}", grads[f"d{name}"], theta.shape)
     return updated

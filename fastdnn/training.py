@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from time import perf_counter
@@ -112,8 +112,18 @@ class Trainer:
                 refuse()
             raise
         finally:
-            for callback in self.callbacks:
+            self._end()
+
+    def _end(self) -> None:
+        """Let every callback end, so that one's error costs no other's best weights."""
+        errors: list[BaseException] = []
+        for callback in self.callbacks:
+            try:
                 callback.on_train_end()
+            except BaseException as error:  # Ctrl-C is no reason to leave one out, either
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch; returns its logs, but for the learning rate."""
@@ -198,14 +208,21 @@ def watches_steps(callback: Callback) -> bool:
     return getattr(act, "__func__", None) is not Callback.on_batches_end
 
 
-def check_callbacks(callbacks: Iterable[Callback] | None) -> list[Callback]:
-    """The callbacks as a list."""
-    if isinstance(callbacks, Callback):
-        raise TypeError(f"callbacks: want a list of callbacks, got {callbacks!r} alone")
+def log_names(metrics: Iterable[str], validated: bool) -> list[str]:
+    """What an epoch's logs hold."""
+    names = ["loss", *metrics]
+    return [*names, *(f"val_{name}" for name in names if validated), "learning_rate"]
+
+
+def check_callbacks(callbacks: Iterable[Callback] | None, names: Collection[str]) -> list[Callback]:
+    """The callbacks as a list, if they suit a training whose logs hold these names."""
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable | None):
+        raise TypeError(f"callbacks: want a list of callbacks, got {callbacks!r}")
     found = list(callbacks or ())
     for callback in found:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks: want Callback objects, got {callback!r}")
+        callback.check_logs(names)
     return found
 
 
@@ -226,7 +243,14 @@ def metric_functions(
 
 def measure(metrics: dict[str, Metric], y: Array, outputs: Array) -> dict[str, float]:
     """Each metric of the outputs."""
-    return {name: float(function(y, outputs)) for name, function in metrics.items()}
+    return {name: _as_number(name, function(y, outputs)) for name, function in metrics.items()}
+
+
+def _as_number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"metrics: want a number from {name!r}, got {value!r:.60}") from None
 
 
 def evaluate(

@@ -229,6 +229,17 @@ def test_unknown_field_in_the_path(field: str) -> None:
         fit(ModelCheckpoint(f"net-{{{field}}}"), [1])
 
 
+@pytest.mark.parametrize("monitor", ["loss", "val_loss", "val_f1", "learning_rate"])
+def test_what_the_logs_will_hold_is_monitored(monitor: str, tmp_path: Path) -> None:
+    names = ["loss", "f1", "val_loss", "val_f1", "learning_rate"]
+    EarlyStopping(monitor).check_logs(names)
+    ReduceLROnPlateau(monitor).check_logs(names)
+    path = tmp_path / "new" / f"{{epoch:03d}}-{{{monitor}:.4f}}"
+    ModelCheckpoint(path, monitor, save_best_only=True).check_logs(names)
+    ModelCheckpoint(tmp_path / "x", "not used").check_logs(names)
+    assert not list(tmp_path.iterdir())  # nothing is made before there is something to save
+
+
 COMMON = [
     ({"monitor": 3}, TypeError, "monitor: want a name in the logs, got 3"),
     ({"mode": "most"}, ValueError, "mode: unknown name 'most'.*auto, max, min"),
@@ -239,6 +250,11 @@ OWN: dict[Callable[..., Callback], list[tuple[dict[str, Any], type[Exception], s
         ({"patience": -1}, ValueError, "patience"),
         ({"patience": 1.5}, TypeError, "patience"),
         ({"start_from_epoch": -1}, ValueError, "start_from_epoch"),
+        (
+            {"restore_best_weights": "no"},
+            TypeError,
+            "^EarlyStopping.restore_best_weights: want True or False, got 'no'",
+        ),
     ],
     ReduceLROnPlateau: [
         ({"min_delta": math.nan}, ValueError, "min_delta"),
@@ -248,7 +264,11 @@ OWN: dict[Callable[..., Callback], list[tuple[dict[str, Any], type[Exception], s
         ({"cooldown": 0.5}, TypeError, "cooldown"),
         ({"min_lr": -1e-9}, ValueError, "min_lr"),
     ],
-    ModelCheckpoint: [({"path": "net-{epoch"}, ValueError, "'}'")],
+    ModelCheckpoint: [
+        ({"save_best_only": 1}, TypeError, "^ModelCheckpoint.save_best_only: want True or False"),
+        ({"path": "net-{epoch"}, ValueError, "'}'"),
+        ({"path": "net-{epoch"}, ValueError, "^ModelCheckpoint.path: want a format as of str.form"),
+    ],
 }
 
 

@@ -159,6 +159,8 @@ def test_numbers_of_numpy_are_kept() -> None:
     assert from_config(config) == fastdnn.SGD(0.5, 0.25, clipnorm=3)
     staircase = fastdnn.StepDecay(0.5, 0.5, np.int64(3))  # type: ignore[arg-type]
     assert type(from_config(json.loads(json.dumps(to_config(staircase)))).every_steps) is int
+    stairs = fastdnn.ExponentialDecay(0.5, 3, 0.5, staircase=np.bool_(True))  # type: ignore[arg-type]
+    assert from_config(json.loads(json.dumps(to_config(stairs)))).staircase is True
     layers = [Dropout(np.float32(0.5)), Dense(np.int8(3), use_bias=np.bool_(False))]  # type: ignore[arg-type]
     for layer, expected in zip(layers, [Dropout(0.5), Dense(3, use_bias=False)], strict=True):
         assert json.loads(json.dumps(to_config(layer))) == to_config(expected)

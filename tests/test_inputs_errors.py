@@ -54,6 +54,16 @@ BAD_X: dict[str, tuple[Any, type[Exception], str]] = {
         TypeError,
         "X: want an array of real numbers; .*'red'",
     ),
+    "numbers as text in a table": (
+        changed(X.astype(object), (0, 0), "3"),
+        TypeError,
+        "X: want an array of real numbers; got the text '3'",
+    ),
+    "masked numbers": (
+        np.ma.masked_equal(X, X[0, 0]),
+        ValueError,
+        r"X: want numbers only, got a masked array with \d+ of 200 masked; .*X\.filled",
+    ),
     "complex numbers": (X + 1j, TypeError, "X: want real numbers, got dtype complex128"),
     "dates": (X.astype("M8[D]"), TypeError, "X: want real numbers, got dtype datetime64"),
     "rows of different lengths": ([[1, 2, 3, 4], [1]], TypeError, "X: want an array of real num"),
@@ -119,6 +129,20 @@ BAD_Y: dict[str, tuple[str, int, Any, type[Exception], str]] = {
     "fraction": (SPARSE, 3, changed(y + 0.0, 4, 0.5), ValueError, r"y: .* got 0.5 at y\[4\]"),
     "NaN label": (SPARSE, 3, changed(y + 0.0, 4, np.nan), ValueError, r"y: .*nan at y\[4\]"),
     "text labels": (SPARSE, 3, y.astype(str), TypeError, "y: want real numbers, got dtype <U"),
+    "labels as objects of text": (
+        SPARSE,
+        3,
+        y.astype(str).astype(object),
+        TypeError,
+        r"y: want an array of real numbers; got the text '\d'",
+    ),
+    "masked labels": (
+        SPARSE,
+        3,
+        np.ma.masked_array(y, mask=y == 2),
+        ValueError,
+        r"y: want numbers only, got a masked array with \d+ of 50 masked; leave these",
+    ),
     "sparse one-hot": (SPARSE, 3, sparse.csr_matrix(ONE_HOT), TypeError, "y: got a sparse matrix"),
     "labels for one-hot": (CATEGORICAL, 3, y, ValueError, r"y: .*; .*'sparse_categorical_cross"),
     "two columns for three": (CATEGORICAL, 3, ONE_HOT[:, :2], ValueError, r"y: want shape \(50, 3"),
@@ -142,7 +166,8 @@ BAD_Y: dict[str, tuple[str, int, Any, type[Exception], str]] = {
 @pytest.mark.parametrize("what", BAD_Y)
 def test_a_bad_y_is_refused_and_nothing_changes(what: str, method: str) -> None:
     loss, n, bad, error, message = BAD_Y[what]
-    model = fastdnn.Sequential([fastdnn.Dense(n, "softmax" if n > 1 else None)], input_size=4)
+    last = "softmax" if n > 1 else "sigmoid" if "crossentropy" in loss else None
+    model = fastdnn.Sequential([fastdnn.Dense(n, last)], input_size=4)
     model.compile("adam", loss)
     before = fingerprint(model)
     with pytest.raises(error, match=f"^{message}"):

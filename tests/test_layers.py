@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,7 @@ def test_blocks_change_nothing() -> None:
         (lambda l, c: l.backward(DA.T, c), ValueError, r"dA: .*\(5, 11\); got \(11, 5\)"),
         (lambda l, c: l.backward(DA[:, :3], c), ValueError, r"dA: .*\(5, 11\); got \(5, 3\)"),
         (lambda l, c: l.backward(DA[0], c), ValueError, r"dA: want 2 dimensions"),
+        (lambda l, c: l.backward(DA, None), TypeError, "cache: want what forward ret.*, got None"),
         (lambda l, c: l.backward(DA + 1j, c), TypeError, r"dA: want real numbers.*complex128"),
     ],
 )
@@ -199,6 +201,9 @@ def test_parameters_can_be_set_in_every_way() -> None:
         ("W", W[0], ValueError, "W: want shape (5, 7), got (7,)"),
         ("W", W.astype(str), TypeError, "W: want real numbers, got dtype <U"),
         ("W", None, TypeError, "W: want real numbers, got dtype object"),
+        ("W", np.nan, ValueError, "W: want finite numbers of float64, got nan at W[0, 0] (35 such"),
+        ("W", np.where(W > 1, -np.inf, W), ValueError, "W: want finite numbers of float64, got"),
+        ("b", B + np.inf, ValueError, "b: want finite numbers of float64, got inf at b[0] (5 such"),
         ("b", B[:, None], ValueError, "b: want shape (5,), got (5, 1)"),
         ("b", B[:1], ValueError, "b: want shape (5,), got (1,)"),
         ("b", B + 1j, TypeError, "b: want real numbers, got dtype complex128"),
@@ -212,6 +217,13 @@ def test_wrong_parameters_are_refused(
         setattr(layer, name, value)
     assert np.array_equal(layer.W, W)
     assert np.array_equal(layer.b, B)
+
+
+def test_parameters_beyond_float32_are_refused() -> None:
+    layer = placed(dtype="float32")
+    with pytest.raises(ValueError, match=r"^W: want finite numbers of float32, got 1e\+39 at W\[0"):
+        layer.W = 1e39
+    placed(dtype="float64").W = 1e39
 
 
 def test_a_layer_without_b_has_none_to_set() -> None:
@@ -283,8 +295,51 @@ def test_numbers_of_numpy_will_do() -> None:
         (lambda: Dropout(-0.1), ValueError, "Dropout.rate: want a number in [0, 1), got -0.1"),
         (lambda: Dropout(float("nan")), ValueError, "Dropout.rate: want a number in [0, 1)"),
         (lambda: Dropout("0.5"), TypeError, "Dropout.rate: want a number in [0, 1), got '0.5'"),
+        (lambda: setattr(Dense(3), "units", -5), ValueError, "Dense.units: want an integer in"),
+        (lambda: setattr(Dense(3), "use_bias", 1), TypeError, "Dense.use_bias: want True or False"),
+        (lambda: setattr(Dense(3), "activation", "rel"), ValueError, "activation: unknown name"),
+        (lambda: setattr(Dropout(0.1), "rate", 5), ValueError, "Dropout.rate: want a number in"),
     ],
 )
 def test_wrong_arguments(make: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         make()
+
+
+def settings_set(layer: Any) -> list[tuple[str, Any]]:
+    """Every setting of a layer with another value."""
+    others = {
+        "units": 7,
+        "activation": "tanh",
+        "use_bias": False,
+        "kernel_initializer": "lecun",
+        "kernel_regularizer": fastdnn.L2(0.5),
+        "rate": 0.9,
+    }
+    return [(field.name, others[field.name]) for field in fields(layer) if field.init]
+
+
+@pytest.mark.parametrize("kind", ["Dense", "Dropout"])
+def test_settings_stay_once_the_model_is_built(kind: str) -> None:
+    layer = {"Dense": Dense(4, "relu"), "Dropout": Dropout(0.5)}[kind]
+    model = fastdnn.Sequential([layer, Dense(2)])
+    for name, value in settings_set(layer):
+        setattr(layer, name, value)  # they have not been read yet
+        assert getattr(layer, name) == value
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((1, 3)), np.zeros((1, 2)), verbose=0)
+    if isinstance(layer, Dense):
+        assert (layer.W.shape, layer.b) == ((7, 3), None)
+    for name, value in settings_set(Dense(1) if kind == "Dense" else Dropout(0.1)):
+        message = rf"^{kind}\.{name}: want .*, as the layer's model is built, got .*new layers$"
+        with pytest.raises(AttributeError, match=message):
+            setattr(layer, name, value)
+        assert getattr(layer, name) == value
+
+
+def test_what_is_refused_builds_no_model() -> None:
+    layer = Dense(3, kernel_initializer=lambda n, n_prev, rng: np.zeros(1))
+    with pytest.raises(ValueError, match=r"^kernel_initializer: want W of shape"):
+        fastdnn.Sequential([layer], input_size=2)
+    layer.kernel_initializer = "zeros"
+    fastdnn.Sequential([layer], input_size=2)

@@ -65,6 +65,20 @@ def test_classes_need_an_output_each(name: str, make: Any) -> None:
         losses.get(make(name), 1)
 
 
+@pytest.mark.parametrize("activation", fastdnn.activations.ACTIVATIONS)
+@pytest.mark.parametrize("name", kernels.LOSSES)
+def test_a_loss_of_probabilities_wants_them(name: str, activation: str) -> None:
+    model = fastdnn.Sequential([fastdnn.Dense(3, activation)], input_size=4)
+    if "crossentropy" not in name or activation in ("sigmoid", "softmax"):
+        model.compile("sgd", name)
+        return
+    wanted = "sigmoid" if "binary" in name else "softmax"
+    message = f"^loss: '{name}' takes prob.*: want '{wanted}' as .*, got '{activation}'$"
+    with pytest.raises(ValueError, match=message):
+        model.compile("sgd", Loss(name))
+    assert not hasattr(model, "loss")
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

@@ -286,3 +286,12 @@ def test_an_error_in_a_metric_comes_through() -> None:
         model.fit(X, y, verbose=0)
     model.compile("sgd", "sparse_categorical_crossentropy", "accuracy")
     model.fit(X, y, verbose=0)
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), None, "high"], ids=str)
+def test_a_metric_that_is_no_number_is_named(value: Any) -> None:
+    def confusion(y_true: Any, y_pred: Any) -> Any:
+        return value
+
+    with pytest.raises(TypeError, match=r"^metrics: want a number from 'confusion', got "):
+        classifier(metrics=[confusion]).evaluate(X, y)

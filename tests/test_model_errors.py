@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ BAD_COMPILE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"loss": "msee"}, ValueError, "loss: unknown name 'msee'; did you mean 'mse'"),
     ({"metrics": ["acuracy"]}, ValueError, "metrics: unknown name 'acuracy'; did you mean 'accura"),
     ({"metrics": ["accuracy", "mse"]}, ValueError, "metrics: 'mse' compares y with the 3 outputs"),
+    ({"metrics": 3}, TypeError, "metrics: want a list of names and functions, got 3"),
     ({"metrics": [3]}, TypeError, "metrics: want one of .* as a string, got 3"),
     ({"metrics": ["acc", "acc"]}, ValueError, "metrics: the logs have 'acc' already"),
     ({"metrics": [lambda a, b: 0.0] * 2}, ValueError, "metrics: the logs have '<lambda>' already"),
@@ -61,6 +63,19 @@ def test_compile_refuses_classes_for_one_output() -> None:
         model.compile("sgd", "sparse_categorical_crossentropy")
 
 
+@pytest.mark.parametrize(("name", "value"), [("optimizer", "sgd"), ("loss", "mse"), ("loss", None)])
+def test_names_are_for_compile(name: str, value: Any) -> None:
+    model = classifier()
+    before = fingerprint(model)
+    with pytest.raises(
+        TypeError, match=f"^{name}: want an object of .*, got {value!r}; compile takes"
+    ):
+        setattr(model, name, value)
+    assert fingerprint(model) == before
+    model.optimizer = fastdnn.SGD()
+    model.fit(X, y, verbose=0)
+
+
 @pytest.mark.parametrize("method", WITH_TARGETS)
 @pytest.mark.parametrize("input_size", [4, None])
 def test_compile_comes_first(method: str, input_size: int | None) -> None:
@@ -79,6 +94,7 @@ BAD_FIT: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "batch_size 0": ({"batch_size": 0}, ValueError, "batch_size: want an integer in [1, inf), got"),
     "batch_size None": ({"batch_size": None}, TypeError, "batch_size: want an integer in [1, inf)"),
     "initial_epoch": ({"initial_epoch": -1}, ValueError, "initial_epoch: want an integer in [0,"),
+    "shuffle": ({"shuffle": "x"}, TypeError, "shuffle: want True or False, got 'x'"),
     "split 1": ({"validation_split": 1}, ValueError, "validation_split: want a number in [0, 1)"),
     "split -0.1": ({"validation_split": -0.1}, ValueError, "validation_split: want a number in"),
     "split text": ({"validation_split": "0.1"}, TypeError, "validation_split: want a number in"),
@@ -124,12 +140,61 @@ BAD_FIT: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         TypeError,
         "callbacks: want a list of callbacks, got <",
     ),
+    "a number": ({"callbacks": 3}, TypeError, "callbacks: want a list of callbacks, got 3"),
     "a class": (
         {"callbacks": [fastdnn.EarlyStopping]},
         TypeError,
         "callbacks: want Callback objects, got <class 'fastdnn.callbacks.EarlyStopping'>",
     ),
     "a function": ({"callbacks": [print]}, TypeError, "callbacks: want Callback objects, got <bui"),
+}
+# Callbacks that would fail after the first epoch only.
+BAD_CALLBACKS: dict[str, tuple[fastdnn.Callback, str]] = {
+    "no validation data": (
+        fastdnn.EarlyStopping(),
+        "EarlyStopping.monitor: want a name in the logs, got 'val_loss' without validation data;",
+    ),
+    "no validation data to reduce": (
+        fastdnn.ReduceLROnPlateau("val_accuracy"),
+        "ReduceLROnPlateau.monitor: want a name in the logs, got 'val_accuracy' without valid",
+    ),
+    "no metric": (
+        fastdnn.ReduceLROnPlateau(monitor="los"),
+        "ReduceLROnPlateau.monitor: unknown name 'los'; did you mean 'loss'? Known: accuracy, lear",
+    ),
+    "no validation data to choose by": (
+        fastdnn.ModelCheckpoint("x", save_best_only=True),
+        "ModelCheckpoint.monitor: want a name in the logs, got 'val_loss' without validation data;",
+    ),
+    "no validation data to name": (
+        fastdnn.ModelCheckpoint("x{val_loss}.st"),
+        "ModelCheckpoint.path: want a name in the logs, got 'val_loss' without validation data;",
+    ),
+    "no name": (fastdnn.ModelCheckpoint("x{}.st"), "ModelCheckpoint.path: unknown name ''; Known:"),
+    "no format": (
+        fastdnn.ModelCheckpoint("x{epoch:.q}.st"),
+        "ModelCheckpoint.path: want a format as of str.format, got 'x{epoch:.q}.st' (",
+    ),
+    "a whole number of a loss": (
+        fastdnn.ModelCheckpoint("x{loss:d}.st"),
+        "ModelCheckpoint.path: want a format as of str.format, got 'x{loss:d}.st' (",
+    ),
+    "a folder": (
+        fastdnn.ModelCheckpoint("/tmp"),
+        "ModelCheckpoint.path: want a file, got the folder '/tmp'",
+    ),
+    "a folder that cannot be made": (
+        fastdnn.ModelCheckpoint("/proc/a/x{epoch}.st"),
+        "ModelCheckpoint.path: want a file that can be written, got '/proc/a/x1.st' (",
+    ),
+    "a file as a folder": (
+        fastdnn.ModelCheckpoint(Path(__file__) / "x.st"),
+        f"ModelCheckpoint.path: want a file that can be written, got '{__file__}/x.st' (Not a dir",
+    ),
+}
+BAD_FIT |= {
+    what: ({"callbacks": [callback]}, ValueError, message)
+    for what, (callback, message) in BAD_CALLBACKS.items()
 }
 
 

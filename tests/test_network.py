@@ -48,6 +48,7 @@ Sequential([PLACED], input_size=2)
             ValueError,
             "dtype: unknown name 'float46'; did you mean 'float64'? Known: float32, float64",
         ),
+        (lambda: Sequential([Dense(1)], dtype=None), TypeError, "dtype: want one of ['float32', "),
         (lambda: Sequential([Dense(1)], dtype=np.float16), ValueError, "dtype: unknown name 'floa"),
     ],
 )
@@ -137,12 +138,15 @@ def test_the_first_data_say_the_input_size() -> None:
         lambda model: model.get_weights(),
         lambda model: model.set_weights([]),
         lambda model: model.predict(X),
+        lambda model: model.evaluate(X, y),
         lambda model: model.save("never-written"),
     ],
 )
 def test_without_parameters(use: Callable[[Any], Any]) -> None:
+    model = classifier(input_size=None)
     with pytest.raises(RuntimeError, match=r"^the model has no parameters yet: give it an input_"):
-        use(classifier(input_size=None))
+        use(model)
+    assert not model.built
 
 
 def test_seeds() -> None:
@@ -215,9 +219,15 @@ def test_weights_are_in_kerass_order_and_shapes() -> None:
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [
+        (None, TypeError, "weights: want a list of arrays, got None"),
         ([], ValueError, "weights: want shapes [(4, 1), (1,)], got []"),
         ([np.ones((1, 4)), [0]], ValueError, "weights: want shapes [(4, 1), (1,)], got [(1, 4), "),
         ([np.ones((4, 1))], ValueError, "weights: want shapes [(4, 1), (1,)], got [(4, 1)]"),
+        (
+            [[[1], [2], [np.nan], [4]], [0]],
+            ValueError,
+            "weights[0]: want finite numbers of float64",
+        ),
         ([np.ones((4, 1)), ["0"]], TypeError, "weights: want real numbers, got dtype <U1"),
     ],
 )

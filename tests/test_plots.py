@@ -101,8 +101,50 @@ def test_weights_that_fill_no_image_are_refused(shape, image_shape) -> None:
 
 
 def test_columns_are_checked() -> None:
-    with pytest.raises(ValueError, match="columns: 0; want 1 or more"):
+    with pytest.raises(ValueError, match=r"columns: want an integer in \[1, inf\), got 0"):
         plot_weights(np.zeros((3, 6)), (2, 3), columns=0)
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "message"),
+    [
+        (
+            lambda: plot_history(None),
+            TypeError,
+            "history: want a History or its dict, got NoneType",
+        ),
+        (lambda: plot_history([1.0]), TypeError, "history: want a History or its dict, got list"),
+        (
+            lambda: plot_history({"loss": [2.0, 1.0], "val_loss": [2.0]}),
+            ValueError,
+            r"history: want a list of 2 values of 'val_loss', one per epoch, got shape \(1,\)",
+        ),
+        (
+            lambda: plot_history({"loss": 0.5}),  # what evaluate returns
+            ValueError,
+            r"history: want a list of 1 values of 'loss', one per epoch, got shape \(\)",
+        ),
+        (lambda: plot_weights(None, (2, 2)), TypeError, "W: want real numbers, got dtype object"),
+        (
+            lambda: plot_weights([[1, 2, 3, 4]], 4),
+            TypeError,
+            r"image_shape: want \(rows, columns\)",
+        ),
+        (
+            lambda: plot_weights([[1, 2, 3, 4]], (-2, -2)),
+            ValueError,
+            r"image_shape\[0\]: want an integer in \[1, inf\), got -2",
+        ),
+        (
+            lambda: plot_weights([[1, 2, 3, 4]], (2, 2), columns=2.5),
+            TypeError,
+            r"columns: want an integer in \[1, inf\), got 2.5",
+        ),
+    ],
+)
+def test_wrong_arguments(draw, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{message}"):
+        draw()
 
 
 def test_missing_matplotlib_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,11 @@ def test_fields_rebuild_the_schedule(schedule: Schedule) -> None:
         (lambda: ExponentialDecay(math.nan, 1, 0.5), ValueError, "ExponentialDecay.initial"),
         (lambda: ExponentialDecay(0.1, 0, 0.5), ValueError, "ExponentialDecay.decay_steps"),
         (lambda: ExponentialDecay(0.1, 1, 0.0), ValueError, "ExponentialDecay.decay_rate"),
+        (
+            lambda: ExponentialDecay(0.1, 1, 0.5, staircase="no"),  # type: ignore[arg-type]
+            TypeError,
+            "^ExponentialDecay.staircase: want True or False, got 'no'",
+        ),
         (lambda: CosineDecay(math.inf, 1), ValueError, "CosineDecay.initial"),
         (lambda: CosineDecay(0.1, -5), ValueError, "CosineDecay.decay_steps"),
         (lambda: CosineDecay(0.1, 5, alpha=1.1), ValueError, r"CosineDecay.alpha: .*\[0, 1\]"),

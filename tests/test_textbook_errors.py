@@ -252,6 +252,14 @@ WRONG_KINDS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: textbook.L_model_forward(X0, [W0, B0]),  # type: ignore[arg-type]
         "parameters: want a dict, got list",
     ),
+    "gradients as None": (
+        lambda: textbook.update_parameters(P0, None, 0.1),  # type: ignore[arg-type]
+        "grads: want a dict, got NoneType",
+    ),
+    "sizes as a number": (
+        lambda: textbook.L_layer_model(X0, Y0, 5),  # type: ignore[arg-type]
+        r"layers_dims: want n\[0\], …, n\[L\], got 5",
+    ),
     "activation as a function": (
         lambda: textbook.linear_activation_forward(X0, W0, B0, np.tanh),  # type: ignore[arg-type]
         "activation: want one of",

@@ -115,6 +115,26 @@ def test_an_error_in_a_callback_comes_through_and_ends_the_training(where: str) 
     model.fit(X, y, **FIT)
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_every_callback_ends(error: type[BaseException]) -> None:
+    def fail(kind: type[BaseException]) -> Any:
+        def raise_it(model: Any) -> None:
+            raise kind
+
+        return raise_it
+
+    model, kept = classifier(fastdnn.SGD(100.0)), []
+    stop = fastdnn.EarlyStopping("loss", patience=9, restore_best_weights=True)
+    keep = Spy(epoch_end=lambda model: kept.append(model.parameters.copy()))
+    first, last = Spy(train_end=fail(error)), Spy(train_end=fail(OSError))
+    with pytest.raises(error):
+        model.fit(X, y, epochs=5, callbacks=[first, keep, stop, last], **FIT)
+    assert last.calls[-1] == ("train_end",)
+    assert stop.best_epoch is not None
+    assert stop.best_epoch < 4  # or the best is only the last
+    assert np.array_equal(model.parameters, kept[stop.best_epoch])
+
+
 def test_model_checkpoint_keeps_the_best_epoch(tmp_path: Path) -> None:
     model, path = classifier(fastdnn.Adam(0.3)), tmp_path / "best.safetensors"
     best = fastdnn.ModelCheckpoint(path, save_best_only=True)
