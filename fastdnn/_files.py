@@ -67,20 +67,23 @@ def checked_output(name: str, option: str, inputs: Iterable[str] = ()) -> Path:
         be written.
     """
     path = Path(name).expanduser()
-    _check_file(option, path)
     if os.path.realpath(path) in {os.path.realpath(Path(one).expanduser()) for one in inputs}:
         raise ValueError(f"{option}: want another file than the input, got {path}")
     folder = _followed(path).parent
     if not folder.is_dir():
         raise ValueError(f"{option}: there is no folder {folder}; make it first")
+    check_writable(option, path, folder)
+    return path
+
+
+def check_writable(name: str, path: Path, folder: Path) -> None:
+    """Refuse what is no file, or would lie in or below a folder that cannot be written."""
+    _check_file(name, path)
     try:
         # Permissions do not say it: nobody makes files in /proc.
         tempfile.TemporaryFile(dir=folder).close()
     except OSError:
-        raise ValueError(
-            f"{option}: the folder {folder} cannot be written; choose another"
-        ) from None
-    return path
+        raise ValueError(f"{name}: the folder {folder} cannot be written; choose another") from None
 
 
 def _check_file(name: str, path: Path) -> None:

@@ -8,13 +8,13 @@ from math import inf
 from numbers import Real
 from pathlib import Path
 from string import Formatter
-from tempfile import TemporaryFile
 from typing import Any
 
 from numpy.typing import NDArray
 
 from fastdnn.kernels._lookup import lookup
 
+from ._files import check_writable
 from .metrics import HIGHER_IS_BETTER
 from .progress import Callback, History, ProgressBar
 from .schedules import check_flag, check_number
@@ -260,7 +260,9 @@ class ModelCheckpoint(_Monitoring):
             super().check_logs(names)
         for field in self._fields:
             self._check_name("path", field, ["epoch", *names])
-        _check_writable(self._name("path"), self._filled({"epoch": 1, **dict.fromkeys(names, 1.0)}))
+        path = Path(self._filled({"epoch": 1, **dict.fromkeys(names, 1.0)}))
+        folder = next(one for one in path.absolute().parents if one.exists())
+        check_writable(self._name("path"), path, folder)
 
     def _no_format(self, error: Exception) -> ValueError:
         name = self._name("path")
@@ -282,16 +284,3 @@ class ModelCheckpoint(_Monitoring):
         path = self._filled({"epoch": epoch + 1, **logs})
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.model.save(path)
-
-
-def _check_writable(name: str, path: str) -> None:
-    """Refuse a file that cannot be written, though its folders may be missing yet."""
-    try:
-        if Path(path).is_dir():
-            raise ValueError(f"{name}: want a file, got the folder {path!r}")
-        with TemporaryFile(dir=next(one for one in Path(path).absolute().parents if one.exists())):
-            pass  # only an attempt says it for every kind of file system
-    except OSError as error:
-        raise ValueError(
-            f"{name}: want a file that can be written, got {path!r} ({error.strerror})"
-        ) from None

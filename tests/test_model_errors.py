@@ -181,15 +181,15 @@ BAD_CALLBACKS: dict[str, tuple[fastdnn.Callback, str]] = {
     ),
     "a folder": (
         fastdnn.ModelCheckpoint("/tmp"),
-        "ModelCheckpoint.path: want a file, got the folder '/tmp'",
+        "ModelCheckpoint.path: /tmp is a folder; name a file",
     ),
     "a folder that cannot be made": (
         fastdnn.ModelCheckpoint("/proc/a/x{epoch}.st"),
-        "ModelCheckpoint.path: want a file that can be written, got '/proc/a/x1.st' (",
+        "ModelCheckpoint.path: the folder /proc cannot be written; choose another",
     ),
     "a file as a folder": (
         fastdnn.ModelCheckpoint(Path(__file__) / "x.st"),
-        f"ModelCheckpoint.path: want a file that can be written, got '{__file__}/x.st' (Not a dir",
+        f"ModelCheckpoint.path: the folder {__file__} cannot be written; choose another",
     ),
 }
 BAD_FIT |= {
