@@ -48,6 +48,13 @@ class Sequential(Network):
     seed : int, optional
         Makes every random number, and so the whole training, repeatable; None takes a new one.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+    MemoryError
+        If `input_size` is given and the parameters cannot fit in memory.
+
     Attributes
     ----------
     layers : tuple
@@ -209,6 +216,8 @@ class Sequential(Network):
             meets NaN or infinity in X, and what the steps before it have changed is undone.
         RuntimeError
             If `compile` has not been called.
+        MemoryError
+            If the network's parameters cannot fit in memory.
         DivergenceError
             If a loss or gradient is not finite; the parameters are the last finite ones.
 

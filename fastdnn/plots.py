@@ -170,5 +170,7 @@ def new_figure(figsize: tuple[float, float]) -> Figure:
 def write_figure(figure: Figure, path: str | Path | None) -> None:
     """Write a picture whole, if it is to be written."""
     if path is not None:
+        # named without a suffix, the temporary file would be given one by matplotlib
+        kind = Path(path).suffix[1:] or "png"
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)
+            figure.savefig(temporary, dpi=150, format=kind)

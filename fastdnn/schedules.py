@@ -37,7 +37,7 @@ def check_number(name: str, value: object, interval: str, *, whole: bool = False
         If `value` is NaN or not in the interval.
     """
     is_number = not isinstance(value, bool) and isinstance(value, Integral if whole else Real)
-    if is_number and _lies_in(float(value), interval):  # type: ignore[arg-type]
+    if is_number and _lies_in(value, interval):  # type: ignore[arg-type]
         return
     kind = "an integer" if whole else "a number"
     wanted = f"{name}: want {kind} in {interval}, got {value!r}"

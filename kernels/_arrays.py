@@ -84,8 +84,10 @@ def as_float(name: str, x: object, dtype: DTypeLike | None = None, ndim: int = 2
     TypeError
         If `x` holds no real numbers.
     ValueError
-        If it has not `ndim` dimensions.
+        If some are masked, or it has not `ndim` dimensions.
     """
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(f"{name}: want numbers only, got a masked array; fill it")
     array = np.asarray(x)
     given = array.dtype
     if given.kind not in "fiub":

@@ -83,7 +83,7 @@ def test_dropouts_may_be_shared() -> None:
 
 
 # ------------------------------------------------------------------------------------- parameters
-@pytest.mark.parametrize("units", [10**12, 10**22])
+@pytest.mark.parametrize("units", [10**12, 10**22, pytest.param(10**400, id="beyond floats")])
 def test_a_network_larger_than_memory_is_refused(units: int) -> None:
     if _network._memory() is None:
         pytest.skip("the system does not say how much memory there is")

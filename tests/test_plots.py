@@ -68,6 +68,12 @@ def test_png_is_written_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_without_suffix_becomes_a_png(tmp_path: Path) -> None:
+    plot_history({"loss": [2.0, 1.0]}, tmp_path / "curves")
+    assert [file.name for file in tmp_path.iterdir()] == ["curves"]
+    assert (tmp_path / "curves").read_bytes().startswith(b"\x89PNG")
+
+
 def test_weights_are_laid_out_row_by_row(tmp_path: Path) -> None:
     W = np.arange(5 * 6, dtype=np.float32).reshape(5, 6) - 12
     path = tmp_path / "weights.png"

@@ -115,6 +115,14 @@ def test_as_float_picks_a_type(x: object, dtype: Any) -> None:
     np.testing.assert_array_equal(got, np.asarray(x))
 
 
+def test_as_float_refuses_what_is_masked() -> None:
+    x = np.ma.masked_array(np.ones((2, 2)), [[False, True], [False, False]])
+    with pytest.raises(ValueError, match=r"^W: want numbers only, got a masked array"):
+        as_float("W", x)
+    x = np.ma.masked_array(np.ones((2, 2)))
+    np.testing.assert_array_equal(as_float("W", x), np.ones((2, 2)))
+
+
 def test_as_float_copies_only_to_convert() -> None:
     x = np.ones((2, 3), np.float32)
     assert as_float("x", x) is x
