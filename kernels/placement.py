@@ -253,7 +253,7 @@ def _cut_inputs(table: TABLE, tile: Tile, batch: int) -> None:
         can = n > 1 and not (table[l, WHOLE_ROW] or table[l - 1, WHOLE_ROW])
         if can and k > CUT_INPUTS and CUT_GAIN * inputs <= outputs:
             depth = -(-k // (4 * blocks)) * 4
-            while -(-k // depth) % 2:  # what the rounding has left out
+            while depth > 4 and -(-k // depth) % 2:  # what the rounding has left out
                 depth -= 4
             table[l, DEPTH] = depth
 
