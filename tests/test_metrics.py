@@ -47,6 +47,8 @@ def test_accuracy_of_one_output(loss: str) -> None:
     y_true = np.array([[0.0], [1.0], [1.0], [0.0], [1.0]])
     y_pred = np.array([[0.1], [0.9], [0.4], [0.5], [0.51]])
     assert value("accuracy", loss, y_true, y_pred) == 0.8
+    # what is just 0.5 is not above it, in the targets either
+    assert value("accuracy", loss, np.array([[0.5]]), np.array([[0.4]])) == 1.0
 
 
 def test_accuracy_of_several_labels_counts_each_output() -> None:

@@ -10,7 +10,7 @@ import pytest
 from numba import int64, uint64
 
 from fastdnn.kernels._jit import vector
-from fastdnn.kernels.dropout import LEVELS, drop_range, dropout_key
+from fastdnn.kernels.dropout import LEVELS, drop_range, dropout_key, threshold_of
 from tests.kernels import masks
 from tests.kernels.common import (
     Array,
@@ -114,6 +114,11 @@ def test_in_place(dtype: Any) -> None:
     threshold = round(0.3 * LEVELS)
     _drop(dtype, 1, 1, 2, 3, x, x, 0, 0, threshold, np.zeros(1, np.uint64))
     np.testing.assert_array_equal(x, wanted)
+
+
+def test_a_rate_between_0_and_1_becomes_neither() -> None:
+    assert (threshold_of(0.0), threshold_of(0.25)) == (0, LEVELS // 4)
+    assert (threshold_of(1e-12), threshold_of(1 - 1e-12)) == (1, LEVELS - 1)
 
 
 @each_dtype

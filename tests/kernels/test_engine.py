@@ -16,18 +16,17 @@ import fastdnn
 from fastdnn.kernels import ACTIVATIONS, LOSSES, layout, targets
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.placement import SMALLEST_CHUNK, Layer
-from tests.kernels import networks
 from tests.kernels.common import (
     DTYPES,
     LAYOUTS,
     Array,
-    assert_within,
+    assert_near,
     draw,
     each_dtype,
     each_layout,
     for_each_count,
 )
-from tests.kernels.networks import data, error_bound, gradients, make, rule
+from tests.kernels.networks import assert_outputs, data, gradients, make, rule
 from tests.kernels.steps import check_passes, check_training, fill_memory
 
 pytestmark = pytest.mark.usefixtures("share_small_work", "in_every_regime")
@@ -201,7 +200,7 @@ def test_dropout_is_for_training_only() -> None:
 def test_forward_over_several_batches(dtype: Any, batch: int) -> None:
     net = make([7, 9, 4], ["tanh", "softmax"], dtype=dtype)
     X = draw(7, 67, 7, dtype=dtype)
-    assert_within(net.forward(X, batch=batch), networks.forward(net, X), error_bound(net, X))
+    assert_outputs(net, X, net.forward(X, batch=batch))
 
 
 def test_forward_of_no_samples() -> None:
@@ -218,9 +217,8 @@ def test_the_loss_over_several_batches_is_the_mean_over_samples(dtype: Any, batc
     weights = np.random.default_rng(5).uniform(0, 3, 67).astype(dtype)
     for w in (None, weights):
         value, outputs = net.evaluate(X, given_targets, weights=w, batch=batch)
-        bound = error_bound(net, X, Y, 3)
-        assert abs(value - gradients(net, loss, X, Y, weights=w)[0]) <= bound
-        assert_within(outputs, networks.forward(net, X), bound)
+        assert_near(value, gradients(net, loss, X, Y, weights=w)[0], dtype)
+        assert_outputs(net, X, outputs)
 
 
 @each_dtype

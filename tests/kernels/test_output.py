@@ -10,9 +10,17 @@ import pytest
 from fastdnn.kernels import LOSSES
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.engine import Engine
-from tests.kernels import networks, regimes
-from tests.kernels.common import Array, assert_within, draw, each_dtype, nan
-from tests.kernels.networks import data, error_bound, flat, gradients, make, rule, still
+from tests.kernels import regimes
+from tests.kernels.common import Array, assert_near, draw, each_dtype, nan
+from tests.kernels.networks import (
+    assert_gradient,
+    assert_outputs,
+    data,
+    gradients,
+    make,
+    rule,
+    still,
+)
 from tests.kernels.regimes import each_regime
 
 pytestmark = pytest.mark.usefixtures("share_small_work")
@@ -73,11 +81,10 @@ def test_a_step_takes_the_targets_of_its_samples(
         batch = numbers[first * BATCH :][:BATCH]
         w = None if weights is None else weights[batch]
         value, pairs = gradients(net, loss, X[batch], Y[:, batch], weights=w)
-        bound = error_bound(net, X, Y, 3.0 if weighted else 1.0)
-        assert abs(outcome.losses[0] - value) <= bound
-        assert_within(net.gradient, flat(net, pairs), bound)
+        assert_near(outcome.losses[0], value, dtype)
+        assert_gradient(net, pairs)
         rows, seen = outputs.reshape(M, 3), np.isin(np.arange(M), batch)
-        assert_within(rows[seen], networks.forward(net, X[seen]), bound)
+        assert_outputs(net, X[seen], rows[seen])
         assert np.isnan(rows[~seen]).all()
 
 
@@ -94,9 +101,9 @@ def test_a_weight_of_0_takes_a_sample_out(
     value = net.differentiate(X, given_targets, weights=weights)
     kept = weights > 0
     wanted, pairs = gradients(net, loss, X[kept], Y[:, kept])
-    share, bound = kept.mean(), error_bound(net, X, Y)
-    assert abs(value - share * wanted) <= bound
-    assert_within(net.gradient, share * flat(net, pairs), bound)
+    share = kept.mean()
+    assert_near(value, share * wanted, dtype)
+    assert_gradient(net, [(share * dW, share * db) for dW, db in pairs])
 
 
 @each_dtype
@@ -107,13 +114,13 @@ def test_without_targets_there_are_outputs_alone(
 ) -> None:
     regimes.force(monkeypatch, regime)
     net = make([7, 9, 3], ["softmax", activation], loss, dtype=dtype)
-    X, Y, given_targets = data(net, M, loss)
+    X, _, given_targets = data(net, M, loss)
     outputs = net.forward(X, batch=BATCH)
-    assert_within(outputs, networks.forward(net, X), error_bound(net, X, Y))
+    assert_outputs(net, X, outputs)
     value, again = net.evaluate(X, given_targets, batch=BATCH)
     assert np.isfinite(value)
     # fused with the loss the activation may be computed another way
-    assert_within(again, networks.forward(net, X), error_bound(net, X, Y))
+    assert_outputs(net, X, again)
 
 
 @each_dtype

@@ -39,9 +39,9 @@ TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
 each_regime = pytest.mark.parametrize("regime", RESIDENT)
 # tiny's are narrower than any tile, have all activations but softmax, and end in it
 TINY: dict[str, tuple[list[int], list[str]]] = {
-    "one layer": ([3, 2], ["softmax"]),
+    "one layer": ([2, 4], ["softmax"]),
     "one unit everywhere": ([1, 1, 1], ["tanh", "identity"]),
-    "relu": ([3, 4, 4, 2], ["relu", "relu", "softmax"]),
+    "relu": ([3, 4, 3, 4], ["relu", "relu", "softmax"]),
     "from A": ([4, 3, 4, 1], ["tanh", "elu", "identity"]),
     "from Z": ([2, 4, 3, 4], ["gelu", "silu", "identity"]),
     "deep": ([4, 4, 3, 2, 4, 1], ["sigmoid", "softplus", "relu", "leaky_relu", "sigmoid"]),
