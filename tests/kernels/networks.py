@@ -149,6 +149,7 @@ def assert_tensors(
 ) -> None:
     """Each tensor is `wanted`, relative to its own largest number and with its own `more`."""
     largest = max(float(np.abs(x).max()) for x in wanted)
+    assert largest > 0, "zeros alone say nothing"
     for i, (one, right) in enumerate(zip(got, wanted, strict=True)):
         allowed = 0.0 if more is None else more[i]
         assert_near(one, right, dtype, size=CANCELLED * largest, more=allowed)

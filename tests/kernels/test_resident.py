@@ -44,7 +44,7 @@ TINY: dict[str, tuple[list[int], list[str]]] = {
     "relu": ([3, 4, 3, 4], ["relu", "relu", "softmax"]),
     "from A": ([4, 3, 4, 1], ["tanh", "elu", "identity"]),
     "from Z": ([2, 4, 3, 4], ["gelu", "silu", "identity"]),
-    "deep": ([4, 4, 3, 2, 4, 1], ["sigmoid", "softplus", "relu", "leaky_relu", "sigmoid"]),
+    "deep": ([4, 3, 4, 4, 2, 1], ["sigmoid", "softplus", "relu", "leaky_relu", "sigmoid"]),
 }
 each_tiny = pytest.mark.parametrize("net", TINY)
 MSE = "mean_squared_error"
