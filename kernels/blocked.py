@@ -203,7 +203,6 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
                     A_prev, x.column_stride, x.row_stride, packs, address(panels, (j0 - left) * m),
                     ZERO, m,
                     address(ws, ZERO), ZERO, ZERO, block, columns, rows, columns, False,
-                    nowhere(block),
                 )  # fmt: skip
                 calls, lines = calls_of(rows, columns, n)
                 update_rows(

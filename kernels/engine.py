@@ -166,13 +166,15 @@ class Engine:
     ) -> tuple[float, NDArray[Any]]:
         """The loss over all rows of X without penalties, and A_L."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
-        losses: list[float] = []
+        found = []
         for part in self._parts(len(X), batch):
             given = None if weights is None else weights[part]
-            found = self._call(
-                X[part], targets.rows(part), batch, weights=given, outputs=outputs[part]
+            found.append(
+                self._call(
+                    X[part], targets.rows(part), batch, weights=given, outputs=outputs[part]
+                ).losses
             )
-            losses.extend(found.losses)
+        losses = np.concatenate(found)
         sizes = np.minimum(batch, len(X) - batch * np.arange(len(losses)))
         return float(np.dot(losses, sizes) / len(X)), outputs
 

@@ -22,14 +22,14 @@ import numpy as np
 from ._arrays import ALIGNMENT
 from ._arrays import rounded as _rounded
 from ._jit import kernel, small_kernel
-from ._simd import address, exists, nowhere, span
+from ._simd import address, exists, span
 from .activations import activate, differentiate
 from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
-from .macrokernel import multiply_by_width, whole_vectors
-from .microkernel import kc_of, mc_of, mr_of, nc_of
+from .macrokernel import multiply_by_width, multiply_in_runs, run_of, whole_vectors
+from .microkernel import kc_of, mc_of, mr_of, nc_of, pairs_of
 from .pack import SPARE, pack_A_block, pack_B_block, packs_A
-from .products import SCALAR_ROWS, scalar_products
+from .products import scalar_products
 from .reduce import outer_product
 from .targets import Tile
 
@@ -45,6 +45,7 @@ class Start(NamedTuple):
 # What finishes a block. NumPy integers: numba compiles a function anew for each literal argument.
 PLAIN, FORWARD, BACKWARD = cast(list[int], list(np.arange(3)))
 DIRECT_ROWS = 12  # of C: fewer do not repay packing B
+SCALAR_ROWS = 4  # of C: so few do not repay packing B where its columns run along k
 
 
 @small_kernel
@@ -163,12 +164,15 @@ def multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
     rows, columns = region.bottom - top, region.right - left
     x, y = address(a.flat, a.offset + top * a.row_stride), address(c, c0 + top * n + left)
     if m <= SCALAR_ROWS and b.column_stride != 1:
-        w = address(b.flat, b.offset + left * b.column_stride)
-        z = address(first, from_c + left * start.column_stride)
-        scalar_products(
-            rows, columns, k, x, a.row_stride, w, b.column_stride,
-            z, start.row_stride, start.column_stride, y, n, rectify,
-        )  # fmt: skip
+        # so few columns at once that each is used for two rows, and while it is near
+        wide = max(columns, 1) if m == 1 else pairs_of(c)
+        for j in range(0, columns, wide):
+            w = address(b.flat, b.offset + (left + j) * b.column_stride)
+            z = address(first, from_c + (left + j) * start.column_stride)
+            scalar_products(
+                rows, min(wide, columns - j), k, x, a.row_stride, w, b.column_stride,
+                z, start.row_stride, start.column_stride, address(y, j), n, rectify,
+            )  # fmt: skip
         return True
     # dA_prev of one unit; C0 is 0
     if mode == BACKWARD and k == a.row_stride == b.column_stride == 1:
@@ -203,8 +207,6 @@ def product(
     is_small = multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify)
     whole = is_small or (mode != PLAIN and table[l, WHOLE_ROW] == 1)
     packed_b = address(packed, packed_B(c))
-    # where B is not packed, its room takes sums
-    sums = packed_b if direct else nowhere(packed)
     for jc in range(region.left, region.left if is_small else region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
         pack_rows = rows >= DIRECT_ROWS and packs_A(columns, a.column_stride, c)
@@ -232,10 +234,18 @@ def product(
                     at = start.offset + i0 * start.row_stride + jc * start.column_stride
                     from_c, ld0 = address(first, at), start.row_stride
                     step0 = start.column_stride
-                multiply_by_width(
-                    left, a.row_stride, a.column_stride, pack_rows, blocks, ldb, kc,
-                    from_c, ld0, step0, to_c, n, height, columns, rectify and pc + kc == k, sums,
-                )  # fmt: skip
+                rectifies = rectify and pc + kc == k
+                run = run_of(kc, ldb, height, columns, c) if direct else kc
+                if run < kc:
+                    multiply_in_runs(
+                        left, a.row_stride, a.column_stride, blocks, ldb, kc, from_c, ld0, step0,
+                        to_c, n, height, columns, rectifies, run, packed_b,
+                    )  # fmt: skip
+                else:
+                    multiply_by_width(
+                        left, a.row_stride, a.column_stride, pack_rows, blocks, ldb, kc,
+                        from_c, ld0, step0, to_c, n, height, columns, rectifies,
+                    )  # fmt: skip
                 if pc + kc == k and not whole:
                     finish(mode, table, l, ws, c, c0, n, i0, height, jc, columns, scale, key)
     if whole and rows > 0:

@@ -8,10 +8,12 @@ from numba import types
 from numba.extending import intrinsic
 
 from ._jit import kernel, leaf, pointer, small_kernel
-from ._simd import address, constant, exists
+from ._simd import address, constant, span
+from .layout import ZEROS
 from .microkernel import (
     FLAT,
     UNROLL,
+    continue_tile,
     lanes_of,
     line_of,
     mr_of,
@@ -61,26 +63,15 @@ def tile_rows(height, more, q):
     return q * height + min(q, more), height + (1 if q < more else 0)
 
 
-@small_kernel
-def run_of(kc, ldb, m, n, sums):
-    """Steps of k in a run, of which `multiply` makes a block; its rows are one tile's then."""
-    is_flat, is_far = m <= FLAT_ROWS, ldb >= page_of(sums)
-    if not exists(sums) or not (is_flat or is_far) or m > mr_of(sums) or n <= narrow_of(sums):
-        return max(kc, 1)
-    return min(max(near_of(sums) // n & -UNROLL, LEAST_RUN), max(kc, 1))
-
-
 @leaf(
     lambda t: (
         *(pointer(t), types.int64, types.int64, types.boolean),
         *(pointer(t), types.int64, types.int64),
         *(pointer(t), types.int64, types.int64, pointer(t), types.int64, types.int64, types.int64),
-        *(types.boolean, pointer(t)),
+        types.boolean,
     )
 )
-def multiply(
-    a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify, sums
-):  # fmt: skip
+def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify):
     """C = C0 + A B by tiles, or max(C0 + A B, 0): a block of C (m x n), all kc deep.
 
     Rows are cut into as few tiles as mr (2 mr for a narrow C) allows, of heights that differ by one
@@ -91,11 +82,6 @@ def multiply(
 
     A block of B that leaves room for a tile's rows in L1 is gone through for each of them; else
     all rows pass each panel of it, and each tile fetches a part of the next one.
-
-    Few rows read each element of B once, and if B is no panels, a tile reads a short part of row
-    after row, from page to page of memory. So a tile of them is made in runs of some steps of k,
-    through which all columns pass: the CPU fetches ahead along as many rows. `sums` has room for m
-    rows of whole vectors then; elsewhere it is the address 0.
     """
     # columns that follow each other in memory may be cut into wider tiles than panels are
     nr = nr_of(c) if ldb == 0 else flat_columns(m, c)
@@ -105,33 +91,90 @@ def multiply(
     if tiles == 0:
         return
     height, more = m // tiles, m % tiles
-    run = run_of(kc, ldb, m, n, sums)
-    for pc in range(0, max(kc, 1), run):
-        depth = min(run, kc - pc)
-        rows_outside = depth * n <= near_of(c)
-        outer, inner = (tiles, panels) if rows_outside else (panels, tiles)
-        for x in range(outer):
-            for y in range(inner):
-                q, j = (x, y) if rows_outside else (y, x)
-                i, h = tile_rows(height, more, q)
-                rows, rs, ks = address(a, i * row_stride + pc * k_stride), row_stride, k_stride
-                if packed:
-                    rows, rs, ks = address(a, i * kc), 1, h
-                at = j * nr
-                start, to = address(c0, i * ld0 + at * step0), address(c, i * ldc + at)
-                w = min(nr, n - at)
-                ld = whole_vectors(w, c) if ldb == 0 else ldb
-                following = min(j + 1, panels - 1) * nr * step + q * (kc // UNROLL) * line_of(c)
-                columns, ahead = address(b, pc * ldb + at * step), address(b, pc * ldb + following)
-                multiply_tile(
-                    h, rows, rs, ks, columns, ld, depth, start, ld0, to, ldc, w, ahead, rectify,
-                    address(sums, at * h), pc == 0, pc + depth == kc,
-                )  # fmt: skip
+    rows_outside = kc * n <= near_of(c)
+    outer, inner = (tiles, panels) if rows_outside else (panels, tiles)
+    for x in range(outer):
+        for y in range(inner):
+            q, j = (x, y) if rows_outside else (y, x)
+            i, h = tile_rows(height, more, q)
+            rows, rs, ks = address(a, i * row_stride), row_stride, k_stride
+            if packed:
+                rows, rs, ks = address(a, i * kc), 1, h
+            at = j * nr
+            start, to = address(c0, i * ld0 + at * step0), address(c, i * ldc + at)
+            w = min(nr, n - at)
+            ld = whole_vectors(w, c) if ldb == 0 else ldb
+            following = min(j + 1, panels - 1) * nr * step + q * (kc // UNROLL) * line_of(c)
+            columns, ahead = address(b, at * step), address(b, following)
+            multiply_tile(h, rows, rs, ks, columns, ld, kc, start, ld0, to, ldc, w, ahead, rectify)
+
+
+@small_kernel
+def run_of(kc, ldb, m, n, c):
+    """Steps of k in a run of `multiply_in_runs`; all, if it would not pay."""
+    most = mr_of(c) if ldb >= page_of(c) else FLAT_ROWS
+    if m < 1 or m > most or n <= narrow_of(c):
+        return kc
+    return min(max(near_of(c) // n & -UNROLL, LEAST_RUN), kc)
+
+
+@leaf(
+    lambda t: (
+        *(pointer(t), types.int64, types.int64),
+        *(pointer(t), types.int64, types.int64),
+        *(pointer(t), types.int64, types.int64, pointer(t), types.int64, types.int64, types.int64),
+        *(types.boolean, pointer(t), types.int64),
+    )
+)
+def continue_product(
+    a, row_stride, k_stride, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify, sums, lds
+):  # fmt: skip
+    """C = C0 + (S + A B), or max(that, 0), for at most mr rows, and a B that is no panels.
+
+    S is `sums`, rows of whole vectors that lie `lds` apart. It may be C.
+    """
+    nr = flat_columns(m, c)
+    for at in range(0, n, nr):
+        right, start, to = address(b, at), address(c0, at * step0), address(c, at)
+        continue_tile(
+            m, a, row_stride, k_stride, right, ldb, kc, start, ld0, to, ldc, min(nr, n - at), right,
+            rectify, address(sums, at), lds,
+        )  # fmt: skip
+
+
+@kernel
+def multiply_in_runs(
+    a, row_stride, k_stride, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify, run, sums
+):  # fmt: skip
+    """`multiply` of a few rows and a B that is no panels, in runs of some steps of k.
+
+    Few rows read each element of B once, and a tile would read a short part of row after row, from
+    page to page of memory. In a run, all columns pass so many steps of k: the CPU fetches ahead
+    along as many rows. `sums` has room for `ZEROS` elements and m rows of whole vectors.
+    """
+    none, kept, width = span(sums, 0, ZEROS), address(sums, ZEROS), whole_vectors(n, c)
+    for i in range(ZEROS):
+        none[i] = -0.0  # x + -0 is x, whatever sign a 0 has
+    multiply(
+        a, row_stride, k_stride, False, b, ldb, run, sums, 0, 0, kept, width, m, n, False
+    )  # fmt: skip
+    for pc in range(run, kc, run):
+        left, right = address(a, pc * k_stride), address(b, pc * ldb)
+        if pc + run < kc:
+            continue_product(
+                left, row_stride, k_stride, right, ldb, run, sums, 0, 0, kept, width, m, n, False,
+                kept, width,
+            )  # fmt: skip
+        else:
+            continue_product(
+                left, row_stride, k_stride, right, ldb, kc - pc, c0, ld0, step0, c, ldc, m, n,
+                rectify, kept, width,
+            )  # fmt: skip
 
 
 @kernel
 def multiply_by_width(
-    a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify, sums
+    a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify
 ):  # fmt: skip
     """`multiply`, with the last columns for themselves where they are few: in tiles of 2 mr rows.
 
@@ -142,13 +185,12 @@ def multiply_by_width(
         rest = 0
     whole = n - rest
     multiply(
-        a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, whole, rectify,
-        sums,
+        a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, whole, rectify
     )  # fmt: skip
     if rest > 0:
         columns = address(b, whole * (kc if ldb == 0 else 1))
         start, to = address(c0, whole * step0), address(c, whole)
         multiply(
             a, row_stride, k_stride, packed, columns, ldb, kc, start, ld0, step0, to, ldc, m, rest,
-            rectify, sums,
+            rectify,
         )  # fmt: skip

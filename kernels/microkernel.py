@@ -15,8 +15,8 @@ stores of C are masked where w is no multiple of the lanes. Half as many vectors
 2 mr rows: so high are the tiles of a narrow C. An element's sum runs over k in order, one fused
 multiply-add each, so its bits do not depend on the tile that it lies in.
 
-A tile of at most mr rows may be made in *runs* of k, one call each: between them its sums wait in
-memory, whole vectors one behind the other.
+A tile of at most mr rows may also be made in *runs* of k, one call each: after the first, its sums
+go on from what the run before has left in memory.
 """
 
 from __future__ import annotations
@@ -96,9 +96,8 @@ class _Operands(NamedTuple):
     columns: Any
     ahead: Any  # the part of the next panel of B that is fetched meanwhile
     rectify: Any
-    sums: Any  # where the sums wait between two runs of k
-    begins: Any  # whether this run is the first
-    ends: Any  # whether it is the last
+    sums: Any = None  # of the k before, in whole vectors; None: the sums begin with 0
+    lds: Any = None
 
 
 class _Strides(NamedTuple):
@@ -114,8 +113,8 @@ class _Body:
     def __init__(self, vec: Vectors, h: int, v: int, operands: _Operands, t: Tile) -> None:
         self.vec, self.builder, self.h, self.v, self.at = vec, vec.builder, h, v, operands
         # into tiles of these two heights, many rows are cut
-        self.has_known_strides = v == t.nv and t.mr - 1 <= h <= t.mr
-        self.in_runs = h <= t.mr
+        is_large = v == t.nv and t.mr - 1 <= h <= t.mr
+        self.has_known_strides = is_large and operands.sums is None
         self.strides = _Strides(operands.row_stride, operands.k_stride)
         self.is_full = self.builder.icmp_signed("==", operands.columns, constant(v * vec.lanes))
         self.last_row = self.builder.gep(operands.c, [self._times(operands.ldc, h - 1)])
@@ -125,33 +124,19 @@ class _Body:
 
     def emit(self) -> None:
         builder, at, unroll = self.builder, self.at, constant(UNROLL)
-        acc = [self.vec.zero] * (self.h * self.v)
-        if self.in_runs:
-            acc = self._choose(at.begins, acc.copy, self._read_sums)
+        acc = [self.vec.zero] * (self.h * self.v) if at.sums is None else self._read_sums()
         state = [at.c, at.ahead, at.b, at.a, *acc]
         state = self._unrolled(builder.udiv(at.depth, unroll), state)
         state = self._along_k(builder.urem(at.depth, unroll), 1, self.strides, state)
-        acc = state[4:]
-        if self.in_runs:
-            self._choose(at.ends, lambda: self._finish(acc), lambda: self._keep_sums(acc))
-        else:
-            self._finish(acc)
-
-    def _finish(self, acc: list[Any]) -> list[Any]:
-        """C = C0 + acc, rectified."""
-        start = self._either(self._read)
-        acc = [self.builder.fadd(c0, x) for c0, x in zip(start, acc, strict=True)]
+        start, sums = self._either(self._read), state[4:]
+        acc = [builder.fadd(c0, x) for c0, x in zip(start, sums, strict=True)]
         acc = self._rectified(acc)
-        return self._either(lambda mask: self._write(acc, mask))
+        self._either(lambda mask: self._write(acc, mask))
 
     def _read_sums(self) -> list[Any]:
-        places = range(0, self.h * self.v * self.vec.lanes, self.vec.lanes)
-        return [self.vec.load(self.at.sums, constant(place)) for place in places]
-
-    def _keep_sums(self, acc: list[Any]) -> list[Any]:
-        for i, x in enumerate(acc):
-            self.vec.store(x, self.at.sums, constant(i * self.vec.lanes))
-        return []
+        places = [constant(j * self.vec.lanes) for j in range(self.v)]
+        rows = self._rows(self.at.sums, self.at.lds)
+        return [self.vec.load(row, place) for row in rows for place in places]
 
     def _unrolled(self, count: Any, state: list[Any]) -> list[Any]:
         """Most of the loop along k. That of a large tile knows which of A's strides is 1.
@@ -287,35 +272,54 @@ class _Body:
         return []
 
 
+def _emit_tiles(builder: Any, of: Any, height: Any, at: _Operands, highest: int) -> None:
+    """A body for each height up to `highest` and each number of vectors, and what chooses it."""
+    t = tile_of(of)
+    vec = Vectors(builder, element_of(of.dtype), t.lanes, t.fma, t.masks)
+    vectors = builder.sdiv(builder.add(at.columns, constant(t.lanes - 1)), constant(t.lanes))
+    after, none = builder.append_basic_block("after"), builder.append_basic_block("none")
+    number = builder.add(builder.mul(vectors, constant(highest + 1)), height)
+    choice = builder.switch(number, none)
+    for h in range(1, highest + 1):
+        for v in range(1, widest(t, h) + 1):
+            block = builder.append_basic_block(f"tile_{h}x{v}")
+            choice.add_case(constant(v * (highest + 1) + h), block)
+            builder.position_at_end(block)
+            _Body(vec, h, v, at, t).emit()
+            builder.branch(after)
+    builder.position_at_end(none)
+    builder.unreachable()
+    builder.position_at_end(after)
+
+
 @intrinsic
 def multiply_tile(
     typing: Any, h: Any, a: Any, row_stride: Any, k_stride: Any, b: Any, ldb: Any, depth: Any,
-    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, rectify: Any, sums: Any,
-    begins: Any, ends: Any,
+    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, rectify: Any,
 ) -> Any:  # fmt: skip
-    """A tile of h rows and so many columns, or a run of k of it; see `_Operands`."""
-    t = tile_of(a)
+    """A tile of h rows and so many columns; see `_Operands`."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        height, operands = arguments[0], _Operands(*arguments[1:])
-        vec = Vectors(builder, element_of(a.dtype), t.lanes, t.fma, t.masks)
-        vectors = builder.sdiv(
-            builder.add(operands.columns, constant(t.lanes - 1)), constant(t.lanes)
-        )
-        after, none = builder.append_basic_block("after"), builder.append_basic_block("none")
-        number = builder.add(builder.mul(vectors, constant(2 * t.mr + 1)), height)
-        choice = builder.switch(number, none)
-        for h in range(1, 2 * t.mr + 1):
-            for v in range(1, widest(t, h) + 1):
-                block = builder.append_basic_block(f"tile_{h}x{v}")
-                choice.add_case(constant(v * (2 * t.mr + 1) + h), block)
-                builder.position_at_end(block)
-                _Body(vec, h, v, operands, t).emit()
-                builder.branch(after)
-        builder.position_at_end(none)
-        builder.unreachable()
-        builder.position_at_end(after)
+        height, *operands = arguments
+        _emit_tiles(builder, a, height, _Operands(*operands), 2 * tile_of(a).mr)
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(i, a, i, i, b, i, i, c0, i, c, i, i, b, types.boolean), emit
+
+
+@intrinsic
+def continue_tile(
+    typing: Any, h: Any, a: Any, row_stride: Any, k_stride: Any, b: Any, ldb: Any, depth: Any,
+    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, rectify: Any, sums: Any,
+    lds: Any,
+) -> Any:  # fmt: skip
+    """A tile of at most mr rows whose sums go on from those of the k before."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        height, *operands = arguments
+        _emit_tiles(builder, a, height, _Operands(*operands), tile_of(a).mr)
         return context.get_dummy_value()
 
     i, yes = types.int64, types.boolean
-    return types.void(i, a, i, i, b, i, i, c0, i, c, i, i, b, yes, sums, yes, yes), emit
+    return types.void(i, a, i, i, b, i, i, c0, i, c, i, i, b, yes, sums, i), emit

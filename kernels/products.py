@@ -1,9 +1,9 @@
 """Scalar products: C = C0 + A B^T where the rows of A and of B run along k.
 
 A tile of the micro-kernel has columns of C for lanes, and packs B where B runs along k. Where C has
-few rows or columns that is not repaid; here the lanes run along k, and nothing is packed: two rows
-of A times some rows of B, a vector of sums for each product; or one row of A times as many rows of
-B as there are lanes.
+few rows or columns that is not repaid; here the lanes run along k, and nothing is packed: one row
+of A times as many rows of B as there are lanes, a vector of sums for each; or two rows of A at once
+where B has few.
 
 An element's sum runs over k in lanes, which are added as a tree; so its bits follow from k and the
 CPU's vectors alone.
@@ -21,8 +21,6 @@ from numba.extending import intrinsic
 from ._jit import leaf, pointer
 from ._simd import Vectors, address, constant, counted_loop, element_of, merge
 from .microkernel import lanes_of, pairs_of, tile_of
-
-SCALAR_ROWS = 4  # of C: so few do not repay packing B where its columns run along k
 
 
 def _step(vec: Vectors, xs: list[Any], rows: list[Any], mask: Any, state: Any) -> list[Any]:
@@ -133,14 +131,11 @@ _of_one, _of_two = _products_of(1), _products_of(2)
 )
 def scalar_products(m, n, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify):
     """C = C0 + A B^T, or max(C0 + A B^T, 0), A m x k and B n x k; C0's columns `step0` apart."""
-    lanes, wide = lanes_of(c), pairs_of(c)
-    paired = m // 2 * 2 if m <= SCALAR_ROWS or n <= wide else 0
-    for j in range(0, n, wide):  # rows of B stay near until all pairs have used them
-        count, rows = min(wide, n - j), address(b, j * ldb)
-        for i in range(0, paired, 2):
-            row, start, to = address(a, i * lda), address(c0, i * ld0 + j * step0), i * ldc + j
-            _of_two(count, k, row, lda, rows, ldb, start, ld0, step0, address(c, to), ldc, rectify)
-    for i in range(paired, m):
+    lanes, pairs = lanes_of(c), m // 2 if 0 < n <= pairs_of(c) else 0
+    for pair in range(pairs):  # each row of B that is read is used twice
+        rows, start, to = address(a, 2 * pair * lda), address(c0, 2 * pair * ld0), 2 * pair * ldc
+        _of_two(n, k, rows, lda, b, ldb, start, ld0, step0, address(c, to), ldc, rectify)
+    for i in range(2 * pairs, m):
         row = address(a, i * lda)
         for j in range(0, n, lanes):
             count = min(lanes, n - j)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from ._arrays import Matrix
 from ._jit import kernel
-from ._simd import address, nowhere, span
+from ._simd import address, span
 from .activations import activate, differentiate
 from .dropout import dropout_key
 from .forward import gather, input_of
@@ -75,30 +75,13 @@ def multiply_deep(k, a, rs, ks, b, ldb, c0, ld0, step0, c, ldc, m, n, rectify):
     """`macrokernel.multiply` of any depth, in blocks; A is not packed."""
     depth = block_depth(k, c)
     kc, last = min(depth, k), k <= depth
-    multiply_by_width(
-        a, rs, ks, False, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify and last, nowhere(c)
-    )  # fmt: skip
+    multiply_by_width(a, rs, ks, False, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify and last)
     along = whole_vectors(n, c) if ldb == 0 else ldb
     for pc in range(depth, k, depth):
         left, right = address(a, pc * ks), address(b, pc * along)
         kc, last = min(depth, k - pc), pc + depth >= k
         multiply_by_width(
-            left,
-            rs,
-            ks,
-            False,
-            right,
-            ldb,
-            kc,
-            c,
-            ldc,
-            ONE,
-            c,
-            ldc,
-            m,
-            n,
-            rectify and last,
-            nowhere(c),
+            left, rs, ks, False, right, ldb, kc, c, ldc, ONE, c, ldc, m, n, rectify and last
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastdnn.kernels.layout import ZEROS
 from fastdnn.kernels.macrokernel import FLAT_ROWS, LEAST_RUN, tile_rows
 from tests.kernels.common import assert_within, draw, each_dtype, nan, product_bound, roundings
 from tests.kernels.tiles import (
@@ -54,7 +55,7 @@ def test_runs_of_k(dtype: Any, left: str) -> None:
     for (m, n, k), number in zip(cases, range(10**6), strict=False):
         a, b = whole_numbers(1, m, k, dtype=dtype), whole_numbers(2, k, n, dtype=dtype)
         first, start = whole_numbers(3, m, n, dtype=dtype), STARTS[number % len(STARTS)]
-        room = m * -(-n // t.lanes) * t.lanes
+        room = ZEROS + m * -(-n // t.lanes) * t.lanes
         sums = nan(room + MARGIN, dtype=dtype)
         got, c0 = multiplied(a, b, first, left=left, start=start, sums=sums)
         np.testing.assert_array_equal(got, c0 + a @ b, str((m, n, k, start)))
@@ -73,7 +74,7 @@ def test_runs_change_no_bit(dtype: Any) -> None:
     for m in (1, FLAT_ROWS, t.mr - 1, t.mr):
         a, first = draw(1, m, k, dtype=dtype), draw(3, m, n, dtype=dtype)
         for rectify in (False, True):
-            sums = nan(m * (n + t.lanes), dtype=dtype)
+            sums = nan(ZEROS + m * (n + t.lanes), dtype=dtype)
             got, _ = multiplied(a, b, first, start="C", rectify=rectify, sums=sums)
             wanted, _ = multiplied(a, b, first, start="C", rectify=rectify)
             assert not np.isnan(sums).all()

@@ -234,7 +234,7 @@ def read_up_to_the_end_of_memory() -> None:
                     at_the_end_of_memory(panels[b0:-MARGIN]), 0, ldb, k,
                     at_the_end_of_memory(first).reshape(-1), 0, n, 1,
                     at_the_end_of_memory(c).reshape(-1), 0, n, m, n, False,
-                    nan(0, dtype=dtype), False,
+                    nan(0, dtype=dtype),
                 )  # fmt: skip
 
 

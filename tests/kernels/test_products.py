@@ -12,7 +12,7 @@ from fastdnn.kernels import targets
 from fastdnn.kernels._arrays import Matrix, as_matrix
 from fastdnn.kernels._jit import named, vector
 from fastdnn.kernels._simd import address
-from fastdnn.kernels.products import SCALAR_ROWS, scalar_products
+from fastdnn.kernels.products import scalar_products
 from tests.kernels.common import (
     DTYPES,
     assert_within,
@@ -38,7 +38,7 @@ def _products(rank, n_ranks, team, a, b, c0, c, m, n, k, rectify):  # type: igno
 
 @each_dtype
 @pytest.mark.parametrize("rectify", [False, True])
-@pytest.mark.parametrize("m", [0, 1, 3, SCALAR_ROWS, SCALAR_ROWS + 1])
+@pytest.mark.parametrize("m", [0, 1, 3, 4])
 @pytest.mark.parametrize("k", [0, 1, 7, 8, 33, 300])
 def test_scalar_products(dtype: Any, m: int, k: int, rectify: bool) -> None:
     for n in range(2 * LANES[dtype] + 2):  # a body for each number of rows, and several groups

@@ -10,9 +10,9 @@ from numba import boolean, int64
 
 from fastdnn.kernels import targets
 from fastdnn.kernels._jit import vector
-from fastdnn.kernels._simd import address, nowhere
+from fastdnn.kernels._simd import address
 from fastdnn.kernels.layout import ZEROS
-from fastdnn.kernels.macrokernel import multiply_by_width
+from fastdnn.kernels.macrokernel import multiply_by_width, multiply_in_runs, run_of
 from fastdnn.kernels.microkernel import widest
 from tests.kernels.common import DTYPES, Array, compiled, nan
 
@@ -31,18 +31,25 @@ MARGIN = 5
         *(vector(t), int64, int64, int64, boolean),
         *(vector(t), int64, int64, int64),
         *(vector(t), int64, int64, int64),
-        *(vector(t), int64, int64, int64, int64, boolean, vector(t), boolean),
+        *(vector(t), int64, int64, int64, int64, boolean, vector(t)),
     )
 )
 def multiply(  # type: ignore[no-untyped-def]
     rank, n_ranks, team, a, a0, row_stride, k_stride, packed, b, b0, ldb, kc,
-    first, first0, ld0, step0, c, c0, ldc, m, n, rectify, sums, in_runs,
+    first, first0, ld0, step0, c, c0, ldc, m, n, rectify, sums,
 ):  # fmt: skip
-    multiply_by_width(
-        address(a, a0), row_stride, k_stride, packed, address(b, b0), ldb, kc,
-        address(first, first0), ld0, step0, address(c, c0), ldc, m, n, rectify,
-        address(sums, 0) if in_runs else nowhere(sums),
-    )  # fmt: skip
+    left, right, start, to = address(a, a0), address(b, b0), address(first, first0), address(c, c0)
+    run = run_of(kc, ldb, m, n, c) if sums.size > 0 else kc
+    if run < kc:
+        multiply_in_runs(
+            left, row_stride, k_stride, right, ldb, kc, start, ld0, step0, to, ldc, m, n, rectify,
+            run, address(sums, 0),
+        )  # fmt: skip
+    else:
+        multiply_by_width(
+            left, row_stride, k_stride, packed, right, ldb, kc, start, ld0, step0, to, ldc, m, n,
+            rectify,
+        )  # fmt: skip
 
 
 def within_nan(x: Array) -> Array:
@@ -99,7 +106,7 @@ def multiplied(
     """C and C0; what lies around C stays NaN.
 
     C begins with zeros, or with what `first` holds: all of it, its first row or first vectors.
-    `sums` takes those of tiles that are made in runs of k.
+    With room for `sums`, few rows are made in runs of k.
     """
     (m, k), n, dtype = a.shape, b.shape[1], a.dtype
     ldc = n + 4
@@ -121,7 +128,7 @@ def multiplied(
     multiply(
         dtype, 1, *left_operand(a, left), *right_operand(b, right), k, source, at, ld0, step0,
         memory.reshape(-1), ldc + 2, ldc, m, n, rectify,
-        nan(0, dtype=dtype) if sums is None else sums, sums is not None,
+        nan(0, dtype=dtype) if sums is None else sums,
     )  # fmt: skip
     inside = np.zeros(memory.shape, bool)
     inside[1 : 1 + m, 2 : 2 + n] = True
