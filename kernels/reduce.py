@@ -141,6 +141,17 @@ def add_parts(m, n, ld, z, parts, apart, count, rectify):
                 to[j] = least if total < least else total  # a NaN stays
 
 
+@intrinsic
+def _largest(typing: Any, of: Any) -> Any:
+    """The largest number of an array's type; numba's `finfo` would load half of numba each time."""
+    value = float(np.finfo(str(of.dtype)).max)
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.get_constant(signature.return_type, value)
+
+    return of.dtype(of), emit
+
+
 @sum_kernel
 def _count_beyond(values, limit):
     none, one = values.dtype.type(0), values.dtype.type(1)
@@ -179,7 +190,7 @@ def add_not_finite(x, start, count, terms, found):
     Or where a sum of so many `terms`, all as large as x, might be infinite.
     """
     values = span(x, start, count)
-    limit = np.finfo(values.dtype).max
+    limit = _largest(values)
     if terms > 1:  # the sum is rounded, too
         limit /= values.dtype.type(terms + 1)
     found[0] += np.float64(_count_beyond(values, limit))

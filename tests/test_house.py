@@ -112,6 +112,16 @@ def test_import_is_light() -> None:
     assert not {module.split(".")[0] for module in more} & heavy
 
 
+def test_cached_code_loads_nothing_to_compile_with() -> None:
+    statement = (
+        "import numpy as np, fastdnn; model = fastdnn.Sequential([fastdnn.Dense(3)]);"
+        " model.compile(); model.fit(np.ones((2000, 4)), np.ones((2000, 3)), verbose=0);"
+        " model.predict(np.ones((3, 4))); model.evaluate(np.ones((3, 4)), np.ones((3, 3)))"
+    )
+    modules_loaded_by(statement)  # which fills the cache
+    assert not modules_loaded_by(statement) & {"numba.np.arrayobj", "scipy.linalg"}
+
+
 @pytest.fixture(scope="module")
 def installed_files(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The files of the wheel: of one built here, or of the one that the tests run on."""
