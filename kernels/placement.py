@@ -55,7 +55,7 @@ CUT_INPUTS, CUT_GAIN = 32, 2
 WEIGHT_SAMPLES, SLOT_SAMPLES = 3, 5  # take as long as an update of W, and as one of its slots
 WHOLE_SIZE = 4 * 1024 * 1024  # elements of a dZ, up to which each rank has room to pack all of it
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
-CHUNK_ROWS = 64  # samples that repay reading all weights, and make dW's tiles deep enough
+CHUNK_ROWS = 64  # samples that a chunk may always have: dW's tiles want depth, and W is read less
 MOST_SLOTS = max(rule.n_slots for rule in UPDATES.values())
 TABLE = NDArray[np.int64]
 
