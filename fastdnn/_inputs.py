@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastdnn.kernels import LOSSES
+from fastdnn.kernels._jit import FLOATS
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
 
@@ -55,7 +56,7 @@ def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any], *, finite: bool
         raise ValueError(f"X: got shape {array.shape}, without features")
     if n_0 is not None and array.shape[1] != n_0:
         raise ValueError(f"X: want {n_0} features, as the model's input_size, got {array.shape[1]}")
-    if array.dtype not in (np.float32, np.float64):
+    if array.dtype not in FLOATS:
         array = array.astype(dtype)
     if finite:
         check_finite("X", array, dtype)

@@ -60,7 +60,8 @@ def grown(memory: NDArray[Any], count: int) -> NDArray[Any]:
 
 def is_plain(x: NDArray[Any]) -> bool:
     """Whether a matrix can be read where it lies, row by row."""
-    return x.flags.c_contiguous and x.flags.aligned
+    flags = x.flags
+    return flags.c_contiguous and flags.aligned
 
 
 def address_of(x: NDArray[Any] | None) -> int:

@@ -142,16 +142,13 @@ class Engine:
     # ------------------------------------------------------------------------------------- calls
     def forward(self, X: NDArray[Any], *, batch: int) -> NDArray[Any]:
         """A_L for every row of X (m, n_0)."""
-        m, n = len(X), self.layers[-1].n
-        outputs = np.empty(m * n, self.dtype)
-        if not m:
-            return outputs.reshape(m, n)
+        m = len(X)
+        outputs = np.empty((m, self.layers[-1].n), self.dtype)
         again = self._again
         if again is not None and again.key == (X.shape, X.dtype, batch) and is_plain(X):
             # all is as it was in the call before but X and what takes the outputs
-            self._run(1, again.arguments, np.inf, X.ravel(), outputs, again.losses)
-            return outputs.reshape(m, n)
-        outputs = outputs.reshape(m, n)
+            self._run(1, again.arguments, np.inf, X.ravel(), outputs.ravel(), again.losses)
+            return outputs
         for part in self._parts(m, batch):
             self._call(X[part], None, batch, outputs=outputs[part])
         return outputs
@@ -283,7 +280,7 @@ class Engine:
         arguments.addresses[: step.TABLE] = [address_of(one) for one in (*read, coefficients)]
         losses, results = np.empty(steps), self._workspace.results
         results[:] = 0
-        taken = _NONE[self.dtype] if outputs is None else outputs.reshape(-1)
+        taken = _NONE[self.dtype] if outputs is None else outputs.ravel()
         self._run(n_ranks, arguments, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
         is_small = self._layout.work * samples < threads.AWAKE_FLOPS
