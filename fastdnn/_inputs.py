@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastdnn.kernels import LOSSES
+from fastdnn.kernels._arrays import refuse_masked
 from fastdnn.kernels._jit import FLOATS
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
@@ -105,11 +106,7 @@ def _refuse_other_arrays(name: str, values: Any) -> None:
     """Refuse what NumPy would not take for the numbers that it holds."""
     if hasattr(values, "toarray") and not isinstance(values, np.ndarray):
         raise TypeError(f"{name}: got a sparse matrix; want a dense one ({name}.toarray())")
-    if np.ma.is_masked(values):
-        raise ValueError(
-            f"{name}: want numbers only, got a masked array with {values.mask.sum()} of "
-            f"{values.size} masked; leave these samples out, or fill them ({name}.filled(…))"
-        )
+    refuse_masked(name, values)
 
 
 def check_y(

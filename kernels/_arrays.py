@@ -77,6 +77,15 @@ def rounded(count: int) -> int:
     return -(-count // ALIGNMENT) * ALIGNMENT
 
 
+def refuse_masked(name: str, values: Any) -> None:
+    """Refuse an array of which some are masked: NumPy would take what the mask hides."""
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name}: want numbers only, got a masked array with {values.mask.sum()} of "
+            f"{values.size} masked; leave these samples out, or fill them ({name}.filled(…))"
+        )
+
+
 def as_float(name: str, x: object, dtype: DTypeLike | None = None, ndim: int = 2) -> NDArray[Any]:
     """`x` as an array of float32 or float64 (other numbers become float64), or of `dtype`.
 
@@ -87,8 +96,8 @@ def as_float(name: str, x: object, dtype: DTypeLike | None = None, ndim: int = 2
     ValueError
         If some are masked, or it has not `ndim` dimensions.
     """
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        raise ValueError(f"{name}: want numbers only, got a masked array; fill it")
+    if type(x) is not np.ndarray:
+        refuse_masked(name, x)
     array = np.asarray(x)
     given = array.dtype
     if given.kind not in "fiub":

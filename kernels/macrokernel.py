@@ -150,7 +150,8 @@ def multiply_in_runs(
 
     Few rows read each element of B once, and a tile would read a short part of row after row, from
     page to page of memory. In a run, all columns pass so many steps of k: the CPU fetches ahead
-    along as many rows. `sums` has room for `ZEROS` elements and m rows of whole vectors.
+    along as many rows. There are two runs at least; `sums` has room for `ZEROS` elements and m rows
+    of whole vectors.
     """
     none, kept, width = span(sums, 0, ZEROS), address(sums, ZEROS), whole_vectors(n, c)
     for i in range(ZEROS):
@@ -158,18 +159,16 @@ def multiply_in_runs(
     multiply(
         a, row_stride, k_stride, False, b, ldb, run, sums, 0, 0, kept, width, m, n, False
     )  # fmt: skip
-    for pc in range(run, kc, run):
-        left, right = address(a, pc * k_stride), address(b, pc * ldb)
-        if pc + run < kc:
-            continue_product(
-                left, row_stride, k_stride, right, ldb, run, sums, 0, 0, kept, width, m, n, False,
-                kept, width,
-            )  # fmt: skip
-        else:
-            continue_product(
-                left, row_stride, k_stride, right, ldb, kc - pc, c0, ld0, step0, c, ldc, m, n,
-                rectify, kept, width,
-            )  # fmt: skip
+    last = (kc - 1) // run * run
+    for pc in range(run, last, run):
+        continue_product(
+            address(a, pc * k_stride), row_stride, k_stride, address(b, pc * ldb), ldb, run,
+            sums, 0, 0, kept, width, m, n, False, kept, width,
+        )  # fmt: skip
+    continue_product(
+        address(a, last * k_stride), row_stride, k_stride, address(b, last * ldb), ldb, kc - last,
+        c0, ld0, step0, c, ldc, m, n, rectify, kept, width,
+    )  # fmt: skip
 
 
 @kernel

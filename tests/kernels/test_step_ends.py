@@ -130,6 +130,16 @@ def test_large_float32_gradients_are_no_divergence() -> None:
     np.testing.assert_allclose(np.linalg.norm(net.parameters), moved, rtol=1e-6)
 
 
+def test_the_penalty_of_large_float32_parameters_is_finite() -> None:
+    net = make([2, 1], ["identity"], dtype=np.float32, l2=[1e-30])
+    net.parameters[:] = 0
+    net.weights(1)[...] = 1e20  # whose square is beyond float32
+    zeros = np.zeros((16, 2), np.float32)
+    np.testing.assert_allclose(
+        net.differentiate(zeros, Targets(zeros[:, :1].copy())), 2e10, rtol=1e-6
+    )
+
+
 def test_an_evaluation_does_not_end_at_a_loss_that_is_not_finite() -> None:
     net = small()
     X, _, given_targets = data(net, 67, "mean_squared_error")

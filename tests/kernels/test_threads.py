@@ -51,6 +51,13 @@ def test_a_containers_quota(quota: Path, text: str, cpus: int) -> None:
     assert threads.available_cpus() == cpus
 
 
+def test_a_quota_is_read_once(quota: Path) -> None:
+    quota.write_text("200000 100000")
+    assert threads.available_cpus() == 2
+    quota.write_text("300000 100000")
+    assert threads.available_cpus() == 2
+
+
 def test_without_a_quota_the_affinity_counts(quota: Path) -> None:
     assert not quota.exists()
     assert threads.available_cpus() == 8
