@@ -38,6 +38,7 @@ from .microkernel import (
 )
 from .targets import Tile
 
+TOGETHER = 4  # tiles whose rows of A are read at once, if these lie side by side
 SPARE = 64  # elements past a packed block that packing may spoil: more than a vector has
 
 
@@ -106,6 +107,19 @@ def _copy_panels(vec: Vectors, lines: _Lines, t: Tile, beside: int) -> Callable[
     return write
 
 
+def _copy_tiles(vec: Vectors, lines: _Lines, t: Tile, height: int) -> Callable[..., None]:
+    """One k of the rows of tiles of one height, which lie side by side; nothing else is written."""
+    rows = Vectors(vec.builder, vec.element, height, t.fma)
+    size = vec.builder.mul(lines.kc, constant(height))
+    starts = [vec.builder.mul(size, constant(i)) for i in range(TOGETHER)]
+
+    def write(at: Any, to: Any, rest: None) -> None:
+        for i, start in enumerate(starts):
+            rows.store(rows.load(at, constant(i * height)), to, start)
+
+    return write
+
+
 def _copy_vector(vec: Vectors, lines: _Lines, t: Tile) -> Callable[..., None]:
     """One k of a vector of lines that lie side by side; those that are not there are not read."""
     mask = vec.mask(lines.count)
@@ -158,6 +172,8 @@ def _transpose_vector(vec: Vectors, lines: _Lines, t: Tile) -> Callable[..., Non
 _copy_whole = _packing(partial(_copy_panels, beside=1))
 _copy_beside = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t, t.beside))
 _copy_lines = _packing(_copy_vector)
+_copy_high = _packing(lambda vec, lines, t: _copy_tiles(vec, lines, t, t.mr))
+_copy_low = _packing(lambda vec, lines, t: _copy_tiles(vec, lines, t, t.mr - 1))
 _transpose_whole = _packing(_transpose_panel, along="line")
 _transpose_lines = _packing(_transpose_vector, along="lanes", with_rest=True)
 
@@ -201,12 +217,27 @@ _BLOCK = (types.int64,) * 4  # strides and sizes
 
 @leaf(lambda t: (pointer(t), *_BLOCK, pointer(t)))
 def pack_A_block(source, row_stride, k_stride, m, kc, panels):
-    """Pack m rows of A, kc deep, as `macrokernel.multiply` cuts them into tiles."""
-    tiles = tiles_of(m, mr_of(panels))
-    for q in range(tiles):
-        i, h = tile_rows(m // tiles, m % tiles, q)
-        rows = address(source, i * row_stride)
-        _pack_panel(rows, row_stride, k_stride, h, kc, address(panels, i * kc), h)
+    """Pack m rows of A, kc deep, as `macrokernel.multiply` cuts them into tiles.
+
+    Where rows lie side by side, those of some tiles at once: if the next k is a power of 2 away,
+    L1 holds few of the cache lines, and each would be fetched anew for the next tile.
+    """
+    mr, q = mr_of(panels), 0
+    tiles = tiles_of(m, mr)
+    height, more = (m // tiles, m % tiles) if tiles > 0 else (0, 0)
+    while q < tiles:
+        i, h = tile_rows(height, more, q)
+        rows, panel = address(source, i * row_stride), address(panels, i * kc)
+        alike = (more if q < more else tiles) - q
+        if row_stride == 1 and alike >= TOGETHER and h == mr:
+            _copy_high(rows, k_stride, h, kc, panel, h)
+            q += TOGETHER
+        elif row_stride == 1 and alike >= TOGETHER and h == mr - 1:
+            _copy_low(rows, k_stride, h, kc, panel, h)
+            q += TOGETHER
+        else:
+            _pack_panel(rows, row_stride, k_stride, h, kc, panel, h)
+            q += 1
 
 
 @leaf(lambda t: (pointer(t), *_BLOCK, pointer(t)))
