@@ -33,6 +33,7 @@ from .microkernel import (
     mr_of,
     nr_of,
     packed_of,
+    page_of,
     tile_of,
     transposes_of,
 )
@@ -207,9 +208,20 @@ def _pack_panel(source, across, along, count, kc, panel, ld):
 
 
 @kernel
+def crowds(columns, k_stride, of):
+    """Whether so many columns of C repay packing A because its columns crowd in L1.
+
+    They do if each lies whole pages behind the one before: all compete for the same few places.
+    """
+    return columns > nr_of(of) and k_stride != 0 and k_stride % page_of(of) == 0
+
+
+@kernel
 def packs_A(columns, k_stride, of):
     """Whether so many columns of C repay packing A."""
-    return columns >= packed_of(of) and (k_stride != 1 or transposes_of(of) == 1)
+    if columns >= packed_of(of) and (k_stride != 1 or transposes_of(of) == 1):
+        return True
+    return crowds(columns, k_stride, of)
 
 
 _BLOCK = (types.int64,) * 4  # strides and sizes

@@ -40,6 +40,7 @@ from .layout import (
     S,
     W,
 )
+from .pack import SPARE, TOGETHER
 from .targets import Tile
 from .update import UPDATES
 
@@ -210,8 +211,10 @@ def place_batch(
     # without dropout, A lies at S wherever g' does not need Z
     same = (table[:, FROM_Z] == 0) & (table[:, CODE] >= 0)
     plain[same, A] = plain[same, S]
-    # dZ packed: rows by panels, and where it lies in columns the other way round too
-    panels = rounded(max(chunk * (widest + tile.nr), widest * (chunk + tile.nr)))
+    # dZ packed, rows by panels, and where it lies in columns the other way round too; behind it
+    # the rows of A^T that are packed at once
+    panels = max(chunk * (widest + tile.nr), widest * (chunk + tile.nr))
+    panels = rounded(panels + TOGETHER * tile.mr * chunk + SPARE)
     at_panels = parameters.packed if regime == RESIDENT else 0
     if regime == BLOCKED:
         at_panels = packed_elements(tile, widest, max(w for w in (0, *whole) if w <= WHOLE_SIZE))

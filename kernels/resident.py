@@ -52,7 +52,9 @@ from .layout import (
     W,
 )
 from .macrokernel import multiply_by_width, whole_vectors
+from .microkernel import kc_of, mr_of
 from .output import output_rows
+from .pack import TOGETHER, crowds, pack_A_block
 from .products import scalar_products
 from .reduce import add_not_finite, column_sums, outer_product, weighted_sums
 from .sharing import part
@@ -124,6 +126,19 @@ def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, add, gradient, at):
 
 
 @kernel
+def packed_gradient(k, n, m, ws, a, rs, ks, panels, add, gradient, at, packed):
+    """The same by some rows of A^T at once, packed at `packed`; dZ lies there as `panels`."""
+    unit = TOGETHER * mr_of(ws)
+    for top in range(0, k, unit):
+        rows, c = min(unit, k - top), address(gradient, at + top * n)
+        c0, ld0, step0 = (c, n, ONE) if add else (address(ws, ZERO), ZERO, ZERO)
+        pack_A_block(address(a, top * rs), rs, ks, rows, m, packed)
+        multiply_by_width(
+            packed, ZERO, ZERO, YES, panels, ZERO, m, c0, ld0, step0, c, n, rows, n, NO
+        )  # fmt: skip
+
+
+@kernel
 def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
     """A_l = g(W_l A_{l-1} + b_l) for all layers; the last leaves Z_L."""
     for l in range(1, net.table.shape[0]):
@@ -149,9 +164,12 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
             if k >= PACKED_ROWS:
                 rows, ldb = address(packed, plan[DELTA_PANELS]), ZERO
                 pack_deep(dZ, n, ONE, m, n, rows)
-            weight_gradient(
-                k, n, m, ws, a, x.column_stride, x.row_stride, rows, ldb, add, gradient, dW
-            )
+            across, along = x.column_stride, x.row_stride
+            if ldb == 0 and m <= kc_of(ws) and crowds(n, along, ws):
+                behind = address(rows, m * whole_vectors(n, ws))
+                packed_gradient(k, n, m, ws, a, across, along, rows, add, gradient, dW, behind)
+            else:
+                weight_gradient(k, n, m, ws, a, across, along, rows, ldb, add, gradient, dW)
         if table[l, B] >= 0:
             column_sums(m, n, ws, d, n, 1.0, add, gradient, g0 + table[l, B])
         if l > 1:
