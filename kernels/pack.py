@@ -211,9 +211,9 @@ def _pack_panel(source, across, along, count, kc, panel, ld):
 def crowds(columns, k_stride, of):
     """Whether so many columns of C repay packing A because its columns crowd in L1.
 
-    They do if each lies whole pages behind the one before: all compete for the same few places.
+    They do if each lies half pages behind the one before: all compete for the same few places.
     """
-    return columns > nr_of(of) and k_stride != 0 and k_stride % page_of(of) == 0
+    return columns > nr_of(of) and k_stride != 0 and k_stride % (page_of(of) // 2) == 0
 
 
 @kernel

@@ -198,25 +198,25 @@ def test_single_units_of_x_of_any_layout_and_type(
 @each_dtype
 @each_regime
 @pytest.mark.parametrize("m", [2, 13, 67])
-def test_samples_whole_pages_apart(
+def test_samples_half_pages_apart(
     dtype: Any, regime: str, m: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # where more than a panel of columns is made, their transpose is packed
     regimes.force(monkeypatch, regime)
     t = TILES[dtype]
     for n in (t.nr, t.nr + 1):
-        check_passes(make([t.page, n, 3], ["relu", "identity"], dtype=dtype), MSE, m)
+        check_passes(make([t.page // 2, n, 3], ["relu", "identity"], dtype=dtype), MSE, m)
 
 
 @each_dtype
 @pytest.mark.parametrize("more", [0, 1])
-def test_samples_whole_pages_apart_around_a_block_of_depth(
+def test_samples_half_pages_apart_around_a_block_of_depth(
     dtype: Any, more: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     regimes.force(monkeypatch, "one segment")
     t = TILES[dtype]
     m = t.kc + more
-    memory = draw(7, m, t.page, dtype=dtype)
+    memory = draw(7, m, t.page // 2, dtype=dtype)
     wanted, got = (make([61, t.nr + 1, 3], ["relu", "identity"], dtype=dtype) for _ in range(2))
     given = data(wanted, m, MSE)[2]
     for net, X in ((wanted, memory[:, 5:66].copy()), (got, memory[:, 5:66])):
