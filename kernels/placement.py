@@ -49,6 +49,8 @@ SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
 TINY_VECTORS = 2  # of as many units a layer has at most, where samples lie in columns
 SEGMENT_ROWS = 32  # samples that repay a gradient of their own
+# There are more segments where each has as many samples: then adding them is little beside the rest
+FEW_SEGMENTS, LONG_SEGMENT_ROWS = 8, 128
 SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
 # The inputs of a layer are cut where there are more, and this moves so much less between cores.
@@ -270,7 +272,10 @@ def _regime(
     if size > RESIDENT_PARAMETERS or (batch < RESIDENT_ROWS and not is_tiny):
         return BLOCKED, batch, batch
     segments, is_shared = 1, not is_tiny and parameters.work * batch >= threads.SHARED_FLOPS
-    while is_shared and 2 * segments * SEGMENT_ROWS <= batch and segments * size <= SEGMENTS_SIZE:
+    while is_shared and segments * size <= SEGMENTS_SIZE:
+        rows = SEGMENT_ROWS if segments < FEW_SEGMENTS else LONG_SEGMENT_ROWS
+        if 2 * segments * rows > batch:
+            break
         segments *= 2  # so that 2, 4 or 8 ranks share them evenly
     segment = -(-batch // segments)
     chunks = max(-(-segment // max(CHUNK_SIZE // int(widths.sum()), CHUNK_ROWS)), 1)
