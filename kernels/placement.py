@@ -40,27 +40,38 @@ from .layout import (
     S,
     W,
 )
-from .pack import SPARE, TOGETHER
 from .targets import Tile
 from .update import UPDATES
 
 SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
 # A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
+# A larger one is, too, if activations are much more than W: if it has at most so many parameters,
+# and the batch at least so many samples, and one for each so many parameters.
+LONG_PARAMETERS, LONG_BATCH, LONG_SHARE = 1_000_000, 1024, 256
 TINY_VECTORS = 2  # of as many units a layer has at most, where samples lie in columns
-SEGMENT_ROWS = 32  # samples that repay a gradient of their own
-# There are more segments where each has as many samples: then adding them is little beside the rest
-FEW_SEGMENTS, LONG_SEGMENT_ROWS = 8, 128
-SEGMENTS_SIZE = 150_000  # elements of all segments' gradients: each is written and read every step
+FEW_SEGMENTS = 8
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
 # The inputs of a layer are cut where there are more, and this moves so much less between cores.
 CUT_INPUTS, CUT_GAIN = 32, 2
 WEIGHT_SAMPLES, SLOT_SAMPLES = 3, 5  # take as long as an update of W, and as one of its slots
 WHOLE_SIZE = 4 * 1024 * 1024  # elements of a dZ, up to which each rank has room to pack all of it
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
-CHUNK_ROWS = 64  # samples that a chunk may always have: dW's tiles want depth, and W is read less
 MOST_SLOTS = max(rule.n_slots for rule in UPDATES.values())
 TABLE = NDArray[np.int64]
+
+
+class Cuts(NamedTuple):
+    """How the batch of a resident network is cut into segments, and these into chunks."""
+
+    few_rows: int  # samples that repay a gradient of their own, if there are few segments
+    more_rows: int  # and if there are more
+    gradients: int  # elements of all segments' gradients: they are written and read in every step
+    chunk_rows: int  # samples that a chunk may always have: dW wants depth, and W is read less
+
+
+SMALL = Cuts(32, 128, 150_000, 64)
+LONG = Cuts(128, 256, 4_000_000, 256)  # of a larger network: its W does not stay in L2 anyway
 
 
 class Layer(NamedTuple):
@@ -213,12 +224,12 @@ def place_batch(
     # without dropout, A lies at S wherever g' does not need Z
     same = (table[:, FROM_Z] == 0) & (table[:, CODE] >= 0)
     plain[same, A] = plain[same, S]
-    # dZ packed, rows by panels, and where it lies in columns the other way round too; behind it
-    # the rows of A^T that are packed at once
-    panels = max(chunk * (widest + tile.nr), widest * (chunk + tile.nr))
-    panels = rounded(panels + TOGETHER * tile.mr * chunk + SPARE)
-    at_panels = parameters.packed if regime == RESIDENT else 0
-    if regime == BLOCKED:
+    # dZ packed, rows by panels, and where it lies in columns the other way round too
+    panels = rounded(max(chunk * (widest + tile.nr), widest * (chunk + tile.nr)))
+    at_panels = 0
+    if regime == RESIDENT:
+        at_panels = parameters.packed + packed_elements(tile, 0)  # W, and a block of A
+    elif regime == BLOCKED:
         at_panels = packed_elements(tile, widest, max(w for w in (0, *whole) if w <= WHOLE_SIZE))
         panels = max(BLOCK_SIZE, tile.mr * BLOCK_COLUMNS)
     size, segments = parameters.size, -(-batch // segment)
@@ -267,16 +278,20 @@ def _regime(
     table: TABLE, parameters: Parameters, drops: bool, tile: Tile, batch: int
 ) -> tuple[int, int, int]:
     """The regime, the samples of a segment and of a chunk."""
-    widths, size, most = table[:, N], parameters.size, TINY_VECTORS * tile.lanes
-    is_tiny = widths.max() <= most and not drops and not table[:, WHOLE_ROW].any()
-    if size > RESIDENT_PARAMETERS or (batch < RESIDENT_ROWS and not is_tiny):
+    widths, size = table[:, N], parameters.size
+    few_parameters, narrow = size <= RESIDENT_PARAMETERS, TINY_VECTORS * tile.lanes
+    is_tiny = few_parameters and widths.max() <= narrow and not drops
+    is_tiny = is_tiny and not table[:, WHOLE_ROW].any()
+    is_small = is_tiny or (few_parameters and batch >= RESIDENT_ROWS)
+    is_long = batch >= LONG_BATCH and size <= min(LONG_SHARE * batch, LONG_PARAMETERS)
+    if not is_small and not is_long:
         return BLOCKED, batch, batch
+    cuts = SMALL if is_small else LONG
     segments, is_shared = 1, not is_tiny and parameters.work * batch >= threads.SHARED_FLOPS
-    while is_shared and segments * size <= SEGMENTS_SIZE:
-        rows = SEGMENT_ROWS if segments < FEW_SEGMENTS else LONG_SEGMENT_ROWS
-        if 2 * segments * rows > batch:
+    while is_shared and segments * size <= cuts.gradients:
+        if 2 * segments * (cuts.few_rows if segments < FEW_SEGMENTS else cuts.more_rows) > batch:
             break
         segments *= 2  # so that 2, 4 or 8 ranks share them evenly
     segment = -(-batch // segments)
-    chunks = max(-(-segment // max(CHUNK_SIZE // int(widths.sum()), CHUNK_ROWS)), 1)
+    chunks = max(-(-segment // max(CHUNK_SIZE // int(widths.sum()), cuts.chunk_rows)), 1)
     return TINY if is_tiny else RESIDENT, segment, max(-(-segment // chunks), 1)

@@ -17,11 +17,19 @@ from __future__ import annotations
 
 from ._arrays import Matrix
 from ._jit import kernel
-from ._simd import address, span
+from ._simd import address, nowhere, span
 from .activations import activate, differentiate
 from .dropout import dropout_key
 from .forward import gather, input_of
-from .gemm import block_depth, finish_backward, finish_forward, pack_whole_B
+from .gemm import (
+    DIRECT_ROWS,
+    block_depth,
+    block_rows,
+    finish_backward,
+    finish_forward,
+    pack_whole_B,
+    packed_B,
+)
 from .layout import (
     BATCH,
     CHUNK,
@@ -52,15 +60,15 @@ from .layout import (
     W,
 )
 from .macrokernel import multiply_by_width, whole_vectors
-from .microkernel import kc_of, mr_of
 from .output import output_rows
-from .pack import TOGETHER, crowds, pack_A_block
+from .pack import crowds, pack_A_block, packs_A
 from .products import scalar_products
 from .reduce import add_not_finite, column_sums, outer_product, weighted_sums
 from .sharing import part
 from .team import barrier
 
 PACKED_ROWS = 24  # of dW^T: as many repay packing dZ
+PACKED_SIZE = 128  # rows of A, and steps of k: as many of both repay packing it
 LONG = 2  # samples to a unit: with as many, dW is scalar products, which need no packed dZ
 
 
@@ -89,6 +97,36 @@ def multiply_deep(k, a, rs, ks, b, ldb, c0, ld0, step0, c, ldc, m, n, rectify):
 
 # ---------------------------------------------------------------------------------- samples in rows
 @kernel
+def repays_packing(m, n, k, k_stride, c):
+    """Whether it pays to pack A, m x k, for n columns."""
+    if m >= PACKED_SIZE and k >= PACKED_SIZE:
+        return packs_A(n, k_stride, c)
+    return m >= DIRECT_ROWS and crowds(n, k_stride, c)
+
+
+@kernel
+def multiply_rows(k, a, rs, ks, b, ldb, c0, ld0, step0, c, ldc, m, n, rectify, packed):
+    """`multiply_deep`, where that pays with A packed at `packed`."""
+    if not repays_packing(m, n, k, ks, c):
+        multiply_deep(k, a, rs, ks, b, ldb, c0, ld0, step0, c, ldc, m, n, rectify)
+        return
+    depth, block = block_depth(k, c), block_rows(m, c)
+    along = whole_vectors(n, c) if ldb == 0 else ldb
+    for pc in range(0, k, depth):
+        kc, last, right = min(depth, k - pc), pc + depth >= k, address(b, pc * along)
+        for top in range(0, m, block):
+            rows, to = min(block, m - top), address(c, top * ldc)
+            start, ld, step = to, ldc, ONE
+            if pc == 0:
+                start, ld, step = address(c0, top * ld0), ld0, step0
+            pack_A_block(address(a, top * rs + pc * ks), rs, ks, rows, kc, packed)
+            multiply_by_width(
+                packed, ZERO, ZERO, YES, right, ldb, kc, start, ld, step, to, ldc, rows, n,
+                rectify and last,
+            )  # fmt: skip
+
+
+@kernel
 def pack_weights(net, packed, backward):
     """W_l as panels for Z = W A_prev and for dA_prev = W^T dZ; one unit's is read as it lies."""
     table = net.table
@@ -101,7 +139,7 @@ def pack_weights(net, packed, backward):
 
 
 @kernel
-def forward_layer(net, ws, x, weights, ldb, l, m):
+def forward_layer(net, ws, x, weights, ldb, l, m, packed):
     """Z_l = A_{l-1} W_l^T + b_l, in rows; relu's A_l."""
     table, p = net.table, net.p
     n, k, bias = table[l, N], table[l, N_PREV], table[l, B]
@@ -112,38 +150,27 @@ def forward_layer(net, ws, x, weights, ldb, l, m):
         w = address(p, table[l, W])
         scalar_products(ONE, m, k, w, k, a, x.row_stride, c0, ZERO, ZERO, z, m, rectify)
         return
-    multiply_deep(
-        k, a, x.row_stride, x.column_stride, weights, ldb, c0, ZERO, step0, z, n, m, n, rectify
+    multiply_rows(
+        k, a, x.row_stride, x.column_stride, weights, ldb, c0, ZERO, step0, z, n, m, n, rectify,
+        packed,
     )  # fmt: skip
 
 
 @kernel
-def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, add, gradient, at):
+def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, add, gradient, at, packed):
     """dW^T = A_prev^T dZ, added to what is there or in its place; A^T is k x m, dZ m x n."""
     c, zeros = address(gradient, at), address(ws, ZERO)
     c0, ld0, step0 = (c, n, ONE) if add else (zeros, ZERO, ZERO)
-    multiply_deep(m, a, rs, ks, b, ldb, c0, ld0, step0, c, n, k, n, NO)
-
-
-@kernel
-def packed_gradient(k, n, m, ws, a, rs, ks, panels, add, gradient, at, packed):
-    """The same by some rows of A^T at once, packed at `packed`; dZ lies there as `panels`."""
-    unit = TOGETHER * mr_of(ws)
-    for top in range(0, k, unit):
-        rows, c = min(unit, k - top), address(gradient, at + top * n)
-        c0, ld0, step0 = (c, n, ONE) if add else (address(ws, ZERO), ZERO, ZERO)
-        pack_A_block(address(a, top * rs), rs, ks, rows, m, packed)
-        multiply_by_width(
-            packed, ZERO, ZERO, YES, panels, ZERO, m, c0, ld0, step0, c, n, rows, n, NO
-        )  # fmt: skip
+    multiply_rows(m, a, rs, ks, b, ldb, c0, ld0, step0, c, n, k, n, NO, packed)
 
 
 @kernel
 def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
     """A_l = g(W_l A_{l-1} + b_l) for all layers; the last leaves Z_L."""
+    block = address(packed, plan[DELTA_PANELS] - packed_B(ws))
     for l in range(1, net.table.shape[0]):
         x = input_of(plan, net, samples, ws, batch, begin, l)
-        forward_layer(net, ws, x, address(packed, net.table[l, PANELS]), ZERO, l, m)
+        forward_layer(net, ws, x, address(packed, net.table[l, PANELS]), ZERO, l, m, block)
         key = dropout_key(plan[SEED], batch.number, l)
         finish_forward(net.table, l, ws, ZERO, begin, m, ZERO, net.table[l, N], key)
 
@@ -151,7 +178,7 @@ def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
 @kernel
 def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, packed):
     """dW_l and db_l of all layers, from dZ_L."""
-    table = net.table
+    table, block = net.table, address(packed, plan[DELTA_PANELS] - packed_B(ws))
     for l in range(table.shape[0] - 1, 0, -1):
         n, k, d, other = table[l, N], table[l, N_PREV], table[l, DELTA], table[l - 1, DELTA]
         dZ = address(ws, d)
@@ -164,12 +191,9 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
             if k >= PACKED_ROWS:
                 rows, ldb = address(packed, plan[DELTA_PANELS]), ZERO
                 pack_deep(dZ, n, ONE, m, n, rows)
-            across, along = x.column_stride, x.row_stride
-            if ldb == 0 and m <= kc_of(ws) and crowds(n, along, ws):
-                behind = address(rows, m * whole_vectors(n, ws))
-                packed_gradient(k, n, m, ws, a, across, along, rows, add, gradient, dW, behind)
-            else:
-                weight_gradient(k, n, m, ws, a, across, along, rows, ldb, add, gradient, dW)
+            weight_gradient(
+                k, n, m, ws, a, x.column_stride, x.row_stride, rows, ldb, add, gradient, dW, block
+            )
         if table[l, B] >= 0:
             column_sums(m, n, ws, d, n, 1.0, add, gradient, g0 + table[l, B])
         if l > 1:
@@ -178,9 +202,10 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
             if n == 1:
                 outer_product(m, k, dZ, address(net.p, table[l, W]), dA, k)
             else:
-                multiply_deep(
-                    n, dZ, n, ONE, weights, ZERO, address(ws, ZERO), ZERO, ZERO, dA, k, m, k, NO
-                )
+                multiply_rows(
+                    n, dZ, n, ONE, weights, ZERO, address(ws, ZERO), ZERO, ZERO, dA, k, m, k, NO,
+                    block,
+                )  # fmt: skip
             key = dropout_key(plan[SEED], batch.number, l - 1)
             finish_backward(table, l - 1, ws, other, ZERO, begin, m, ZERO, k, key)
 
@@ -206,7 +231,7 @@ def forward_columns(net, ws, m):
         s, a, rectify = table[l, S], table[l, A], table[l, RECTIFY] == 1
         if l == last and n > 1:
             x = Matrix(ws, table[l - 1, A], ONE, m)
-            forward_layer(net, ws, x, weights, n, l, m)
+            forward_layer(net, ws, x, weights, n, l, m, nowhere(ws))
             return
         k += 1 if table[l, B] >= 0 else 0
         multiply_deep(
@@ -248,7 +273,9 @@ def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
             if l < last:
                 pack_deep(dZ, ONE, m, m, n, panels)
                 rows, row_stride = panels, ZERO
-            weight_gradient(with_bias, n, m, ws, a, m, ONE, rows, row_stride, add, gradient, dW)
+            weight_gradient(
+                with_bias, n, m, ws, a, m, ONE, rows, row_stride, add, gradient, dW, nowhere(ws)
+            )
         if l > 1:
             if l == last and n > 1:
                 pack_deep(dZ, ONE, n, n, m, panels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,15 +12,18 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.placement import Place, place_batch, place_parameters
 
 HUGE = 2**40
-SMALL = {"CHUNK_SIZE": 200, "CHUNK_ROWS": 1}
+ONE, MORE = placement.Cuts(HUGE, HUGE, 0, HUGE), placement.Cuts(5, 5, HUGE, HUGE)
 # name: thresholds of `placement`
-REGIMES: dict[str, dict[str, int]] = {
-    "blocked": {"RESIDENT_PARAMETERS": 0, "CUT_GAIN": HUGE},
-    "cut": {"RESIDENT_PARAMETERS": 0, "CUT_GAIN": 0, "CUT_INPUTS": 0},
-    "one segment": {"SEGMENT_ROWS": HUGE, "CHUNK_SIZE": HUGE},
-    "chunks": {"SEGMENT_ROWS": HUGE, **SMALL},
-    "segments": {"SEGMENT_ROWS": 5, "SEGMENTS_SIZE": HUGE, "CHUNK_SIZE": HUGE},
-    "segments and chunks": {"SEGMENT_ROWS": 9, "SEGMENTS_SIZE": HUGE, **SMALL},
+REGIMES: dict[str, dict[str, Any]] = {
+    "blocked": {"RESIDENT_PARAMETERS": 0, "LONG_PARAMETERS": 0, "CUT_GAIN": HUGE},
+    "cut": {"RESIDENT_PARAMETERS": 0, "LONG_PARAMETERS": 0, "CUT_GAIN": 0, "CUT_INPUTS": 0},
+    "one segment": {"SMALL": ONE},
+    "chunks": {"SMALL": ONE._replace(chunk_rows=1), "CHUNK_SIZE": 200},
+    "segments": {"SMALL": MORE},
+    "segments and chunks": {
+        "SMALL": MORE._replace(few_rows=9, more_rows=9, chunk_rows=1),
+        "CHUNK_SIZE": 200,
+    },
 }
 RESIDENT = [name for name in REGIMES if name not in ("blocked", "cut")]
 each_regime = pytest.mark.parametrize("regime", REGIMES)

@@ -17,9 +17,15 @@ from fastdnn.kernels.dropout import LEVELS
 from fastdnn.kernels.gemm import packed_elements
 from fastdnn.kernels.layout import BLOCKED, RESIDENT, TINY
 from fastdnn.kernels.placement import (
-    CHUNK_ROWS,
+    FEW_SEGMENTS,
     LARGEST_CHUNK,
+    LONG,
+    LONG_BATCH,
+    LONG_PARAMETERS,
+    LONG_SHARE,
+    RESIDENT_PARAMETERS,
     RESIDENT_ROWS,
+    SMALL,
     WHOLE_SIZE,
     Layer,
     Place,
@@ -220,7 +226,7 @@ def test_a_chunk_of_a_deep_net_repays_reading_its_weights(dtype: Any) -> None:
     place = placed([Layer(64, 64, "tanh")] * 17, dtype, 1024)
     assert place.regime == RESIDENT
     chunks = -(-place.segment // place.chunk)
-    assert 1 < chunks <= -(-place.segment // CHUNK_ROWS)
+    assert 1 < chunks <= -(-place.segment // SMALL.chunk_rows)
 
 
 @each_dtype
@@ -237,6 +243,25 @@ def test_the_regime_of_each_net(dtype: Any, name: str, regime: int) -> None:
         # few samples do not repay packing W
         few = regime == RESIDENT and batch < RESIDENT_ROWS
         assert placed(NETS[name], dtype, batch).regime == (BLOCKED if few else regime)
+
+
+@each_dtype
+def test_a_large_net_is_resident_if_the_batch_is_much_larger(dtype: Any) -> None:
+    layers = NETS["large"]
+    size = place_parameters(layers, TILES[dtype]).size
+    enough = -(-size // LONG_SHARE)
+    assert RESIDENT_PARAMETERS < size <= LONG_PARAMETERS
+    assert enough > LONG_BATCH
+    assert placed(layers, dtype, enough - 1).regime == BLOCKED
+    assert placed(layers, dtype, enough).regime == RESIDENT
+    place = placed(layers, dtype, 8192)
+    assert place.segments(8192) * size <= 2 * LONG.gradients
+    assert place.segment >= LONG.more_rows
+    assert place.chunk >= LONG.chunk_rows
+    # a batch that may be cut has eight parts at least
+    assert placed(layers_of([300, 300, 10]), dtype, LONG_BATCH - 1).regime == BLOCKED
+    assert placed(layers_of([300, 300, 10]), dtype, LONG_BATCH).segments(LONG_BATCH) == FEW_SEGMENTS
+    assert placed(layers_of([1000, 1000, 10]), dtype, 100_000).regime == BLOCKED
 
 
 @each_dtype

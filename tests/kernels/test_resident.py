@@ -12,6 +12,7 @@ import fastdnn
 from fastdnn.kernels import layout, placement, targets
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.resident import PACKED_SIZE
 from tests.kernels import regimes
 from tests.kernels.common import (
     DTYPES,
@@ -132,7 +133,7 @@ def test_depths_of_several_blocks(dtype: Any, monkeypatch: pytest.MonkeyPatch) -
 @each_dtype
 def test_segments_gradients_are_added_by_pairs(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     regimes.force(monkeypatch, "segments")
-    monkeypatch.setattr(placement, "SEGMENT_ROWS", 8)
+    monkeypatch.setattr(placement, "SMALL", placement.SMALL._replace(few_rows=8))
     net, m = wide(dtype), 64
     X, _, given_targets = data(net, m, MSE)
     segment = place_of(net, m).segment
@@ -193,6 +194,18 @@ def test_single_units_of_x_of_any_layout_and_type(
     wanted.train(X.astype(dtype), given, rule("descent", 4), batch=37, order=np.arange(67))
     got.train(LAYOUTS[layout](X.astype(of)), given, rule("descent", 4), batch=37)
     np.testing.assert_array_equal(got.parameters, wanted.parameters)
+
+
+@each_dtype
+def test_many_samples_of_a_larger_net(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # in chunks that repay packing A
+    monkeypatch.setattr(placement, "RESIDENT_PARAMETERS", 0)
+    wide = max(TILES[dtype].packed, PACKED_SIZE)
+    sizes, m = [wide + 2, wide + 5, wide + 3, 3], placement.LONG_BATCH + 1
+    names = ["relu", "tanh", "identity"]
+    assert place_of(make(sizes, names, dtype=dtype), m).chunk >= PACKED_SIZE
+    check_passes(make(sizes, names, dtype=dtype), MSE, m)
+    check_training(make(sizes, names, dtype=dtype), "momentum", MSE, m=m + 2, batch=m, steps=3)
 
 
 @each_dtype
