@@ -46,9 +46,9 @@ from .update import UPDATES
 SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
 # A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
-# A larger one is, too, if activations are much more than W: if it has at most so many parameters,
-# and the batch at least so many samples, and one for each so many parameters.
-LONG_PARAMETERS, LONG_BATCH, LONG_SHARE = 1_000_000, 1024, 256
+# So is a larger one of at most so many, if the batch has at least so many samples, and so many
+# times as many activations as there are parameters: W is little beside what need not move then.
+LONG_PARAMETERS, LONG_BATCH, LONG_SHARE = 1_000_000, 1024, 4
 TINY_VECTORS = 2  # of as many units a layer has at most, where samples lie in columns
 FEW_SEGMENTS = 8
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
@@ -283,8 +283,8 @@ def _regime(
     is_tiny = few_parameters and widths.max() <= narrow and not drops
     is_tiny = is_tiny and not table[:, WHOLE_ROW].any()
     is_small = is_tiny or (few_parameters and batch >= RESIDENT_ROWS)
-    is_long = batch >= LONG_BATCH and size <= min(LONG_SHARE * batch, LONG_PARAMETERS)
-    if not is_small and not is_long:
+    is_long = batch >= LONG_BATCH and batch * int(widths[1:].sum()) >= LONG_SHARE * size
+    if not is_small and not (is_long and size <= LONG_PARAMETERS):
         return BLOCKED, batch, batch
     cuts = SMALL if is_small else LONG
     segments, is_shared = 1, not is_tiny and parameters.work * batch >= threads.SHARED_FLOPS

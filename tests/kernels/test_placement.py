@@ -249,7 +249,7 @@ def test_the_regime_of_each_net(dtype: Any, name: str, regime: int) -> None:
 def test_a_large_net_is_resident_if_the_batch_is_much_larger(dtype: Any) -> None:
     layers = NETS["large"]
     size = place_parameters(layers, TILES[dtype]).size
-    enough = -(-size // LONG_SHARE)
+    enough = -(-LONG_SHARE * size // sum(layer.n for layer in layers))
     assert RESIDENT_PARAMETERS < size <= LONG_PARAMETERS
     assert enough > LONG_BATCH
     assert placed(layers, dtype, enough - 1).regime == BLOCKED
@@ -259,8 +259,9 @@ def test_a_large_net_is_resident_if_the_batch_is_much_larger(dtype: Any) -> None
     assert place.segment >= LONG.more_rows
     assert place.chunk >= LONG.chunk_rows
     # a batch that may be cut has eight parts at least
-    assert placed(layers_of([300, 300, 10]), dtype, LONG_BATCH - 1).regime == BLOCKED
-    assert placed(layers_of([300, 300, 10]), dtype, LONG_BATCH).segments(LONG_BATCH) == FEW_SEGMENTS
+    deep = layers_of([100, 300, 200, 10])
+    assert placed(deep, dtype, LONG_BATCH - 1).regime == BLOCKED
+    assert placed(deep, dtype, LONG_BATCH).segments(LONG_BATCH) == FEW_SEGMENTS
     assert placed(layers_of([1000, 1000, 10]), dtype, 100_000).regime == BLOCKED
 
 
