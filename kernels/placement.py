@@ -48,7 +48,7 @@ SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
 # So is a larger one of at most so many, if the batch has at least so many samples, and so many
 # times as many activations as there are parameters: W is little beside what need not move then.
-LONG_PARAMETERS, LONG_BATCH, LONG_SHARE = 1_000_000, 1024, 4
+LONG_PARAMETERS, LONG_BATCH, LONG_SHARE = 1_000_000, 1024, 3
 TINY_VECTORS = 2  # of as many units a layer has at most, where samples lie in columns
 FEW_SEGMENTS = 8
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
