@@ -5,6 +5,7 @@ All of it follows from shapes (and the CPU's tile), never from the number of thr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,9 +47,9 @@ from .update import UPDATES
 SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
 # A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
-# So is a larger one of at most so many, if the batch has at least so many samples, and so many
-# times as many activations as there are parameters: W is little beside what need not move then.
-LONG_PARAMETERS, LONG_BATCH, LONG_SHARE = 1_000_000, 1024, 3
+# So is a larger one of at most so many, if the batch has so many segments, in each of which are at
+# least so many activations to a parameter: they need not move, but W is packed by each rank.
+LONG_PARAMETERS, LONG_SEGMENTS, LONG_SHARE = 1_000_000, 4, 0.75
 TINY_VECTORS = 2  # of as many units a layer has at most, where samples lie in columns
 FEW_SEGMENTS = 8
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
@@ -283,10 +284,14 @@ def _regime(
     is_tiny = few_parameters and widths.max() <= narrow and not drops
     is_tiny = is_tiny and not table[:, WHOLE_ROW].any()
     is_small = is_tiny or (few_parameters and batch >= RESIDENT_ROWS)
-    is_long = batch >= LONG_BATCH and batch * int(widths[1:].sum()) >= LONG_SHARE * size
-    if not is_small and not (is_long and size <= LONG_PARAMETERS):
-        return BLOCKED, batch, batch
-    cuts = SMALL if is_small else LONG
+    cuts = SMALL
+    if not is_small:
+        repaying = math.ceil(LONG_SHARE * size / int(widths[1:].sum()))
+        cuts = LONG._replace(
+            few_rows=max(LONG.few_rows, repaying), more_rows=max(LONG.more_rows, repaying)
+        )
+        if size > LONG_PARAMETERS or batch < LONG_SEGMENTS * cuts.few_rows:
+            return BLOCKED, batch, batch
     segments, is_shared = 1, not is_tiny and parameters.work * batch >= threads.SHARED_FLOPS
     while is_shared and segments * size <= cuts.gradients:
         if 2 * segments * (cuts.few_rows if segments < FEW_SEGMENTS else cuts.more_rows) > batch:

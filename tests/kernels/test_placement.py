@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,11 +18,10 @@ from fastdnn.kernels.dropout import LEVELS
 from fastdnn.kernels.gemm import packed_elements
 from fastdnn.kernels.layout import BLOCKED, RESIDENT, TINY
 from fastdnn.kernels.placement import (
-    FEW_SEGMENTS,
     LARGEST_CHUNK,
     LONG,
-    LONG_BATCH,
     LONG_PARAMETERS,
+    LONG_SEGMENTS,
     LONG_SHARE,
     RESIDENT_PARAMETERS,
     RESIDENT_ROWS,
@@ -248,20 +248,21 @@ def test_the_regime_of_each_net(dtype: Any, name: str, regime: int) -> None:
 @each_dtype
 def test_a_large_net_is_resident_if_the_batch_is_much_larger(dtype: Any) -> None:
     layers = NETS["large"]
-    size = place_parameters(layers, TILES[dtype]).size
-    enough = -(-LONG_SHARE * size // sum(layer.n for layer in layers))
+    size, units = place_parameters(layers, TILES[dtype]).size, sum(layer.n for layer in layers)
+    rows = math.ceil(LONG_SHARE * size / units)
     assert RESIDENT_PARAMETERS < size <= LONG_PARAMETERS
-    assert enough > LONG_BATCH
-    assert placed(layers, dtype, enough - 1).regime == BLOCKED
-    assert placed(layers, dtype, enough).regime == RESIDENT
-    place = placed(layers, dtype, 8192)
-    assert place.segments(8192) * size <= 2 * LONG.gradients
-    assert place.segment >= LONG.more_rows
-    assert place.chunk >= LONG.chunk_rows
-    # a batch that may be cut has eight parts at least
-    deep = layers_of([100, 300, 200, 10])
-    assert placed(deep, dtype, LONG_BATCH - 1).regime == BLOCKED
-    assert placed(deep, dtype, LONG_BATCH).segments(LONG_BATCH) == FEW_SEGMENTS
+    assert LONG.few_rows < rows
+    assert placed(layers, dtype, LONG_SEGMENTS * rows - 1).regime == BLOCKED
+    place = placed(layers, dtype, LONG_SEGMENTS * rows)
+    assert place.regime == RESIDENT
+    assert place.segment == rows
+    place = placed(layers, dtype, 100_000)
+    assert place.segments(100_000) * size <= 2 * LONG.gradients
+    assert place.chunk >= LONG.chunk_rows // 2
+    # many units to a parameter: a segment still has enough samples
+    wide, batch = layers_of([10, 8000, 2]), LONG_SEGMENTS * LONG.few_rows
+    assert placed(wide, dtype, batch - 1).regime == BLOCKED
+    assert placed(wide, dtype, batch).segment == LONG.few_rows
     assert placed(layers_of([1000, 1000, 10]), dtype, 100_000).regime == BLOCKED
 
 
