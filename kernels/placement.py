@@ -49,9 +49,9 @@ SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
 # So is a larger one of at most so many, if the batch has so many segments, in each of which are at
 # least so many activations to a parameter: they need not move, but W is packed by each rank.
-LONG_PARAMETERS, LONG_SEGMENTS, LONG_SHARE = 1_000_000, 4, 0.75
+LARGE_PARAMETERS, LARGE_SEGMENTS, LARGE_SHARE = 1_000_000, 4, 0.75
 TINY_VECTORS = 2  # of as many units a layer has at most, where samples lie in columns
-FEW_SEGMENTS = 8
+FEW_SEGMENTS = 8  # that small batches are cut into too: as many ranks find work
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
 # The inputs of a layer are cut where there are more, and this moves so much less between cores.
 CUT_INPUTS, CUT_GAIN = 32, 2
@@ -72,7 +72,7 @@ class Cuts(NamedTuple):
 
 
 SMALL = Cuts(32, 128, 150_000, 64)
-LONG = Cuts(128, 256, 4_000_000, 256)  # of a larger network: its W does not stay in L2 anyway
+LARGE = Cuts(128, 256, 4_000_000, 256)  # of a larger network: its W does not stay in L2 anyway
 
 
 class Layer(NamedTuple):
@@ -286,11 +286,11 @@ def _regime(
     is_small = is_tiny or (few_parameters and batch >= RESIDENT_ROWS)
     cuts = SMALL
     if not is_small:
-        repaying = math.ceil(LONG_SHARE * size / int(widths[1:].sum()))
-        cuts = LONG._replace(
-            few_rows=max(LONG.few_rows, repaying), more_rows=max(LONG.more_rows, repaying)
+        repaying = math.ceil(LARGE_SHARE * size / int(widths[1:].sum()))
+        cuts = LARGE._replace(
+            few_rows=max(LARGE.few_rows, repaying), more_rows=max(LARGE.more_rows, repaying)
         )
-        if size > LONG_PARAMETERS or batch < LONG_SEGMENTS * cuts.few_rows:
+        if size > LARGE_PARAMETERS or batch < LARGE_SEGMENTS * cuts.few_rows:
             return BLOCKED, batch, batch
     segments, is_shared = 1, not is_tiny and parameters.work * batch >= threads.SHARED_FLOPS
     while is_shared and segments * size <= cuts.gradients:

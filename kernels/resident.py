@@ -106,7 +106,7 @@ def repays_packing(m, n, k, k_stride, c):
 
 @kernel
 def multiply_rows(k, a, rs, ks, b, ldb, c0, ld0, step0, c, ldc, m, n, rectify, packed):
-    """`multiply_deep`, where that pays with A packed at `packed`."""
+    """`multiply_deep`, where that pays with A packed at `packed`; a tiny network's is too small."""
     if not repays_packing(m, n, k, ks, c):
         multiply_deep(k, a, rs, ks, b, ldb, c0, ld0, step0, c, ldc, m, n, rectify)
         return

@@ -15,8 +15,8 @@ HUGE = 2**40
 ONE, MORE = placement.Cuts(HUGE, HUGE, 0, HUGE), placement.Cuts(5, 5, HUGE, HUGE)
 # name: thresholds of `placement`
 REGIMES: dict[str, dict[str, Any]] = {
-    "blocked": {"RESIDENT_PARAMETERS": 0, "LONG_PARAMETERS": 0, "CUT_GAIN": HUGE},
-    "cut": {"RESIDENT_PARAMETERS": 0, "LONG_PARAMETERS": 0, "CUT_GAIN": 0, "CUT_INPUTS": 0},
+    "blocked": {"RESIDENT_PARAMETERS": 0, "LARGE_PARAMETERS": 0, "CUT_GAIN": HUGE},
+    "cut": {"RESIDENT_PARAMETERS": 0, "LARGE_PARAMETERS": 0, "CUT_GAIN": 0, "CUT_INPUTS": 0},
     "one segment": {"SMALL": ONE},
     "chunks": {"SMALL": ONE._replace(chunk_rows=1), "CHUNK_SIZE": 200},
     "segments": {"SMALL": MORE},

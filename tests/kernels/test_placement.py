@@ -18,11 +18,11 @@ from fastdnn.kernels.dropout import LEVELS
 from fastdnn.kernels.gemm import packed_elements
 from fastdnn.kernels.layout import BLOCKED, RESIDENT, TINY
 from fastdnn.kernels.placement import (
+    LARGE,
+    LARGE_PARAMETERS,
+    LARGE_SEGMENTS,
+    LARGE_SHARE,
     LARGEST_CHUNK,
-    LONG,
-    LONG_PARAMETERS,
-    LONG_SEGMENTS,
-    LONG_SHARE,
     RESIDENT_PARAMETERS,
     RESIDENT_ROWS,
     SMALL,
@@ -249,20 +249,20 @@ def test_the_regime_of_each_net(dtype: Any, name: str, regime: int) -> None:
 def test_a_large_net_is_resident_if_the_batch_is_much_larger(dtype: Any) -> None:
     layers = NETS["large"]
     size, units = place_parameters(layers, TILES[dtype]).size, sum(layer.n for layer in layers)
-    rows = math.ceil(LONG_SHARE * size / units)
-    assert RESIDENT_PARAMETERS < size <= LONG_PARAMETERS
-    assert LONG.few_rows < rows
-    assert placed(layers, dtype, LONG_SEGMENTS * rows - 1).regime == BLOCKED
-    place = placed(layers, dtype, LONG_SEGMENTS * rows)
+    rows = math.ceil(LARGE_SHARE * size / units)
+    assert RESIDENT_PARAMETERS < size <= LARGE_PARAMETERS
+    assert LARGE.few_rows < rows
+    assert placed(layers, dtype, LARGE_SEGMENTS * rows - 1).regime == BLOCKED
+    place = placed(layers, dtype, LARGE_SEGMENTS * rows)
     assert place.regime == RESIDENT
     assert place.segment == rows
     place = placed(layers, dtype, 100_000)
-    assert place.segments(100_000) * size <= 2 * LONG.gradients
-    assert place.chunk >= LONG.chunk_rows // 2
+    assert place.segments(100_000) * size <= 2 * LARGE.gradients
+    assert place.chunk >= LARGE.chunk_rows // 2
     # many units to a parameter: a segment still has enough samples
-    wide, batch = layers_of([10, 8000, 2]), LONG_SEGMENTS * LONG.few_rows
+    wide, batch = layers_of([10, 8000, 2]), LARGE_SEGMENTS * LARGE.few_rows
     assert placed(wide, dtype, batch - 1).regime == BLOCKED
-    assert placed(wide, dtype, batch).segment == LONG.few_rows
+    assert placed(wide, dtype, batch).segment == LARGE.few_rows
     assert placed(layers_of([1000, 1000, 10]), dtype, 100_000).regime == BLOCKED
 
 

@@ -201,7 +201,7 @@ def test_many_samples_of_a_larger_net(dtype: Any, monkeypatch: pytest.MonkeyPatc
     # in chunks that repay packing A
     monkeypatch.setattr(placement, "RESIDENT_PARAMETERS", 0)
     wide = max(TILES[dtype].packed, PACKED_SIZE)
-    sizes, m = [wide + 2, wide + 5, wide + 3, 3], placement.LONG_SEGMENTS * (wide + 5) + 1
+    sizes, m = [wide + 2, wide + 5, wide + 3, 3], placement.LARGE_SEGMENTS * (wide + 5) + 1
     names = ["relu", "tanh", "identity"]
     assert place_of(make(sizes, names, dtype=dtype), m).chunk >= PACKED_SIZE
     check_passes(make(sizes, names, dtype=dtype), MSE, m)
