@@ -273,19 +273,19 @@ def test_the_batch_size_of_predict_changes_nothing(batch_size: int) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "units", [(4, 5, 3), (40, 1), (30, 64, 33, 2), (700, 130, 9), (9, 1100, 1)]
+    "units", [(4, 5, 3), (40, 1), (30, 64, 33, 2), (700, 130, 9), (9, 1100, 1), (64, 256, 256, 2)]
 )
 def test_a_sample_is_predicted_to_the_same_bits_among_any_others(
     units: tuple[int, ...], dtype: str
 ) -> None:
     layers = [Dense(n, activation="tanh") for n in units[1:-1]]
     net = Sequential([*layers, Dense(units[-1])], input_size=units[0], dtype=dtype, seed=0)
-    samples = np.random.default_rng(0).normal(size=(300, units[0])).astype(dtype)
+    samples = np.random.default_rng(0).normal(size=(700, units[0])).astype(dtype)
     A = net.predict(samples)
     for threads, layout in ((1, "C"), (2, "C"), (3, "C"), (2, "F")):
         set_num_threads(threads)
         X = np.asarray(samples, order=layout)
-        for batch_size in (1, 2, 3, 6, 8, 12, 33, 128):
+        for batch_size in (1, 2, 3, 6, 8, 12, 33, 128, 600):
             assert np.array_equal(net.predict(X, batch_size=batch_size), A)
 
 
