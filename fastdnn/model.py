@@ -179,7 +179,9 @@ class Sequential(Network):
         Parameters
         ----------
         X : array_like of shape (m, n_0)
-            Any layout; float32 and float64 are read where they lie.
+            Any layout; float32 and float64 are read where they lie. Shuffled samples are read
+            fastest in C order: pass ``np.ascontiguousarray(X)`` where X has Fortran order, as a
+            DataFrame's ``to_numpy()`` gives.
         y : array_like
             Class numbers (m,) for the sparse loss, else targets (m, n_L), or (m,) where n_L is 1.
         epochs : int
