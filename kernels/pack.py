@@ -16,7 +16,6 @@ past the panel's end (`SPARE`) are spoilt.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -94,29 +93,15 @@ def _packing(
     return pack  # type: ignore[no-any-return]
 
 
-def _copy_panels(vec: Vectors, lines: _Lines, t: Tile, beside: int) -> Callable[..., None]:
-    """One k of panels of lines that lie side by side, and beside each other."""
+def _copy_panels(vec: Vectors, lines: _Lines, width: int, beside: int) -> Callable[..., None]:
+    """One k of panels of `width` lines that lie side by side, and beside each other."""
+    part = Vectors(vec.builder, vec.element, width, fma=False)
     size = vec.builder.mul(lines.kc, lines.ld)
     starts = [vec.builder.mul(size, constant(i)) for i in range(beside)]
 
     def write(at: Any, to: Any, rest: None) -> None:
         for i, start in enumerate(starts):
-            panel = vec.builder.gep(to, [start])
-            for v in range(0, t.nr, t.lanes):
-                vec.store(vec.load(at, constant(i * t.nr + v)), panel, constant(v))
-
-    return write
-
-
-def _copy_tiles(vec: Vectors, lines: _Lines, t: Tile, height: int) -> Callable[..., None]:
-    """One k of the rows of tiles of one height, which lie side by side; nothing else is written."""
-    rows = Vectors(vec.builder, vec.element, height, t.fma)
-    size = vec.builder.mul(lines.kc, constant(height))
-    starts = [vec.builder.mul(size, constant(i)) for i in range(TOGETHER)]
-
-    def write(at: Any, to: Any, rest: None) -> None:
-        for i, start in enumerate(starts):
-            rows.store(rows.load(at, constant(i * height)), to, start)
+            part.store(part.load(at, constant(i * width)), to, start)
 
     return write
 
@@ -170,11 +155,11 @@ def _transpose_vector(vec: Vectors, lines: _Lines, t: Tile) -> Callable[..., Non
     return write
 
 
-_copy_whole = _packing(partial(_copy_panels, beside=1))
-_copy_beside = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t, t.beside))
+_copy_whole = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t.nr, 1))
+_copy_beside = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t.nr, t.beside))
+_copy_high = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t.mr, TOGETHER))
+_copy_low = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t.mr - 1, TOGETHER))
 _copy_lines = _packing(_copy_vector)
-_copy_high = _packing(lambda vec, lines, t: _copy_tiles(vec, lines, t, t.mr))
-_copy_low = _packing(lambda vec, lines, t: _copy_tiles(vec, lines, t, t.mr - 1))
 _transpose_whole = _packing(_transpose_panel, along="line")
 _transpose_lines = _packing(_transpose_vector, along="lanes", with_rest=True)
 
@@ -236,20 +221,21 @@ def pack_A_block(source, row_stride, k_stride, m, kc, panels):
     """
     mr, q = mr_of(panels), 0
     tiles = tiles_of(m, mr)
-    height, more = (m // tiles, m % tiles) if tiles > 0 else (0, 0)
+    if tiles == 0:
+        return
+    height, more = m // tiles, m % tiles
     while q < tiles:
         i, h = tile_rows(height, more, q)
         rows, panel = address(source, i * row_stride), address(panels, i * kc)
         alike = (more if q < more else tiles) - q
-        if row_stride == 1 and alike >= TOGETHER and h == mr:
-            _copy_high(rows, k_stride, h, kc, panel, h)
-            q += TOGETHER
-        elif row_stride == 1 and alike >= TOGETHER and h == mr - 1:
-            _copy_low(rows, k_stride, h, kc, panel, h)
-            q += TOGETHER
-        else:
+        count = TOGETHER if row_stride == 1 and alike >= TOGETHER and h >= mr - 1 else 1
+        if count == 1:
             _pack_panel(rows, row_stride, k_stride, h, kc, panel, h)
-            q += 1
+        elif h == mr:
+            _copy_high(rows, k_stride, h, kc, panel, h)
+        else:
+            _copy_low(rows, k_stride, h, kc, panel, h)
+        q += count
 
 
 @leaf(lambda t: (pointer(t), *_BLOCK, pointer(t)))

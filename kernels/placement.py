@@ -225,7 +225,7 @@ def place_batch(
     # without dropout, A lies at S wherever g' does not need Z
     same = (table[:, FROM_Z] == 0) & (table[:, CODE] >= 0)
     plain[same, A] = plain[same, S]
-    # dZ packed, rows by panels, and where it lies in columns the other way round too
+    # dZ packed: rows by panels, and where it lies in columns the other way round too
     panels = rounded(max(chunk * (widest + tile.nr), widest * (chunk + tile.nr)))
     at_panels = 0
     if regime == RESIDENT:

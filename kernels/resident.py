@@ -127,6 +127,12 @@ def multiply_rows(k, a, rs, ks, b, ldb, c0, ld0, step0, c, ldc, m, n, rectify, p
 
 
 @kernel
+def block_of_A(plan, packed, ws):
+    """Where a block of A is packed: behind all W, and before dZ."""
+    return address(packed, plan[DELTA_PANELS] - packed_B(ws))
+
+
+@kernel
 def pack_weights(net, packed, backward):
     """W_l as panels for Z = W A_prev and for dA_prev = W^T dZ; one unit's is read as it lies."""
     table = net.table
@@ -167,7 +173,7 @@ def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, add, gradient, at, packed):
 @kernel
 def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
     """A_l = g(W_l A_{l-1} + b_l) for all layers; the last leaves Z_L."""
-    block = address(packed, plan[DELTA_PANELS] - packed_B(ws))
+    block = block_of_A(plan, packed, ws)
     for l in range(1, net.table.shape[0]):
         x = input_of(plan, net, samples, ws, batch, begin, l)
         forward_layer(net, ws, x, address(packed, net.table[l, PANELS]), ZERO, l, m, block)
@@ -178,7 +184,7 @@ def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
 @kernel
 def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, packed):
     """dW_l and db_l of all layers, from dZ_L."""
-    table, block = net.table, address(packed, plan[DELTA_PANELS] - packed_B(ws))
+    table, block = net.table, block_of_A(plan, packed, ws)
     for l in range(table.shape[0] - 1, 0, -1):
         n, k, d, other = table[l, N], table[l, N_PREV], table[l, DELTA], table[l - 1, DELTA]
         dZ = address(ws, d)

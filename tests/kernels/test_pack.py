@@ -15,6 +15,7 @@ from fastdnn.kernels._jit import other, vector
 from fastdnn.kernels._simd import address, address_at
 from fastdnn.kernels.pack import (
     SPARE,
+    TOGETHER,
     gather_other_rows,
     gather_rows,
     pack_A_block,
@@ -108,7 +109,8 @@ def test_blocks(dtype: Any, layout: str, operand: str, kc: int) -> None:
     width = t.nr if operand == "B" else t.mr
     counts = {0, 1, width - 1, width, width + 1, 2 * width, 2 * width + 1, 5 * width + 3}
     # as many tiles as are packed together, of either height or of both, and some more
-    counts |= {4 * width, 5 * width - 4, 9 * width - 5}
+    counts |= {TOGETHER * width, (TOGETHER + 1) * width - TOGETHER}
+    counts |= {(2 * TOGETHER + 1) * width - TOGETHER - 1}
     if operand == "B":  # around as many panels as are packed together, and twice as many
         counts |= {t.beside * t.nr - 1, t.beside * t.nr, (2 * t.beside + 1) * t.nr + 3}
     for count in counts:
