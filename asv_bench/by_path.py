@@ -22,9 +22,9 @@ def _fastdnn() -> Path:
 
 def working_tree(package: str) -> ModuleType:
     """A package inside the working tree's ``fastdnn/``, imported under a name of its own."""
-    name = f"working_tree_{package}"
+    folder = _fastdnn() / package
+    name = f"working_tree_{folder.name}"
     if name not in sys.modules:
-        folder = _fastdnn() / package
         spec = importlib.util.spec_from_file_location(
             name, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
@@ -37,5 +37,5 @@ def working_tree(package: str) -> ModuleType:
 
 
 def comparison(part: str) -> ModuleType:
-    """``fastdnn/benchmark``'s module `part` (``contenders`` or ``race``)."""
-    return importlib.import_module(f"{working_tree('benchmark').__name__}.{part}")
+    """``fastdnn/cli/benchmark``'s module `part` (``contenders`` or ``race``)."""
+    return importlib.import_module(f"{working_tree('cli/benchmark').__name__}.{part}")

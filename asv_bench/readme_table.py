@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastdnn._files import replacing
-from fastdnn.benchmark import report
+from fastdnn.cli.benchmark import report
 
 SPEED = Path(__file__).with_name("speed")
 README = Path(__file__).parents[1] / "README.md"

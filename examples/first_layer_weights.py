@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 
 import fastdnn
-from fastdnn.datasets import load
+from fastdnn.data.datasets import load
 from fastdnn.plots import plot_weights
 
 

@@ -1,6 +1,6 @@
 """fastdnn: fully connected deep networks, trained on multicore CPUs."""
 
-from fastdnn import datasets, kernels, plots, textbook
+from fastdnn import kernels, plots, textbook
 from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_threads
 
 from .callbacks import (
@@ -11,6 +11,7 @@ from .callbacks import (
     ProgressBar,
     ReduceLROnPlateau,
 )
+from .data import datasets
 from .layers import Dense, Dropout
 from .losses import Huber, Loss
 from .model import Sequential

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastdnn.kernels import LOSSES
-from fastdnn.kernels._arrays import refuse_masked
-from fastdnn.kernels._jit import FLOATS
+from fastdnn.kernels.arrays import DTYPES, refuse_masked
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
 
+from ._checks import check_number
 from .losses import Loss
-from .schedules import check_number
 
 Array = NDArray[Any]
 FEW = 5_000  # for so few numbers a scalar product is quicker, and BLAS starts no thread
@@ -36,14 +35,6 @@ class Data(NamedTuple):
         return Data(self.X[part], self.y[part], self.targets.rows(part), weights)
 
 
-def check_count(name: str, value: Any, least: int) -> int:
-    """`value` as an integer of at least `least`."""
-    if type(value) is int and value >= least:
-        return value
-    check_number(name, value, f"[{least}, inf)", whole=True)
-    return int(value)
-
-
 def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any], *, finite: bool = True) -> Array:
     """X as (m, n_0) in float32 or float64: kept where it is that, else converted to `dtype`.
 
@@ -57,7 +48,7 @@ def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any], *, finite: bool
         raise ValueError(f"X: got shape {array.shape}, without features")
     if n_0 is not None and array.shape[1] != n_0:
         raise ValueError(f"X: want {n_0} features, as the model's input_size, got {array.shape[1]}")
-    if array.dtype not in FLOATS:
+    if array.dtype not in DTYPES:
         array = array.astype(dtype)
     if finite:
         check_finite("X", array, dtype)

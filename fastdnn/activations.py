@@ -8,7 +8,7 @@ gelu (exact), silu, softplus, softmax.
 from __future__ import annotations
 
 from fastdnn.kernels import ACTIVATIONS
-from fastdnn.kernels._lookup import lookup
+from fastdnn.kernels.lookup import lookup
 
 __all__ = ["ACTIVATIONS", "resolve"]
 

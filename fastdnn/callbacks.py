@@ -12,12 +12,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastdnn.kernels._lookup import lookup
+from fastdnn.kernels.lookup import lookup
 
+from ._checks import check_flag, check_number
 from ._files import check_writable
 from .metrics import HIGHER_IS_BETTER
 from .progress import Callback, History, ProgressBar
-from .schedules import check_flag, check_number
 
 __all__ = [
     "Callback",

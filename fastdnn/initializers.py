@@ -14,9 +14,9 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels._lookup import lookup
+from fastdnn.kernels.lookup import lookup
 
-from .schedules import check_number
+from ._checks import check_number
 
 Initializer = Callable[[int, int, np.random.Generator], NDArray[np.float64]]
 

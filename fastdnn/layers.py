@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastdnn import kernels
-from fastdnn.kernels._arrays import as_float
+from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.engine import Engine
 
 from . import activations, initializers, regularizers
-from ._inputs import check_count, check_finite
+from ._checks import check_count, check_flag, check_number
+from ._inputs import check_finite
 from .initializers import Initializer
 from .regularizers import L1L2
-from .schedules import check_flag, check_number
 
 Array = NDArray[Any]
 _HE = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")

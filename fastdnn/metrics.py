@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels._lookup import lookup
+from fastdnn.kernels.lookup import lookup
 
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]
 

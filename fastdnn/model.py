@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike
 from fastdnn.kernels.engine import Engine
 
 from . import checkpoint, losses, optimizers
-from ._inputs import Data, check_count, check_data, check_finite, split, weigh_classes
-from ._network import Network
+from ._checks import check_count, check_flag
+from ._inputs import Data, check_data, check_finite, split, weigh_classes
 from .layers import Array, Layer
 from .losses import Loss
 from .metrics import Metric
+from .network import Network
 from .optimizers import Optimizer
 from .progress import Callback, History, ProgressBar
-from .schedules import check_flag
 from .training import (
     EVALUATION_BATCH,
     Trainer,

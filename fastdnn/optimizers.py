@@ -16,11 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels._lookup import lookup
 from fastdnn.kernels.calls import Rule
+from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.update import COEFFICIENTS
 
-from .schedules import Schedule, check_flag, check_number
+from ._checks import check_flag, check_number
+from .schedules import Schedule
 
 Vector = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels._arrays import as_float
+from fastdnn.kernels.arrays import as_float
 
+from ._checks import check_count
 from ._files import replacing
-from ._inputs import check_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastdnn.kernels._lookup import lookup
+from fastdnn.kernels.lookup import lookup
 
-from .schedules import check_number
+from ._checks import check_number
 
 
 @dataclass(frozen=True)

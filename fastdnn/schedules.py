@@ -8,53 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-def check_number(name: str, value: object, interval: str, *, whole: bool = False) -> None:
-    """Refuse what is no number, or lies outside an interval.
-
-    Parameters
-    ----------
-    name : str
-        Whose value it is (``"StepDecay.factor"``): the error's first word.
-    value : object
-        What the user gave.
-    interval : str
-        In the usual notation: ``"[0, 1)"`` holds 0 and not 1, ``"[0, inf)"`` no infinity.
-    whole : bool
-        Whether only integers will do.
-
-    Raises
-    ------
-    TypeError
-        If `value` is no real number, or no integer where `whole` is set. A bool is neither.
-    ValueError
-        If `value` is NaN or not in the interval.
-    """
-    is_number = not isinstance(value, bool) and isinstance(value, Integral if whole else Real)
-    if is_number and _lies_in(value, interval):  # type: ignore[arg-type]
-        return
-    kind = "an integer" if whole else "a number"
-    wanted = f"{name}: want {kind} in {interval}, got {value!r}"
-    raise ValueError(wanted) if is_number else TypeError(wanted)
-
-
-def check_flag(name: str, value: object) -> bool:
-    """Return True or False, NumPy's too, as a bool; whatever else is refused by TypeError."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}: want True or False, got {value!r}")
-    return bool(value)
-
-
-def _lies_in(number: float, interval: str) -> bool:
-    low, high = map(float, interval[1:-1].split(","))
-    above = number >= low if interval[0] == "[" else number > low
-    return above and (number <= high if interval[-1] == "]" else number < high)
+from ._checks import check_flag, check_number
 
 
 class Schedule(ABC):

@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from ._arrays import Matrix
 from ._jit import kernel
 from ._simd import address, nowhere, span
+from .arrays import Matrix
 from .dropout import dropout_key
 from .forward import UNIT, input_of
 from .gemm import (

@@ -19,14 +19,14 @@ from numba import float64, int64, types
 from numpy.typing import ArrayLike, NDArray
 
 from . import targets, threads
-from ._arrays import Matrix, aligned_empty, as_float, as_matrix, grown, rounded
 from ._jit import matrix, named, vector
-from ._lookup import lookup
 from ._simd import nowhere, span
 from .activations import ACTIVATIONS, Activation, activate, differentiate
+from .arrays import Matrix, aligned_empty, as_float, as_matrix, grown, rounded
 from .entry import entry
 from .gemm import FORWARD, PLAIN, Start, block_depth, packed_elements, product
 from .layout import CODE, FIELDS, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, ZEROS, A, B, N, Rank, S
+from .lookup import lookup
 from .reduce import COLUMNS, column_sums
 from .sharing import part, share
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import layout, step, targets, threads
-from ._arrays import address_of, aligned_empty, as_matrix, is_plain
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
+from .arrays import address_of, aligned_empty, as_matrix, is_plain
 from .calls import NO_LABELS, Outcome, Rule, Targets
 from .layout import BLOCKED, FINITE, N_PREV, VARYING, ZEROS, B, N, W
 from .losses import LOSSES

@@ -7,9 +7,9 @@ columns that it reads in the next layer.
 
 from __future__ import annotations
 
-from ._arrays import Matrix
 from ._jit import kernel, small_kernel
 from ._simd import address, nowhere
+from .arrays import Matrix
 from .dropout import drop_range, dropout_key
 from .gemm import FORWARD, PLAIN, Start, block_depth, calls_of, finish_forward, product
 from .layout import (

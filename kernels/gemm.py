@@ -19,11 +19,11 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from ._arrays import ALIGNMENT
-from ._arrays import rounded as _rounded
 from ._jit import kernel, small_kernel
 from ._simd import address, exists, span
 from .activations import activate, differentiate
+from .arrays import ALIGNMENT
+from .arrays import rounded as _rounded
 from .dropout import drop_range
 from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
 from .macrokernel import multiply_by_width, multiply_in_runs, run_of, whole_vectors

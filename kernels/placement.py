@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
-from ._arrays import rounded
 from .activations import ACTIVATIONS
+from .arrays import rounded
 from .blocked import BLOCK_COLUMNS, BLOCK_SIZE
 from .dropout import threshold_of
 from .gemm import DIRECT_ROWS, packed_elements

@@ -15,10 +15,10 @@ below each makes the bias one more column of W, and db one more row of dW^T.
 
 from __future__ import annotations
 
-from ._arrays import Matrix
 from ._jit import kernel
 from ._simd import address, nowhere, span
 from .activations import activate, differentiate
+from .arrays import Matrix
 from .dropout import dropout_key
 from .forward import gather, input_of
 from .gemm import (

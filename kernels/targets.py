@@ -21,7 +21,7 @@ import numpy as np
 from numba.core import config
 from numpy.typing import DTypeLike
 
-from ._lookup import lookup
+from .lookup import lookup
 
 
 class Estimate(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import grown
+from .arrays import grown
 from .forward import LOSS_ROWS
 from .layout import BLOCKED
 from .placement import Parameters, Place

@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fastdnn.benchmark import contenders
+from fastdnn.cli.benchmark import contenders
 from tests.benchfiles import FOLDER, bench_module
 
 by_path = bench_module("by_path")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastdnn import losses
-from fastdnn._inputs import check_count, check_data, check_X, split, weigh_classes
+from fastdnn._inputs import check_data, check_X, split, weigh_classes
 from tests.nets import classifier, regressor, samples
 
 Array = np.ndarray[Any, Any]
@@ -253,20 +252,3 @@ def test_split_of_dense_targets() -> None:
     assert len(first.targets.y) == 25
     assert first.weights is None
     assert split(data, 0) == (data, None)
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "message"),
-    [
-        (-1, ValueError, "n: want an integer in [0, inf), got -1"),
-        (1.0, TypeError, "n: want an integer in [0, inf), got 1.0"),
-        ("1", TypeError, "n: want an integer in [0, inf), got '1'"),
-        (None, TypeError, "n: want an integer in [0, inf), got None"),
-        (True, TypeError, "n: want an integer in [0, inf), got True"),
-    ],
-)
-def test_counts(value: Any, error: type[Exception], message: str) -> None:
-    assert check_count("n", np.int16(3), 3) == 3
-    assert type(check_count("n", np.int16(3), 3)) is int
-    with pytest.raises(error, match=f"^{re.escape(message)}$"):
-        check_count("n", value, 0)

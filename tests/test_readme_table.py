@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdnn.benchmark import report
+from fastdnn.cli.benchmark import report
 from tests.benchfiles import bench_module
 
 readme_table = bench_module("readme_table")

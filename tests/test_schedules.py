@@ -15,7 +15,6 @@ from fastdnn.schedules import (
     ExponentialDecay,
     Schedule,
     StepDecay,
-    check_number,
 )
 
 STEPS = np.arange(40)
@@ -92,37 +91,3 @@ def test_fields_rebuild_the_schedule(schedule: Schedule) -> None:
 def test_bad_fields(make: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
-
-
-@pytest.mark.parametrize(
-    ("value", "interval", "good"),
-    [
-        (0, "[0, 1)", True),
-        (0, "(0, 1)", False),
-        (1, "[0, 1)", False),
-        (1, "[0, 1]", True),
-        (np.float32(0.5), "[0, 1]", True),
-        (-1e-9, "[0, inf)", False),
-        (1e300, "[0, inf)", True),
-        (math.inf, "[0, inf)", False),
-        (math.nan, "[0, inf)", False),
-    ],
-)
-def test_check_number_interval(value: float, interval: str, good: bool) -> None:
-    if good:
-        check_number("x", value, interval)
-        return
-    with pytest.raises(ValueError, match=r"^x: want a number in"):
-        check_number("x", value, interval)
-
-
-@pytest.mark.parametrize("value", ["1", None, True, 1j, [1.0]])
-def test_check_number_type(value: object) -> None:
-    with pytest.raises(TypeError, match=r"^x: want a number in"):
-        check_number("x", value, "[0, inf)")
-
-
-def test_check_number_whole() -> None:
-    check_number("x", np.int64(3), "[1, inf)", whole=True)
-    with pytest.raises(TypeError, match="want an integer in"):
-        check_number("x", 3.0, "[1, inf)", whole=True)

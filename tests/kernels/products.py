@@ -15,8 +15,8 @@ import numpy as np
 
 import fastdnn
 from fastdnn.kernels import dense, gemm, layout, targets, threads
-from fastdnn.kernels._arrays import as_matrix
 from fastdnn.kernels.activations import ACTIVATIONS
+from fastdnn.kernels.arrays import as_matrix
 from fastdnn.kernels.microkernel import FLAT
 from fastdnn.kernels.targets import Tile
 from tests import naive

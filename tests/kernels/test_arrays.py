@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdnn.kernels._arrays import (
+from fastdnn.kernels.arrays import (
     ALIGNMENT,
     Matrix,
     address_of,

@@ -14,8 +14,8 @@ from numba import float64, int64
 
 import fastdnn
 from fastdnn.kernels import _jit, bias_gradient, entry, linear_forward
-from fastdnn.kernels._arrays import Matrix, as_matrix
 from fastdnn.kernels._jit import matrix, named, vector
+from fastdnn.kernels.arrays import Matrix, as_matrix
 from fastdnn.kernels.entry import ENTRIES, Entry
 from fastdnn.kernels.team import GENERATION, team_size
 from tests import naive

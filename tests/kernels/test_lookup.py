@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastdnn.kernels._lookup import lookup
+from fastdnn.kernels.lookup import lookup
 
 TABLE = {"relu": 1, "tanh": 2, "sigmoid": 3}
 

@@ -10,9 +10,9 @@ import pytest
 from numba import int64
 
 from fastdnn.kernels import targets
-from fastdnn.kernels._arrays import as_matrix
 from fastdnn.kernels._jit import other, vector
 from fastdnn.kernels._simd import address, address_at
+from fastdnn.kernels.arrays import as_matrix
 from fastdnn.kernels.pack import (
     SPARE,
     TOGETHER,

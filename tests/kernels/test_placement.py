@@ -12,8 +12,8 @@ import pytest
 
 import fastdnn
 from fastdnn.kernels import layout, targets
-from fastdnn.kernels._arrays import ALIGNMENT
 from fastdnn.kernels.activations import ACTIVATIONS
+from fastdnn.kernels.arrays import ALIGNMENT
 from fastdnn.kernels.dropout import LEVELS
 from fastdnn.kernels.gemm import packed_elements
 from fastdnn.kernels.layout import BLOCKED, RESIDENT, TINY

@@ -9,9 +9,9 @@ import pytest
 from numba import boolean, int64
 
 from fastdnn.kernels import targets
-from fastdnn.kernels._arrays import Matrix, as_matrix
 from fastdnn.kernels._jit import named, vector
 from fastdnn.kernels._simd import address
+from fastdnn.kernels.arrays import Matrix, as_matrix
 from fastdnn.kernels.products import scalar_products
 from tests.kernels.common import (
     DTYPES,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numba import boolean, float64, int64
 
-from fastdnn.kernels._arrays import Matrix, as_matrix
 from fastdnn.kernels._jit import named, vector
 from fastdnn.kernels._simd import address
+from fastdnn.kernels.arrays import Matrix, as_matrix
 from fastdnn.kernels.reduce import (
     COLUMNS,
     add_absolutes,

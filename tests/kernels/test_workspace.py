@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastdnn.kernels import targets
-from fastdnn.kernels._arrays import ALIGNMENT
+from fastdnn.kernels.arrays import ALIGNMENT
 from fastdnn.kernels.forward import LOSS_ROWS
 from fastdnn.kernels.layout import BLOCKED, Memory
 from fastdnn.kernels.placement import Layer, Parameters, Place, place_batch, place_parameters

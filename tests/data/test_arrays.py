@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastdnn.arrays import arrays_table, read_idx_folder, read_idx_images, read_npy, read_npz
-from fastdnn.tables import Columns
+from fastdnn.data.arrays import arrays_table, read_idx_folder, read_idx_images, read_npy, read_npz
+from fastdnn.data.tables import Columns
 from tests.datafiles import images, write_idx, write_idx_folder
 
 TRAIN = Columns()

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdnn._checks import check_number
 from fastdnn.kernels.calls import Rule, Targets
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE
 from fastdnn.kernels.placement import Layer
 from fastdnn.kernels.update import COEFFICIENTS
-
-from .schedules import check_number
-from .training import DivergenceError
+from fastdnn.training import DivergenceError
 
 Array = NDArray[Any]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastdnn.idx import find_idx, read_idx
+from fastdnn.data.idx import find_idx, read_idx
 from tests.datafiles import IDX_TYPES, idx_bytes, write_idx
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from fastdnn.preparation import (
+from fastdnn.data.preparation import (
     Preparation,
     Scaling,
     as_numbers,
@@ -11,7 +11,7 @@ from fastdnn.preparation import (
     encode_labels,
     missing_labels,
 )
-from fastdnn.tables import Part
+from fastdnn.data.tables import Part
 
 RNG = np.random.default_rng(0)
 

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ._jit import FLOATS
 
+DTYPES = tuple(FLOATS)  # float32 and float64: what the kernels compute in
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 

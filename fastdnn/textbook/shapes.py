@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels._arrays import as_float
-
-from .schedules import check_number
+from fastdnn._checks import check_number
+from fastdnn.kernels.arrays import as_float
 
 Array = NDArray[Any]
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels._arrays import as_float
-from fastdnn.kernels._lookup import lookup
+from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.placement import Layer as Row
 
 from . import initializers, regularizers
-from ._inputs import check_count, check_finite, check_X
+from ._checks import check_count
+from ._inputs import check_finite, check_X
 from .layers import Array, Dense, Dropout, Layer
 from .summary import summarize
 from .training import EVALUATION_BATCH, INITIALIZATION, State

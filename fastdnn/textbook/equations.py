@@ -1,17 +1,4 @@
-"""The notes' network, function by function: relu in the hidden layers, sigmoid in the output layer.
-
-Samples are columns: X is (n[0], m) and Y (1, m), of 0 and 1. For each layer, with m samples,
-
-    Z = W A_prev + b      A = g(Z)
-    dZ = dA * g'(Z)       dW = dZ A_prev^T / m      db = sum(dZ) / m      dA_prev = W^T dZ
-
-where W[l] is (n[l], n[l-1]), b[l] is (n[l], 1), and Z[l] and A[l] are (n[l], m); dW, db, dZ and dA
-have the shapes of W, b, Z and A. Parameters are a dict "W1", "b1", "W2", …. The compiled kernels
-compute all products, in float32 where every array is float32, else in float64.
-
-A matrix of a wrong shape raises ValueError with the rule that it breaks. So do an empty array, a
-label that is neither 0 nor 1 and a missing entry of a dict; what holds no numbers raises TypeError.
-"""
+"""The equations of one layer and of all, function by function."""
 
 from __future__ import annotations
 
@@ -23,27 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastdnn import kernels
-from fastdnn.kernels._lookup import lookup
+from fastdnn._checks import check_number
+from fastdnn.kernels.lookup import lookup
 
-from . import _shapes as check
-from ._descent import descend
-from .schedules import check_number
-
-__all__ = [
-    "L_layer_model",
-    "L_model_backward",
-    "L_model_forward",
-    "compute_cost",
-    "initialize_parameters",
-    "initialize_parameters_deep",
-    "linear_activation_backward",
-    "linear_activation_forward",
-    "linear_backward",
-    "linear_forward",
-    "predict",
-    "two_layer_model",
-    "update_parameters",
-]
+from . import shapes as check
 
 Array = NDArray[Any]
 LinearCache = tuple[Array, Array, Array]  # A_prev, W, b
@@ -92,11 +62,11 @@ def initialize_parameters_deep(
     """
     check_number("seed", seed, f"[0, {2**32})", whole=True)
     check_number("scale", scale, "[0, inf)")
-    return _start(check.dims("layer_dims", layer_dims), seed, lambda W: W * scale)
+    return start(check.dims("layer_dims", layer_dims), seed, lambda W: W * scale)
 
 
-def _start(dims: Sequence[int], seed: int, scaled: Callable[[Array], Array]) -> dict[str, Array]:
-    """W1, W2, … drawn from N(0, 1) in this order, then scaled; b1, b2, … zero."""
+def start(dims: Sequence[int], seed: int, scaled: Callable[[Array], Array]) -> dict[str, Array]:
+    """Return W1, W2, … drawn from N(0, 1) in this order, then scaled; b1, b2, … zero."""
     rng = np.random.RandomState(seed)
     parameters: dict[str, Array] = {}
     for l, (n_prev, n) in enumerate(pairwise(dims), 1):
@@ -307,93 +277,3 @@ def update_parameters(
         theta = check.matrix(name, value)
         updated[name] = theta - rate * check.matrix(f"d{name}", grads[f"d{name}"], theta.shape)
     return updated
-
-
-# ----------------------------------------------------------------------------------- whole models
-def two_layer_model(
-    X: ArrayLike,
-    Y: ArrayLike,
-    layers_dims: Sequence[int],
-    learning_rate: float = 0.0075,
-    num_iterations: int = 3000,
-    print_cost: bool = False,
-) -> tuple[dict[str, Array], list[float]]:
-    """`L_layer_model` with one hidden layer, started by `initialize_parameters`.
-
-    Parameters
-    ----------
-    layers_dims : (n_x, n_h, n_y)
-        n_x is the number of X's rows, n_y is 1.
-    X, Y, learning_rate, num_iterations, print_cost
-        As for `L_layer_model`.
-
-    Returns
-    -------
-    parameters : dict
-    costs : list of float
-    """
-    X, Y, dims = check.data(X, Y, layers_dims)
-    if len(dims) != 3:
-        raise ValueError(f"layers_dims: want (n_x, n_h, n_y), got {tuple(dims)}")
-    start = initialize_parameters(*dims)
-    return descend(X, Y, start, learning_rate, num_iterations, print_cost)
-
-
-def L_layer_model(
-    X: ArrayLike,
-    Y: ArrayLike,
-    layers_dims: Sequence[int],
-    learning_rate: float = 0.0075,
-    num_iterations: int = 3000,
-    print_cost: bool = False,
-) -> tuple[dict[str, Array], list[float]]:
-    """Gradient descent on all samples, from W[l] = N(0, 1) / sqrt(n[l-1]) of seed 1 and b = 0.
-
-    Parameters
-    ----------
-    X : array_like of shape (n[0], m)
-        Where X is float32 all is computed in float32, else in float64.
-    Y : array_like of shape (1, m)
-    layers_dims : sequence of int
-        n[0], …, n[L] = 1; two numbers are a logistic regression.
-    learning_rate : float
-    num_iterations : int
-    print_cost : bool
-        Print each recorded cost.
-
-    Returns
-    -------
-    parameters : dict
-        "W1", "b1", …, after the last update.
-    costs : list of float
-        Before the updates number 0, 100, 200, ….
-
-    Raises
-    ------
-    DivergenceError
-        An ArithmeticError: a cost, gradient or parameter is not finite at the iteration it names.
-    """
-    X, Y, dims = check.data(X, Y, layers_dims)
-    start = _start(dims, 1, lambda W: W / np.sqrt(W.shape[1]))
-    return descend(X, Y, start, learning_rate, num_iterations, print_cost)
-
-
-def predict(X: ArrayLike, y: ArrayLike, parameters: Mapping[str, ArrayLike]) -> Array:
-    """1 where AL > 0.5, else 0; prints the accuracy.
-
-    Parameters
-    ----------
-    X : array_like of shape (n[0], m)
-    y : array_like of shape (1, m)
-    parameters : dict
-
-    Returns
-    -------
-    ndarray of shape (1, m)
-        0 and 1, as floats.
-    """
-    AL, _ = L_model_forward(X, parameters)
-    y = check.labels("y", y, AL)
-    p = (AL > 0.5).astype(AL.dtype)
-    print(f"Accuracy: {np.mean(p == y)}")
-    return p

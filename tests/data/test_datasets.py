@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastdnn.datasets import load, load_new
+from fastdnn.data.datasets import load, load_new
 from tests.datafiles import flowers, images, write_csv, write_idx, write_idx_folder
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fastdnn.benchmark import race as module
-from fastdnn.benchmark.contenders import CONTENDERS, Work
-from fastdnn.benchmark.race import race, running, why_not
+from fastdnn.cli.benchmark import race as module
+from fastdnn.cli.benchmark.contenders import CONTENDERS, Work
+from fastdnn.cli.benchmark.race import race, running, why_not
 
 # Takes the place of contenders.py: a process that does what its name says.
 SCRIPT = """

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdnn.benchmark import contenders
-from fastdnn.benchmark.contenders import CASES, CONTENDERS, Case, Work
-from fastdnn.benchmark.race import why_not
+from fastdnn.cli.benchmark import contenders
+from fastdnn.cli.benchmark.contenders import CASES, CONTENDERS, Case, Work
+from fastdnn.cli.benchmark.race import why_not
 
 # What torch imports to compile warns of torch itself.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")

@@ -18,7 +18,7 @@ from .tables import NUMBERS_ONLY, Array, Columns, Part, quoted
 
 Task = Literal["classification", "regression"]
 
-_KEY = "fastdnn.preparation"  # in a model's metadata
+_KEY = "fastdnn.data.preparation"  # in a model's metadata
 _MOST_CLASSES = 100
 _LEAST_SAMPLES_PER_CLASS = 4
 _ROWS_AT_ONCE = 4096

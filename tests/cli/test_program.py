@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import commands
-from fastdnn.cli import main
+from fastdnn.cli import commands, main
 from tests.datafiles import flowers, write_csv
 
 SOURCES = str(Path(fastdnn.__file__).parents[1])

@@ -7,7 +7,7 @@ import pytest
 import fastdnn
 from fastdnn import commands
 from fastdnn.cli import main
-from fastdnn.preparation import Preparation
+from fastdnn.data.preparation import Preparation
 from tests.datafiles import flowers, images, write_csv, write_idx_folder
 
 PNG = b"\x89PNG"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fastdnn.benchmark import command
-from fastdnn.benchmark.contenders import CASES, CONTENDERS, Work
-from fastdnn.benchmark.race import Lane
 from fastdnn.cli import main
+from fastdnn.cli.benchmark import command
+from fastdnn.cli.benchmark.contenders import CASES, CONTENDERS, Work
+from fastdnn.cli.benchmark.race import Lane
 
 Ran = list[tuple[Work, Sequence[str], int]]
 

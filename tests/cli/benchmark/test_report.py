@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from fastdnn.benchmark import report
-from fastdnn.benchmark.race import Lane
+from fastdnn.cli.benchmark import report
+from fastdnn.cli.benchmark.race import Lane
 
 SETTINGS = {"optimizer": "adam", "dtype": "float32", "threads": 2, "rounds": 2}
 

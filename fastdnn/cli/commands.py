@@ -11,19 +11,17 @@ from pathlib import Path
 from time import perf_counter
 
 import fastdnn
-from fastdnn import kernels
-
-from . import optimizers
-from ._files import checked_output, replacing
-from .datasets import Dataset, load, load_new
-from .layers import Dense, Dropout, Layer
-from .metrics import r2, root_mean_squared_error
-from .model import Sequential
-from .optimizers import Optimizer
-from .plots import plot_history
-from .preparation import Preparation, as_numbers, missing_labels
-from .progress import Callback, History
-from .tables import Array, quoted
+from fastdnn import kernels, optimizers
+from fastdnn._files import checked_output, replacing
+from fastdnn.data.datasets import Dataset, load, load_new
+from fastdnn.data.preparation import Preparation, as_numbers, missing_labels
+from fastdnn.data.tables import Array, quoted
+from fastdnn.layers import Dense, Dropout, Layer
+from fastdnn.metrics import r2, root_mean_squared_error
+from fastdnn.model import Sequential
+from fastdnn.optimizers import Optimizer
+from fastdnn.plots import plot_history
+from fastdnn.progress import Callback, History
 
 
 def train(arguments: Namespace) -> int:

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from . import DivergenceError, __version__, commands
-from .datasets import KINDS
+from fastdnn import DivergenceError, __version__
+from fastdnn.data.datasets import KINDS
+
+from . import commands
 
 _STATUS = (
     "exit status: 0 done, 1 the training diverged, 2 bad input (one line on stderr says what),"

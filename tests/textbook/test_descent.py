@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import _descent
 from fastdnn.kernels.engine import Engine
+from fastdnn.textbook import descent
 
 Array = np.ndarray[Any, Any]
 X = np.random.default_rng(0).normal(size=(3, 20))
@@ -22,9 +22,9 @@ def start() -> dict[str, Array]:
 
 @pytest.mark.parametrize("seconds", [0.0, 1e9])
 def test_slices_change_no_result(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected, expected_costs = _descent.descend(X, Y, start(), 0.1, 333, False)
-    monkeypatch.setattr(_descent, "SLICE", seconds)
-    found, costs = _descent.descend(X, Y, start(), 0.1, 333, False)
+    expected, expected_costs = descent.descend(X, Y, start(), 0.1, 333, False)
+    monkeypatch.setattr(descent, "SLICE", seconds)
+    found, costs = descent.descend(X, Y, start(), 0.1, 333, False)
     assert costs == expected_costs
     assert len(costs) == 4
     for name, value in expected.items():
@@ -40,17 +40,17 @@ def test_slices_grow_while_they_are_short(monkeypatch: pytest.MonkeyPatch) -> No
         return train(self, X, targets, rule, **options)
 
     monkeypatch.setattr(Engine, "train", counted)
-    monkeypatch.setattr(_descent, "SLICE", 1e9)
-    _descent.descend(X, Y, start(), 0.1, 20, False)
+    monkeypatch.setattr(descent, "SLICE", 1e9)
+    descent.descend(X, Y, start(), 0.1, 20, False)
     assert sizes == [1, 2, 4, 8, 5]
     sizes.clear()
-    monkeypatch.setattr(_descent, "SLICE", 0.0)
-    _descent.descend(X, Y, start(), 0.1, 3, False)
+    monkeypatch.setattr(descent, "SLICE", 0.0)
+    descent.descend(X, Y, start(), 0.1, 3, False)
     assert sizes == [1, 1, 1]
 
 
 def test_the_parameters_are_arrays_of_their_own() -> None:
-    found, _ = _descent.descend(X, Y, start(), 0.1, 1, False)
+    found, _ = descent.descend(X, Y, start(), 0.1, 1, False)
     assert {name: value.shape for name, value in found.items()} == {
         name: value.shape for name, value in start().items()
     }
@@ -60,4 +60,4 @@ def test_the_parameters_are_arrays_of_their_own() -> None:
 def test_an_update_that_overflows_is_found_in_the_last_iteration_too() -> None:
     huge = {name: 1e4 * value for name, value in start().items()}
     with pytest.raises(fastdnn.DivergenceError, match="iteration 1: "):
-        _descent.descend(X, Y, huge, 1e308, 1, False)
+        descent.descend(X, Y, huge, 1e308, 1, False)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastdnn.tables import Columns, Table, read_csv, read_parquet
+from fastdnn.data.tables import Columns, Table, read_csv, read_parquet
 
 TRAIN = Columns()
 

@@ -1,0 +1,5 @@
+"""The ``fastdnn`` command."""
+
+from .program import main
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""Data sets in memory: what files hold, prepared for a network."""

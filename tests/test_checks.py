@@ -1,0 +1,68 @@
+"""Checks of numbers and flags: what passes, and what is refused by which error."""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastdnn._checks import check_count, check_flag, check_number
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "good"),
+    [
+        (0, "[0, 1)", True),
+        (0, "(0, 1)", False),
+        (1, "[0, 1)", False),
+        (1, "[0, 1]", True),
+        (np.float32(0.5), "[0, 1]", True),
+        (-1e-9, "[0, inf)", False),
+        (1e300, "[0, inf)", True),
+        (math.inf, "[0, inf)", False),
+        (math.nan, "[0, inf)", False),
+    ],
+)
+def test_check_number_interval(value: float, interval: str, good: bool) -> None:
+    if good:
+        check_number("x", value, interval)
+        return
+    with pytest.raises(ValueError, match=r"^x: want a number in"):
+        check_number("x", value, interval)
+
+
+@pytest.mark.parametrize("value", ["1", None, True, 1j, [1.0]])
+def test_check_number_type(value: object) -> None:
+    with pytest.raises(TypeError, match=r"^x: want a number in"):
+        check_number("x", value, "[0, inf)")
+
+
+def test_check_number_whole() -> None:
+    check_number("x", np.int64(3), "[1, inf)", whole=True)
+    with pytest.raises(TypeError, match="want an integer in"):
+        check_number("x", 3.0, "[1, inf)", whole=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (-1, ValueError, "n: want an integer in [0, inf), got -1"),
+        (1.0, TypeError, "n: want an integer in [0, inf), got 1.0"),
+        ("1", TypeError, "n: want an integer in [0, inf), got '1'"),
+        (None, TypeError, "n: want an integer in [0, inf), got None"),
+        (True, TypeError, "n: want an integer in [0, inf), got True"),
+    ],
+)
+def test_counts(value: Any, error: type[Exception], message: str) -> None:
+    assert check_count("n", np.int16(3), 3) == 3
+    assert type(check_count("n", np.int16(3), 3)) is int
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        check_count("n", value, 0)
+
+
+def test_check_flag() -> None:
+    assert check_flag("x", np.True_) is True
+    for value in (1, None, "yes"):
+        with pytest.raises(TypeError, match=r"^x: want True or False"):
+            check_flag("x", value)
