@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdnn import Dense, Dropout, Sequential, _network, set_num_threads
+from fastdnn import Dense, Dropout, Sequential, network, set_num_threads
 from tests.nets import classifier, fingerprint, regressor, samples
 
 Array = np.ndarray[Any, Any]
@@ -85,7 +85,7 @@ def test_dropouts_may_be_shared() -> None:
 # ------------------------------------------------------------------------------------- parameters
 @pytest.mark.parametrize("units", [10**12, 10**22, pytest.param(10**400, id="beyond floats")])
 def test_a_network_larger_than_memory_is_refused(units: int) -> None:
-    if _network._memory() is None:
+    if network._memory() is None:
         pytest.skip("the system does not say how much memory there is")
     message = rf"^layers: want parameters that fit, .*, got {1_000_001 * units + units + 1:,} para"
     layers = [Dense(units), Dropout(0.1), Dense(1)]
@@ -103,7 +103,7 @@ def test_a_network_may_fill_the_memory(dtype: str, monkeypatch: pytest.MonkeyPat
     n_parameters = 3 * 4 + 3 + 2 * 3  # the last layer has no bias
     memory = 2 * n_parameters * np.dtype(dtype).itemsize
     for lack, fits in ((0, True), (1, False)):
-        monkeypatch.setattr(_network, "_memory", lambda lack=lack: memory - lack)
+        monkeypatch.setattr(network, "_memory", lambda lack=lack: memory - lack)
         layers = [Dense(3), Dense(2, use_bias=False)]
         if fits:
             Sequential(layers, input_size=4, dtype=dtype)
@@ -114,7 +114,7 @@ def test_a_network_may_fill_the_memory(dtype: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_system_need_not_say_how_much_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf_names", {})
-    assert _network._memory() is None
+    assert network._memory() is None
     assert Sequential([Dense(3)], input_size=4).built
 
 

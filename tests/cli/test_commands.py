@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import commands
-from fastdnn.cli import main
+from fastdnn.cli import commands, main
 from fastdnn.data.preparation import Preparation
 from tests.datafiles import flowers, images, write_csv, write_idx_folder
 
