@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdnn.kernels.calls import NO_LABELS, Outcome, Rule
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
@@ -127,10 +128,10 @@ class Trainer:
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch; returns its logs, but for the learning rate."""
-        m = len(self.data.X)
+        m = len(self.data.y)
         batch = min(self.batch, m)
         steps = -(-m // batch)
-        order = self.state.order(m) if self.shuffle else np.empty(0, np.int64)
+        order = self._order(m)
         outputs = self._outputs(m)
         watching = [callback for callback in self.callbacks if watches_steps(callback)]
         done, total = 0, 0.0
@@ -155,6 +156,10 @@ class Trainer:
             logs |= {f"val_{name}": value for name, value in values.items()}
         return logs
 
+    def _order(self, m: int) -> NDArray[np.int64]:
+        """Return the samples in the epoch's order; empty for 0, 1, 2, …."""
+        return self.state.order(m) if self.shuffle else NO_LABELS
+
     def _outputs(self, m: int) -> Array | None:
         n = self.engine.layers[-1].n
         return np.empty(m * n, self.engine.dtype) if self.metrics else None
@@ -164,30 +169,19 @@ class Trainer:
         if outputs is None:
             return {}
         metrics = {name: f for name, f in self.metrics.items() if f in OF_ANY_SAMPLES}
-        return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.X), -1)[rows])
+        return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.y), -1)[rows])
 
     def _slice(
         self, first: int, count: int, batch: int, order: Array, outputs: Array | None, epoch: int
     ) -> float:
         """Run `count` steps from the epoch's `first`; returns the sum of the samples' losses."""
-        state, m, number = self.state, len(self.data.X), self.state.steps
+        state, m, number = self.state, len(self.data.y), self.state.steps
         rule = self.optimizer.rule(np.arange(number, number + count))
         # before the call: Ctrl-C is noticed right after it, when these steps are done
         state.steps += count
         with self.lock:
             start = perf_counter()
-            outcome = self.engine.train(
-                self.data.X,
-                self.data.targets,
-                rule,
-                batch=batch,
-                first=first,
-                order=order,
-                weights=self.data.weights,
-                seed=state.dropout_seed,
-                step_number=number,
-                outputs=outputs,
-            )
+            outcome = self._train(rule, batch, first, order, number, outputs)
         state.seconds_per_step[batch] = (perf_counter() - start) / count
         state.steps = number + outcome.done
         if outcome.reason != FINITE:
@@ -200,6 +194,23 @@ class Trainer:
         sizes = np.full(count, float(batch))
         sizes[-1] = min(batch, m - batch * (first + count - 1))
         return float(np.dot(outcome.losses, sizes))
+
+    def _train(
+        self, rule: Rule, batch: int, first: int, order: Array, number: int, outputs: Array | None
+    ) -> Outcome:
+        """Have the engine run the rule's steps, the first of which is number `number` in all."""
+        return self.engine.train(
+            self.data.X,
+            self.data.targets,
+            rule,
+            batch=batch,
+            first=first,
+            order=order,
+            weights=self.data.weights,
+            seed=self.state.dropout_seed,
+            step_number=number,
+            outputs=outputs,
+        )
 
 
 def watches_steps(callback: Callback) -> bool:

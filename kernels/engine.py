@@ -87,6 +87,7 @@ class Engine:
         self._tile = targets.tile(self.dtype)
         self._places: dict[int, Place] = {}
         self._layout = place_parameters(self.layers, self._tile)
+        self._penalties = self._layout.penalties.copy()
         self._penalised = any(layer.l1 or layer.l2 for layer in self.layers)
         self.parameters = _zeros(self._layout.size, self.dtype)
         self.gradient = self.slots = _NONE[self.dtype]
@@ -116,6 +117,10 @@ class Engine:
         self._fused = activation in entry.fused
         self._loss = entry.fused.get(activation, entry.code)
         self._loss_parameter = parameter
+
+    def scale_penalties(self, factor: float) -> None:
+        """Multiply the layers' penalties by `factor` in the following calls."""
+        self._layout.penalties[...] = factor * self._penalties
 
     def compile(self) -> None:
         """Have the step compiled, or read from the cache, before the first call."""
