@@ -1,5 +1,8 @@
 """fastdnn: fully connected deep networks, trained on multicore CPUs."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fastdnn import kernels, plots, textbook
 from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_threads
 
@@ -20,6 +23,9 @@ from .regularizers import L1, L1L2, L2
 from .schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay
 from .training import DivergenceError
 
+if TYPE_CHECKING:
+    from .estimators import MLPClassifier, MLPRegressor
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -39,6 +45,8 @@ __all__ = [
     "History",
     "Huber",
     "Loss",
+    "MLPClassifier",
+    "MLPRegressor",
     "ModelCheckpoint",
     "Optimizer",
     "ProgressBar",
@@ -58,3 +66,10 @@ __all__ = [
 ]
 
 load = Sequential.load
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimators when they are asked for: scikit-learn takes a second."""
+    if name in ("MLPClassifier", "MLPRegressor"):
+        return getattr(import_module("fastdnn.estimators"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

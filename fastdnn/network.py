@@ -65,6 +65,16 @@ class Network:
         return self._engine is not None
 
     @property
+    def engine(self) -> Engine:
+        """The compiled network; RuntimeError as long as the input size is unknown."""
+        return self._built_engine()
+
+    @property
+    def lock(self) -> RLock:
+        """Who holds it may use the engine, which has one workspace."""
+        return self._lock
+
+    @property
     def _dense(self) -> list[Dense]:
         return [layer for layer in self.layers if isinstance(layer, Dense)]
 

@@ -102,11 +102,11 @@ class SGD(Optimizer):
     ----------
     learning_rate : float or Schedule
     momentum : float
-        mu, in [0, 1).
+        mu, in [0, 1].
     nesterov : bool
     """
 
-    _intervals = {"momentum": "[0, 1)"}  # noqa: RUF012 - a ClassVar, as the base class says
+    _intervals = {"momentum": "[0, 1]"}  # noqa: RUF012 - a ClassVar, as the base class says
 
     learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
@@ -211,7 +211,7 @@ class AdamW(Optimizer):
         return _adam(self, lr, t, self.weight_decay)
 
 
-def _power(beta: float, t: Vector) -> Vector:
+def power(beta: float, t: Vector) -> Vector:
     """beta^t. NumPy takes several times as long for ``beta**t``."""
     return np.exp(t * math.log(beta)) if beta else np.zeros_like(t)
 
@@ -220,7 +220,7 @@ def _adam(
     of: Adam | AdamW, lr: Vector, t: Vector, weight_decay: float
 ) -> tuple[str, Sequence[float | Vector]]:
     b1, b2 = of.beta_1, of.beta_2
-    step, correction = lr / (1.0 - _power(b1, t)), 1.0 / np.sqrt(1.0 - _power(b2, t))
+    step, correction = lr / (1.0 - power(b1, t)), 1.0 / np.sqrt(1.0 - power(b2, t))
     keep = 1.0 - lr * weight_decay
     return "adam", [step, b1, 1.0 - b1, b2, 1.0 - b2, correction, keep, of.epsilon]
 

@@ -1,0 +1,258 @@
+"""What both estimators share: the data's checks, the start, and the network they train."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from fastdnn._inputs import Data
+from fastdnn.kernels.threads import num_threads
+from fastdnn.layers import Dense, Dropout
+from fastdnn.losses import Loss
+from fastdnn.model import Sequential
+from fastdnn.regularizers import L2
+from fastdnn.training import EVALUATION_BATCH, State
+
+from ._compat import CallbackSupportMixin, FitContext, validate_data, with_callbacks
+from ._fitting import fit_by_epochs, fit_by_lbfgs, not_finite
+from ._parameters import check_parameters, hidden_activations, hidden_units
+from ._rules import forget_records
+from ._samples import is_sparse, outputs_of
+from ._solvers import optimizer_of
+
+Array = NDArray[Any]
+SPARSE = ["csr", "csc"]
+FLOATS = (np.float64, np.float32)
+OUTPUT_NAMES = {"sigmoid": "logistic", "exponential": "exp"}  # fastdnn's to scikit-learn's
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
+    """A fully connected network with scikit-learn's parameters, attributes and habits."""
+
+    # See `EpochTrainer`.
+    _summed = 1.0
+    _averaged = 1.0
+    _y_settings: dict[str, Any] = {}  # noqa: RUF012 - a constant of the class
+
+    def _keep(self, parameters: dict[str, Any]) -> None:
+        """Keep the arguments of a constructor as they are."""
+        for name, value in parameters.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    @abstractmethod
+    def _targets(self, X: Any, y: Array, *, reset: bool) -> Data:
+        """Check y; return X with the targets that the loss takes, as data without weights."""
+
+    @abstractmethod
+    def _output(self) -> tuple[int, str, str | Loss]:
+        """Return the number of outputs, fastdnn's name of their activation, and the loss."""
+
+    @abstractmethod
+    def _labels(self, data: Data) -> Array:
+        """Return y as a user gave it."""
+
+    @abstractmethod
+    def _score_outputs(self, A: Array, data: Data) -> float:
+        """Return the default score of outputs."""
+
+    def _strata(self, data: Data) -> Array | None:
+        """Return the groups of which validation takes equal shares."""
+        return None
+
+    def _class_weights(self, data: Data, weight: Array | None) -> Array | None:
+        """Return the weights of the samples times those of their classes."""
+        return weight
+
+    def _constant(self, data: Data) -> float:
+        """Return what the loss has beside the engine's, by scikit-learn's definition."""
+        return 0.0
+
+    # -------------------------------------------------------------------------------- fit
+    @with_callbacks
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
+    ) -> BaseMLP:
+        """Train the network on X and y.
+
+        Parameters
+        ----------
+        X : array_like, data frame or sparse matrix of shape (m, n_features)
+            float32 and float64 are kept, other numbers become float64.
+        y : array_like of shape (m,) or (m, n_outputs)
+        sample_weight : array_like of shape (m,), optional
+            w_i in the loss sum_i w_i l_i / sum_i w_i of a batch.
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Scored after each epoch, in place of a part of the training samples.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data are wrong, or the training diverges.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the training ended before it converged.
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, *, incremental: bool
+    ) -> BaseMLP:
+        check_parameters(self)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        goes_on = hasattr(self, "coefs_") and (incremental or self.warm_start)
+        data = self._checked(X, y, sample_weight, reset=not goes_on, incremental=incremental)
+        unseen = None
+        if validation_data is not None:
+            unseen = self._checked_validation(validation_data)
+        rng = check_random_state(self.random_state)
+        with self._threads():
+            if not goes_on:
+                self._draw_start(data, rng, unseen is not None)
+            context = FitContext(self, X, y, sample_weight)
+            if self.solver == "lbfgs":
+                fit_by_lbfgs(self, data, context)
+            else:
+                fit_by_epochs(self, data, unseen, rng, context, incremental=incremental)
+            context.close()
+        if not np.isfinite(self.model_.parameters).all():
+            raise not_finite()
+        return self
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.n_threads is None else num_threads(self.n_threads)
+
+    def _checked(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, incremental: bool = False
+    ) -> Data:
+        """Everything that a pass with the loss reads, checked."""
+        dtype = FLOATS if self.dtype is None else np.dtype(self.dtype)
+        X, y = validate_data(
+            self, X, y, accept_sparse=SPARSE, multi_output=True, dtype=dtype, reset=reset,
+            **self._y_settings,
+        )  # fmt: skip
+        data = self._targets(X.tocsr() if is_sparse(X) else X, y, reset=reset and not incremental)
+        weight = None
+        if sample_weight is not None:
+            weight = _checked_weight(sample_weight, len(data.y), X.dtype)
+        return data._replace(weights=self._class_weights(data, weight))
+
+    def _checked_validation(self, given: Any) -> Data:
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            raise ValueError(
+                "validation_data: want a tuple (X, y) or (X, y, sample_weight), got "
+                f"{type(given).__name__}"
+            )
+        try:
+            return self._checked(*(*given, None)[:3], reset=False)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from None
+
+    def _draw_start(self, data: Data, rng: np.random.RandomState, validates: bool) -> None:
+        """Draw W and b, layer by layer, and start all records."""
+        n_outputs, output, _ = self._output()
+        units = [data.X.shape[1], *hidden_units(self), n_outputs]
+        factor = 2.0 if self.activation in ("logistic", "sigmoid") else 6.0
+        dtype = data.X.dtype
+        self.coefs_, self.intercepts_ = [], []
+        for n_prev, n in pairwise(units):
+            bound = np.sqrt(factor / (n_prev + n))
+            self.coefs_.append(rng.uniform(-bound, bound, (n_prev, n)).astype(dtype, copy=False))
+            self.intercepts_.append(rng.uniform(-bound, bound, n).astype(dtype, copy=False))
+        self._bound: tuple[Any, ...] = ()
+        self._state = State(0)
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_, self.n_outputs_ = len(units), n_outputs
+        self.out_activation_ = OUTPUT_NAMES.get(output, output)
+        forget_records(self, validates or self.early_stopping)
+
+    # ------------------------------------------------------------------------- the network
+    def _build(self, l2: float, seed: int) -> Sequential:
+        """Make a network of the present parameters, with the penalty l2 sum W^2."""
+        penalty = L2(l2) if l2 > 0 else None
+        n_outputs, output, loss = self._output()
+        layers: list[Dense | Dropout] = []
+        for n, g in zip(hidden_units(self), hidden_activations(self), strict=True):
+            layers.append(Dense(n, g, kernel_initializer="zeros", kernel_regularizer=penalty))
+            if self.dropout > 0:
+                layers.append(Dropout(self.dropout))
+        layers.append(
+            Dense(n_outputs, output, kernel_initializer="zeros", kernel_regularizer=penalty)
+        )
+        n_0, dtype = self.coefs_[0].shape[0], self.coefs_[0].dtype.name
+        model = Sequential(layers, input_size=n_0, dtype=dtype, seed=seed)
+        model.compile("adam" if self.solver == "lbfgs" else optimizer_of(self), loss)
+        model.engine.set_loss(model.loss.name, model.loss.parameter)
+        for layer, W, b in zip(_dense(model), self.coefs_, self.intercepts_, strict=True):
+            layer.W, layer.b = np.transpose(W), b
+        return model
+
+    def _bind(self, model: Sequential) -> None:
+        """Have `coefs_` and `intercepts_` be views into the model's parameters."""
+        self.model_ = model
+        self.coefs_ = [layer.W.T for layer in _dense(model)]
+        self.intercepts_ = [layer.b for layer in _dense(model)]
+        self._bound = (*self.coefs_, *self.intercepts_)
+
+    def _is_bound(self) -> bool:
+        """Return whether nobody has put arrays of their own in the place of these views."""
+        now, bound = (*self.coefs_, *self.intercepts_), getattr(self, "_bound", ())
+        return len(now) == len(bound) and all(a is b for a, b in zip(now, bound, strict=True))
+
+    def _outputs(self, X: Any) -> Array:
+        """Return A_L for every row of X."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
+        model = self.model_ if self._is_bound() else self._build(0.0, 0)
+        with self._threads(), model.lock:
+            return outputs_of(model.engine, X.tocsr() if is_sparse(X) else X, EVALUATION_BATCH)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        # views become copies in a pickle: they are made anew from the model
+        if hasattr(self, "coefs_") and self._is_bound():
+            for name in ("coefs_", "intercepts_"):
+                del state[name]
+        state.pop("_bound", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "model_" in state and "coefs_" not in state:
+            self._bind(self.model_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _dense(model: Sequential) -> list[Dense]:
+    return [layer for layer in model.layers if isinstance(layer, Dense)]
+
+
+def _checked_weight(weight: Any, m: int, dtype: Any) -> Array:
+    """Return one finite weight for each sample."""
+    if np.ndim(weight) == 0:
+        weight = np.full(m, weight)
+    weight = check_array(weight, ensure_2d=False, dtype=dtype, input_name="sample_weight")
+    if weight.shape != (m,):
+        raise ValueError(f"sample_weight: want shape ({m},), got {weight.shape}")
+    if not weight.any():
+        raise ValueError("sample_weight: want at least one weight other than 0, got only zeros")
+    return weight

@@ -1,0 +1,135 @@
+"""Training by epochs with scikit-learn's order of samples, weights and share of the penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.utils import shuffle
+
+from fastdnn.kernels.calls import NO_LABELS, Outcome, Rule
+from fastdnn.training import Trainer
+
+from ._samples import is_sparse, rows_at_once
+
+Array = NDArray[Any]
+
+
+@dataclass
+class EpochTrainer(Trainer):
+    """A `Trainer` whose epochs are scikit-learn's.
+
+    With the weights w_i, a batch's loss is sum_i w_i l_i / sum_i w_i, and its penalty
+    alpha / 2 sum W^2 / sum_i w_i. The engine divides by the batch's number of samples m_b, so it is
+    given the weights w_i m_b / sum w, and the penalty for each batch. Sparse rows become dense
+    for some batches at a time.
+
+    Parameters
+    ----------
+    rng : RandomState
+        Shuffles the samples, epoch after epoch.
+    alpha : float
+    l2 : float
+        The engine's penalties are l2 sum W^2 before they are scaled.
+    outputs_summed, outputs_averaged : float
+        The engine's losses are means over the outputs. They are trained on times the first number,
+        and the loss that is told is that sum divided by the second one.
+    """
+
+    rng: RandomState
+    alpha: float
+    l2: float
+    outputs_summed: float
+    outputs_averaged: float
+
+    def __post_init__(self) -> None:
+        m = len(self.data.y)
+        self._index = np.arange(m)
+        self._batch = min(self.batch, m)
+        self._sums = np.minimum(self._batch, m - np.arange(0, m, self._batch)).astype(np.float64)
+        self._sizes = self._sums
+        self._weights: Array | None = None
+        if self.outputs_summed != 1.0:
+            self._weights = np.full(m, self.outputs_summed, self.engine.dtype)
+        # W changes from step to step, so its own penalty is known before each one only
+        self._by_step = self.alpha > 0 and (
+            self.data.weights is not None or self.outputs_averaged != 1.0
+        )
+
+    def _order(self, m: int) -> NDArray[np.int64]:
+        if self.shuffle:
+            self._index = shuffle(self._index, random_state=self.rng)
+        if self.data.weights is not None:
+            self._normalise(self.data.weights[self._index].astype(np.float64))
+        return self._index if self.shuffle else NO_LABELS
+
+    def _normalise(self, weight: Array) -> None:
+        """Take the weights, in the epoch's order, to a mean of 1 in each batch."""
+        self._sums = np.add.reduceat(weight, np.arange(0, len(weight), self._batch))
+        means = np.where(self._sums > 0, self._sums, 1.0) / self._sizes
+        scaled = self.outputs_summed * weight / np.repeat(means, self._sizes.astype(np.int64))
+        self._weights = np.empty(len(weight), self.engine.dtype)
+        self._weights[self._index] = scaled
+
+    def _slice(
+        self, first: int, count: int, batch: int, order: Array, outputs: Array | None, epoch: int
+    ) -> float:
+        """Run steps that share the penalty's scale in one call; tell the sum of their losses."""
+        total, end = 0.0, first + count
+        while first < end:
+            scale = self._sums[first]
+            same = 1 if self._by_step else _run_length(self._sums[first:end])
+            penalty = 0.0
+            if self.alpha > 0:
+                self.engine.scale_penalties(self.alpha / 2 / scale / self.l2 if scale > 0 else 0.0)
+                if self.outputs_averaged != 1.0:
+                    penalty = self.alpha / 2 * sum_of_squares(self.engine) / scale
+            loss = super()._slice(first, same, batch, order, outputs, epoch)
+            penalty *= self._sizes[first]
+            total += (loss - penalty) / self.outputs_averaged + penalty
+            first += same
+        return total
+
+    def _train(
+        self, rule: Rule, batch: int, first: int, order: Array, number: int, outputs: Array | None
+    ) -> Outcome:
+        X, targets, settings = self.data.X, self.data.targets, {"batch": batch}
+        settings |= {"seed": self.state.dropout_seed}
+        if not is_sparse(X):
+            return self.engine.train(
+                X, targets, rule, first=first, order=order, weights=self._weights,
+                step_number=number, outputs=outputs, **settings,
+            )  # fmt: skip
+        size, found = rows_at_once(X, batch) // batch, []
+        for done in range(0, len(rule.coefficients), size):
+            part = rule._replace(coefficients=rule.coefficients[done : done + size])
+            begin = (first + done) * batch
+            rows = self._index[begin : begin + len(part.coefficients) * batch]
+            weights = None if self._weights is None else self._weights[rows]
+            outcome = self.engine.train(
+                X[rows].toarray(), targets.rows(rows), part, weights=weights,
+                step_number=number + done, **settings,
+            )  # fmt: skip
+            found.append(outcome.losses)
+            if outcome.done < len(part.coefficients):
+                break
+        losses = np.concatenate(found)
+        return Outcome(losses, done + outcome.done, outcome.reason)
+
+
+def _run_length(values: Array) -> int:
+    """Return how many values at the start are equal."""
+    differs = values != values[0]
+    return int(differs.argmax()) if differs.any() else len(values)
+
+
+def sum_of_squares(engine: Any) -> float:
+    """Return sum W^2 over all layers."""
+    total = 0.0
+    for l in range(1, len(engine.layers) + 1):
+        W = engine.weights(l).T.ravel()
+        total += float(np.dot(W, W))
+    return total

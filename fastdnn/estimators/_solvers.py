@@ -1,0 +1,59 @@
+"""scikit-learn's solvers, as optimizers of the compiled engine."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastdnn.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, Vector, power
+from fastdnn.schedules import Schedule
+
+
+@dataclass
+class UncorrectedAdam(Adam):
+    """`Adam` with epsilon added to the root of the uncorrected v, as scikit-learn does.
+
+    theta -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon)
+    """
+
+    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
+        b1, b2 = self.beta_1, self.beta_2
+        step = lr * np.sqrt(1.0 - power(b2, t)) / (1.0 - power(b1, t))
+        return "adam", [step, b1, 1.0 - b1, b2, 1.0 - b2, 1.0, 1.0, self.epsilon]
+
+
+def _sgd(of: Any, rate: float | Schedule) -> Optimizer:
+    nesterov = bool(of.nesterovs_momentum)
+    return SGD(learning_rate=rate, momentum=of.momentum, nesterov=nesterov)
+
+
+def _with_moments(kind: type[Adam] | type[AdamW]) -> Callable[[Any, float | Schedule], Optimizer]:
+    return lambda of, rate: kind(
+        learning_rate=rate, beta_1=of.beta_1, beta_2=of.beta_2, epsilon=of.epsilon
+    )
+
+
+# How each solver by name is made of an estimator's parameters and its learning rate.
+SOLVERS: dict[str, Callable[[Any, float | Schedule], Optimizer]] = {
+    "sgd": _sgd,
+    "adam": _with_moments(UncorrectedAdam),
+    "adamw": _with_moments(AdamW),
+    "rmsprop": lambda of, rate: RMSprop(learning_rate=rate, epsilon=of.epsilon),
+}
+
+
+def optimizer_of(estimator: Any) -> Optimizer:
+    """Return the optimizer that an estimator's parameters describe; the user's own is copied."""
+    if isinstance(estimator.solver, Optimizer):
+        return copy.deepcopy(estimator.solver)
+    rate = estimator.learning_rate
+    if not isinstance(rate, Schedule):
+        rate = float(estimator.learning_rate_init)
+    optimizer = SOLVERS[estimator.solver](estimator, rate)
+    optimizer.clipnorm = estimator.clipnorm
+    optimizer.global_clipnorm = estimator.global_clipnorm
+    return optimizer

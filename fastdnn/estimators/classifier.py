@@ -1,0 +1,220 @@
+"""`MLPClassifier`: scikit-learn's classifier, trained by fastdnn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+
+from fastdnn import losses
+from fastdnn._inputs import Data
+from fastdnn.kernels import LOSSES
+from fastdnn.kernels.calls import Targets
+from fastdnn.losses import Loss
+
+from ._base import BaseMLP
+from ._compat import with_callbacks
+
+Array = NDArray[Any]
+
+
+def _has_steps(estimator: Any) -> bool:
+    if estimator.solver == "lbfgs":
+        raise AttributeError("partial_fit: want a solver that takes steps, got solver='lbfgs'")
+    return True
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+    """A fully connected network for classes, with scikit-learn's parameters."""
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int | str = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str | Loss = "log_loss",
+        class_weight: str | Mapping[Any, float] | None = None,
+        dropout: float = 0.0,
+        clipnorm: float | None = None,
+        global_clipnorm: float | None = None,
+        scoring: Any = None,
+        restore_best_weights: bool | None = None,
+        callbacks: Any = None,
+        n_threads: int | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        self._keep(locals())
+
+    # ----------------------------------------------------------------------------- targets
+    def _targets(self, X: Any, y: Array, *, reset: bool) -> Data:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        is_new = reset or not hasattr(self, "classes_")
+        if is_new:
+            self._set_classes(y)
+        else:
+            self._check_classes(y)
+        if self._is_multilabel:
+            targets = np.ascontiguousarray(y, X.dtype)
+            return Data(X, targets, Targets(targets), None)
+        codes = np.searchsorted(self.classes_, y)
+        if len(self.classes_) > 2:
+            return Data(X, codes, self._of_classes(codes, X.dtype), None)
+        return Data(X, codes, Targets(codes.astype(X.dtype).reshape(-1, 1)), None)
+
+    def _of_classes(self, codes: Array, dtype: Any) -> Targets:
+        """Return class numbers, or one row of 0 and 1 for each where the loss takes these."""
+        if LOSSES[self._loss.name].labels:
+            return Targets(np.empty(0, dtype), codes)
+        return Targets(np.eye(len(self.classes_), dtype=dtype)[codes])
+
+    def _set_classes(self, y: Array) -> None:
+        kind = type_of_target(y)
+        if kind == "multiclass-multioutput":
+            raise ValueError("y: want one class, or 0 and 1 for each label, got several classes")
+        self._is_multilabel = kind == "multilabel-indicator"
+        self.classes_ = unique_labels(y)
+
+    def _check_classes(self, y: Array) -> None:
+        """Refuse classes that the network was not made for."""
+        classes = unique_labels(y)
+        if self.warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {classes}."
+            )
+
+    @property
+    def _loss(self) -> Loss:
+        if self.loss != "log_loss":
+            return losses.get(self.loss, self._n_outputs)
+        many = not self._is_multilabel and len(self.classes_) > 2
+        name = "sparse_categorical_crossentropy" if many else "binary_crossentropy"
+        return losses.get(name, self._n_outputs)
+
+    @property
+    def _n_outputs(self) -> int:
+        n = len(self.classes_)
+        return n if self._is_multilabel or n > 2 else 1
+
+    def _output(self) -> tuple[int, str, Loss]:
+        softmax = self._n_outputs > 1 and not self._is_multilabel
+        return self._n_outputs, "softmax" if softmax else "sigmoid", self._loss
+
+    @property
+    def _summed(self) -> float:  # type: ignore[override]
+        # scikit-learn adds the losses of the labels, the engine takes their mean
+        return float(self._n_outputs) if self._is_multilabel and self.loss == "log_loss" else 1.0
+
+    def _strata(self, data: Data) -> Array | None:
+        return data.y.astype(bool) if self._n_outputs == 1 else None
+
+    def _labels(self, data: Data) -> Array:
+        return data.y if self._is_multilabel else self.classes_[data.y]
+
+    def _class_weights(self, data: Data, weight: Array | None) -> Array | None:
+        if self.class_weight is None:
+            return weight
+        weights = compute_sample_weight(self.class_weight, self._labels(data))
+        return (weights if weight is None else weights * weight).astype(data.X.dtype)
+
+    def _predicted(self, A: Array) -> Array:
+        """Return the number of the class of each row, or 0 and 1 for each label."""
+        if self._is_multilabel:
+            return (A > 0.5).astype(int)
+        if len(self.classes_) == 1:
+            return np.zeros(len(A), int)
+        return A.argmax(axis=1) if A.shape[1] > 1 else (A[:, 0] > 0.5).astype(int)
+
+    def _score_outputs(self, A: Array, data: Data) -> float:
+        right = self._predicted(A) == data.y
+        right = right.all(axis=1) if right.ndim == 2 else right
+        return float(np.average(right, weights=data.weights))
+
+    # -------------------------------------------------------------------------- public part
+    @available_if(_has_steps)
+    @with_callbacks
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Iterable[Any] | None = None
+    ) -> MLPClassifier:
+        """Train one epoch more, with the optimizer's memory of those before.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes : array_like, optional
+            All classes there are; wanted by the first call.
+
+        Returns
+        -------
+        self
+        """
+        if classes is None and not hasattr(self, "classes_"):
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if classes is not None:
+            classes = unique_labels(classes)
+            if not hasattr(self, "classes_"):
+                self._is_multilabel = type_of_target(y) == "multilabel-indicator"
+                self.classes_ = classes
+            elif not np.array_equal(self.classes_, classes):
+                raise ValueError(
+                    f"classes: want {self.classes_} as in the calls before, got {classes}"
+                )
+        self._fit(X, y, sample_weight, None, incremental=True)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Return the class of each row of X; with several labels, 0 and 1 for each."""
+        predicted = self._predicted(self._outputs(X))
+        return predicted if self._is_multilabel else self.classes_[predicted]
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, in the order of `classes_`, for each row of X."""
+        A = self._outputs(X)
+        return np.hstack([1 - A, A]) if A.shape[1] == 1 and not self._is_multilabel else A
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithm of `predict_proba`."""
+        with np.errstate(divide="ignore"):  # log 0 = -inf
+            return np.log(self.predict_proba(X))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
