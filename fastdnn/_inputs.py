@@ -29,8 +29,8 @@ class Data(NamedTuple):
     targets: Targets
     weights: Array | None
 
-    def rows(self, part: slice) -> Data:
-        """A part of the samples."""
+    def rows(self, part: slice | NDArray[np.int64]) -> Data:
+        """Some of the samples."""
         weights = None if self.weights is None else self.weights[part]
         return Data(self.X[part], self.y[part], self.targets.rows(part), weights)
 

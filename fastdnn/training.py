@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdnn.kernels import threads
 from fastdnn.kernels.calls import NO_LABELS, Outcome, Rule
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
@@ -95,6 +96,10 @@ class Trainer:
             callback.set_model(model)
         self.engine.compile()  # or the first epoch's time would hold it
         model.stop_training = False
+        with threads.run():
+            self._run(model, epochs, refuse)
+
+    def _run(self, model: Model, epochs: range, refuse: Callable[[], None] | None) -> None:
         try:
             for callback in self.callbacks:
                 callback.on_train_begin()

@@ -16,8 +16,8 @@ class Targets(NamedTuple):
     y: NDArray[Any]
     labels: NDArray[np.int64] = NO_LABELS
 
-    def rows(self, part: slice) -> Targets:
-        """Those of a part of the samples."""
+    def rows(self, part: slice | NDArray[np.int64]) -> Targets:
+        """Those of some of the samples."""
         if self.labels.size:
             return Targets(self.y, self.labels[part])
         return Targets(self.y[part], self.labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,6 +17,9 @@ SHARED_FLOPS = 200_000  # fewer, from one barrier to the next, are not worth sha
 AWAKE_FLOPS = 16_000_000  # as many are done before a second thread is awake
 ELEMENT_FLOPS = 32  # take about as long as an element of X or A that is read, or g of it
 _threads: int | None = None
+_own = threading.local()  # `threads`: what `num_threads` says in this Python thread; `runs`: depth
+_runs = 0  # Python threads that train at present
+_counting = threading.Lock()
 
 
 def available_cpus() -> int:
@@ -50,6 +54,9 @@ def get_num_threads() -> int:
         What `set_num_threads` was given last; before that, the CPUs that the process may use (at
         most ``NUMBA_NUM_THREADS`` where that is set).
     """
+    own: int | None = getattr(_own, "threads", None)
+    if own is not None:
+        return own
     if _threads is not None:
         return _threads
     return min(available_cpus(), int(numba.config.NUMBA_NUM_THREADS))
@@ -67,7 +74,9 @@ def workers(flops: int, of_call: int | None = None) -> int:
     """
     if flops < SHARED_FLOPS or (flops if of_call is None else of_call) < AWAKE_FLOPS:
         return 1
-    return min(get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
+    count = min(get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
+    # those who train side by side share the CPUs: threads that wait for each other would take turns
+    return count if _runs < 2 else min(count, max(available_cpus() // _runs, 1))
 
 
 def set_num_threads(n: int) -> None:
@@ -87,22 +96,56 @@ def set_num_threads(n: int) -> None:
         If `n` is no positive integer.
     """
     global _threads
+    _threads = _checked(n)
+
+
+def _checked(n: int) -> int:
+    """Return `n` as a positive integer."""
     try:
         n = index(n)
     except TypeError:
         raise TypeError(f"n: want an integer number of threads, got {n!r}") from None
     if n < 1:
         raise ValueError(f"n: want at least 1 thread, got {n}")
-    _threads = n
+    return n
 
 
 @contextmanager
 def num_threads(n: int) -> Iterator[None]:
-    """Use `n` threads inside a ``with`` block; afterwards, as many as before."""
-    global _threads
-    before = _threads
-    set_num_threads(n)
+    """Use `n` threads inside a ``with`` block, in this Python thread; afterwards, as before."""
+    before = getattr(_own, "threads", None)
+    _own.threads = _checked(n)
     try:
         yield
     finally:
-        _threads = before
+        _own.threads = before
+
+
+@contextmanager
+def run() -> Iterator[None]:
+    """Count this Python thread among those that train, inside a ``with`` block."""
+    depth = getattr(_own, "runs", 0)
+    _own.runs = depth + 1
+    _count(depth == 0)
+    try:
+        yield
+    finally:
+        _own.runs = depth
+        _count(-(depth == 0))
+
+
+def _count(more: int) -> None:
+    global _runs
+    with _counting:
+        _runs += more
+
+
+def _forget_runs() -> None:
+    """Forget the parent's trainings: a forked child has none of its threads but one."""
+    global _runs, _counting
+    _runs, _counting = 0, threading.Lock()
+    _own.runs = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_runs)

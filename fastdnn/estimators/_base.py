@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ FLOATS = (np.float64, np.float32)
 OUTPUT_NAMES = {"sigmoid": "logistic", "exponential": "exp"}  # fastdnn's to scikit-learn's
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
+class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     """A fully connected network with scikit-learn's parameters, attributes and habits."""
 
     # See `EpochTrainer`.
@@ -246,9 +247,9 @@ def _dense(model: Sequential) -> list[Dense]:
     return [layer for layer in model.layers if isinstance(layer, Dense)]
 
 
-def _checked_weight(weight: Any, m: int, dtype: Any) -> Array:
+def _checked_weight(weight: Any, m: int, dtype: Any) -> Any:
     """Return one finite weight for each sample."""
-    if np.ndim(weight) == 0:
+    if isinstance(weight, Real):
         weight = np.full(m, weight)
     weight = check_array(weight, ensure_2d=False, dtype=dtype, input_name="sample_weight")
     if weight.shape != (m,):

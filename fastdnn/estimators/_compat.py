@@ -48,7 +48,8 @@ class FitContext:
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._fit = self._epoch = None
+        self._fit: Any = None
+        self._epoch: Any = None
         # the mixin's contexts cost microseconds: none are made where nobody listens
         listens = getattr(estimator, "_skl_callbacks", ()) or hasattr(
             estimator, "_parent_callback_ctx"

@@ -96,12 +96,12 @@ class EpochTrainer(Trainer):
     def _train(
         self, rule: Rule, batch: int, first: int, order: Array, number: int, outputs: Array | None
     ) -> Outcome:
-        X, targets, settings = self.data.X, self.data.targets, {"batch": batch}
-        settings |= {"seed": self.state.dropout_seed}
+        X: Any = self.data.X
+        targets, seed = self.data.targets, self.state.dropout_seed
         if not is_sparse(X):
             return self.engine.train(
-                X, targets, rule, first=first, order=order, weights=self._weights,
-                step_number=number, outputs=outputs, **settings,
+                X, targets, rule, batch=batch, first=first, order=order, weights=self._weights,
+                seed=seed, step_number=number, outputs=outputs,
             )  # fmt: skip
         size, found = rows_at_once(X, batch) // batch, []
         for done in range(0, len(rule.coefficients), size):
@@ -110,8 +110,8 @@ class EpochTrainer(Trainer):
             rows = self._index[begin : begin + len(part.coefficients) * batch]
             weights = None if self._weights is None else self._weights[rows]
             outcome = self.engine.train(
-                X[rows].toarray(), targets.rows(rows), part, weights=weights,
-                step_number=number + done, **settings,
+                X[rows].toarray(), targets.rows(rows), part, batch=batch, weights=weights,
+                seed=seed, step_number=number + done,
             )  # fmt: skip
             found.append(outcome.losses)
             if outcome.done < len(part.coefficients):

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from fastdnn._inputs import Data
+from fastdnn.kernels import threads
 from fastdnn.kernels.engine import Engine
 
 from ._epochs import sum_of_squares
@@ -81,9 +82,11 @@ def minimise(
 
     start = engine.parameters.astype(np.float64)
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
-    found = minimize(
-        loss_and_gradient, start, method="L-BFGS-B", jac=True, options=options, callback=callback
-    )
+    with threads.run():
+        found = minimize(
+            loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options,
+            callback=callback,
+        )  # fmt: skip
     engine.parameters[...] = found.x
     stopped = found.status == 99  # by `after`
     if found.status != CONVERGED and not stopped:

@@ -73,12 +73,12 @@ def _check_solver(of: Any) -> None:
         lookup("learning_rate", of.learning_rate, dict.fromkeys(LEARNING_RATES))
     if of.solver == "lbfgs" and of.dropout > 0:
         raise ValueError(f"dropout: want 0 with solver='lbfgs', got {of.dropout!r}")
-    if isinstance(of.learning_rate, Schedule) and isinstance(of.solver, Optimizer | str):
-        if of.solver == "lbfgs" or isinstance(of.solver, Optimizer):
-            raise ValueError(
-                f"learning_rate: got {of.learning_rate!r} with solver={of.solver!r}; give the "
-                "schedule to the optimizer, or name a solver that has steps"
-            )
+    takes_schedule = of.solver != "lbfgs" and not isinstance(of.solver, Optimizer)
+    if isinstance(of.learning_rate, Schedule) and not takes_schedule:
+        raise ValueError(
+            f"learning_rate: got {of.learning_rate!r} with solver={of.solver!r}; give the "
+            "schedule to the optimizer, or name a solver that has steps"
+        )
 
 
 def hidden_units(of: Any) -> list[int]:

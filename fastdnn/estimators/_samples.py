@@ -22,7 +22,7 @@ def is_sparse(X: Any) -> bool:
 
 def rows_at_once(X: Any, batch: int = 1) -> int:
     """Return how many sparse rows become dense at a time: whole batches, at least one."""
-    return max(DENSE_BYTES // (X.shape[1] * X.dtype.itemsize * batch), 1) * batch
+    return int(max(DENSE_BYTES // (X.shape[1] * X.dtype.itemsize * batch), 1)) * batch
 
 
 def dense_parts(X: Any) -> Iterator[tuple[slice, Array]]:

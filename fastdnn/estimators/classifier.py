@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def _has_steps(estimator: Any) -> bool:
     return True
 
 
-class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, BaseMLP):
     """A fully connected network for classes, with scikit-learn's parameters."""
 
     def __init__(
@@ -142,7 +142,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return float(self._n_outputs) if self._is_multilabel and self.loss == "log_loss" else 1.0
 
     def _strata(self, data: Data) -> Array | None:
-        return data.y.astype(bool) if self._n_outputs == 1 else None
+        return data.y.astype(bool).reshape(-1, 1) if self._n_outputs == 1 else None
 
     def _labels(self, data: Data) -> Array:
         return data.y if self._is_multilabel else self.classes_[data.y]
@@ -150,8 +150,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _class_weights(self, data: Data, weight: Array | None) -> Array | None:
         if self.class_weight is None:
             return weight
-        weights = compute_sample_weight(self.class_weight, self._labels(data))
-        return (weights if weight is None else weights * weight).astype(data.X.dtype)
+        weights: Array = compute_sample_weight(self.class_weight, self._labels(data))
+        weights = weights if weight is None else weights * weight
+        return weights.astype(data.X.dtype)
 
     def _predicted(self, A: Array) -> Array:
         """Return the number of the class of each row, or 0 and 1 for each label."""
@@ -170,7 +171,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     @available_if(_has_steps)
     @with_callbacks
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Iterable[Any] | None = None
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
         """Train one epoch more, with the optimizer's memory of those before.
 

@@ -23,7 +23,7 @@ from .classifier import _has_steps
 Array = NDArray[Any]
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
+class MLPRegressor(RegressorMixin, BaseMLP):
     """A fully connected network for numbers, with scikit-learn's parameters."""
 
     _y_settings = {"y_numeric": True}  # noqa: RUF012
@@ -76,16 +76,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return Data(X, y, Targets(y), None)
 
     def _output(self) -> tuple[int, str, Loss]:
-        name = {"squared_error": "mean_squared_error"}.get(self.loss, self.loss)
+        name = "mean_squared_error" if self.loss == "squared_error" else self.loss
         activation = "exponential" if self.loss == "poisson" else "identity"
         return self._n_targets, activation, losses.get(name, self._n_targets)
 
     @property
     def _summed(self) -> float:  # type: ignore[override]
         # scikit-learn's are half the squared error and the Poisson loss, summed over the outputs
-        return {"squared_error": 0.5, "poisson": 1.0}.get(self.loss, 1.0 / self._n_targets) * (
-            self._n_targets
-        )
+        if self.loss == "squared_error":
+            return 0.5 * self._n_targets
+        return float(self._n_targets) if self.loss == "poisson" else 1.0
 
     @property
     def _averaged(self) -> float:  # type: ignore[override]
