@@ -111,7 +111,7 @@ def gradient_is_finite(plan, memory, batch, rank):
 
 @kernel
 def penalise(plan, net, rule, memory, batch, rank):
-    """Add the penalties' gradient, then sum each chunk's squares; returns the penalties."""
+    """Add the penalties' gradient; to clip, sum each chunk's squares. Returns the penalties."""
     chunks, gradient = rule.chunks, net.gradient
     begin, end = part(chunks.shape[0], ONE, rank.number, rank.of)
     for c in range(begin, end):
@@ -121,7 +121,8 @@ def penalise(plan, net, rule, memory, batch, rank):
         memory.partial[c] = 0.0
         if l1 != 0.0 or l2 != 0.0:
             memory.partial[c] = add_penalty_gradient(net.p, gradient, start, stop, l1, l2)
-        memory.norms[c] = sum_of_squares(gradient, start, stop)
+        if plan[CLIP] > 0:
+            memory.norms[c] = sum_of_squares(gradient, start, stop)
     barrier(rank.team, rank.of, rank.number)
     total = 0.0
     for c in range(chunks.shape[0]):

@@ -187,15 +187,19 @@ def sum_of_squares(x, start, stop):
     return total
 
 
-@kernel
+@sum_kernel
 def add_penalty_gradient(p, gradient, start, stop, l1, l2):
     """gradient += l1 sign(p) + 2 l2 p; returns l1 sum |p| + l2 sum p^2 over [start, stop)."""
-    absolute, square = 0.0, 0.0
     p, gradient = span(p, start, stop - start), span(gradient, start, stop - start)
+    absolute, square, twice = 0.0, 0.0, p.dtype.type(2.0 * l2)
     for i in range(p.size):
-        w = p[i]
-        absolute += abs(w)
-        square += np.float64(w) * np.float64(w)
-        sign = 1.0 if w > 0.0 else (-1.0 if w < 0.0 else 0.0)
-        gradient[i] += l1 * sign + 2.0 * l2 * w
+        w = np.float64(p[i])
+        square += w * w
+        gradient[i] += twice * p[i]
+    if l1 != 0.0:
+        up, down, none = p.dtype.type(l1), p.dtype.type(-l1), p.dtype.type(0.0)
+        for i in range(p.size):
+            w = p[i]
+            absolute += abs(np.float64(w))
+            gradient[i] += up if w > none else (down if w < none else none)
     return l1 * absolute + l2 * square

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from sklearn.utils import shuffle
 
 from fastdnn.kernels.calls import NO_LABELS, Outcome, Rule
 from fastdnn.training import Trainer
@@ -61,7 +60,9 @@ class EpochTrainer(Trainer):
 
     def _order(self, m: int) -> NDArray[np.int64]:
         if self.shuffle:
-            self._index = shuffle(self._index, random_state=self.rng)
+            order = np.arange(m)
+            self.rng.shuffle(order)
+            self._index = self._index[order]
         if self.data.weights is not None:
             self._normalise(self.data.weights[self._index].astype(np.float64))
         return self._index if self.shuffle else NO_LABELS
