@@ -32,7 +32,104 @@ def _has_steps(estimator: Any) -> bool:
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    """A fully connected network for classes, with scikit-learn's parameters."""
+    """A fully connected network for classes: scikit-learn's `MLPClassifier` on fastdnn's engine.
+
+    Two classes have one sigmoid output, more a softmax over them; labels that may be true together,
+    as rows of 0 and 1, have a sigmoid each.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int
+        Units of the hidden layers; an empty sequence makes a linear model.
+    activation : str or sequence of str
+        g of the hidden layers, or one name for each: "identity", "logistic", "tanh", "relu" as in
+        scikit-learn, and all of `fastdnn.activations.ACTIVATIONS`.
+    solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop"} or Optimizer
+        "lbfgs" is SciPy's, over all samples. An `Optimizer` of fastdnn brings its own learning
+        rate and clipping.
+    alpha : float
+        L2 penalty: a batch's loss gains alpha / 2 sum W^2 / m, with its m samples.
+    batch_size : int or "auto"
+        "auto" is min(200, m).
+    learning_rate : {"constant", "invscaling", "adaptive"} or Schedule
+        The first three as in scikit-learn, for "sgd"; a schedule of fastdnn, such as `CosineDecay`
+        with a warm-up, for every solver by name but "lbfgs".
+    learning_rate_init, power_t : float
+        As in scikit-learn.
+    max_iter : int
+        Epochs at most; iterations for "lbfgs".
+    shuffle : bool
+        Draw a new order of the samples for every epoch.
+    random_state : int, RandomState or None
+        Makes the start, the validation part, the orders and dropout's masks. The first three are
+        scikit-learn's of the same `random_state`.
+    tol : float
+        An epoch whose loss is lower (or score higher) by less than this counts as none better.
+    verbose : bool, int or "bar"
+        True prints a line for each epoch, "bar" shows a progress bar.
+    warm_start : bool
+        `fit` goes on from the parameters that are there.
+    momentum, nesterovs_momentum
+        Of "sgd", as in scikit-learn.
+    early_stopping : bool
+        End the training when the score of samples set aside stops improving, and take the
+        parameters of the best epoch.
+    validation_fraction : float
+        The share of these samples, unless `fit` is given `validation_data`.
+    beta_1, beta_2, epsilon : float
+        Of "adam" and "adamw"; epsilon of "rmsprop" too.
+    n_iter_no_change : int or inf
+        How many epochs in a row may be none better before the training ends.
+    max_fun : int
+        Evaluations of the loss by "lbfgs" at most.
+    loss : str or Loss
+        "log_loss" is the cross-entropy. Others are fastdnn's losses of classes, by name or object.
+    class_weight : dict, "balanced" or None
+        Multiplies the weights of each class's samples; "balanced" weighs classes inversely to
+        their shares.
+    dropout : float
+        The rate of dropout after each hidden layer.
+    clipnorm, global_clipnorm : float, optional
+        Bounds of the gradient's norm: of each W's and b's, or of all together.
+    scoring : str, callable or None
+        What validation samples are scored by: a scorer of scikit-learn or a function
+        (estimator, X, y); "loss" takes minus the validation loss; None takes `score`'s measure.
+    restore_best_weights : bool, optional
+        Whether to end with the parameters of the best epoch; None does where `early_stopping` is
+        set. The best is that of the score, without validation samples that of the training loss.
+    callbacks : list of Callback, optional
+        fastdnn's callbacks; the logs hold "loss", "learning_rate", and with validation samples
+        "val_loss" and "val_score". scikit-learn's own come by `set_callbacks`.
+    n_threads : int, optional
+        Of this estimator; None takes `fastdnn.get_num_threads`.
+    dtype : {"float32", "float64"}, optional
+        Of all computation; None takes X's.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+    coefs_, intercepts_ : list of ndarray
+        W of shape (n_prev, n) and b of shape (n,), layer by layer: views into `model_`.
+    model_ : Sequential
+        The network itself.
+    loss_, loss_curve_ : float, list of float
+        The loss of the last epoch, and of each.
+    best_loss_, best_validation_score_ : float or None
+    validation_scores_, validation_curve_ : list of float or None
+        The score and the loss of the validation samples after each epoch.
+    n_iter_, t_ : int
+        Epochs of the last `fit`, and training samples seen in all.
+    n_layers_, n_outputs_, n_features_in_ : int
+    out_activation_ : str
+    feature_names_in_ : ndarray of str
+        If X is a data frame.
+
+    Notes
+    -----
+    Parameters up to `max_fun` are those of scikit-learn 1.9, with its defaults. With the same
+    `random_state` the start, the validation part and the orders are the same too, so that the loss
+    curves agree but for rounding.
+    """
 
     def __init__(
         self,
