@@ -1,7 +1,7 @@
 """fastdnn: fully connected deep networks, trained on multicore CPUs."""
 
+import typing
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from fastdnn import kernels, plots, textbook
 from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_threads
@@ -23,7 +23,7 @@ from .regularizers import L1, L1L2, L2
 from .schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay
 from .training import DivergenceError
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor
 
 __version__ = "0.1.0"
@@ -68,7 +68,7 @@ __all__ = [
 load = Sequential.load
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     """Import the estimators when they are asked for: scikit-learn takes a second."""
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("fastdnn.estimators"), name)

@@ -50,6 +50,42 @@ def test_no_kernel_knows_fastdnn(path: Path) -> None:
         assert dots or module.split(".")[0] != "fastdnn", "kernels import each other by one dot"
 
 
+def modules(path: Path) -> set[str]:
+    """What a file of the package imports from it: full names, of modules and of what is in them."""
+    package = ("fastdnn", *path.relative_to(PACKAGE).parts[:-1])
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+OUTSIDE = [path for path in SOURCES if path not in KERNELS]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=name_of)
+def test_fastdnn_imports_no_private_part_of_kernels(path: Path) -> None:
+    for module in modules(path):
+        if module.startswith("fastdnn.kernels."):
+            assert not any(part.startswith("_") for part in module.split("."))
+
+
+# Rooms that nothing but themselves and these files imports.
+LAST = {"cli": {"__main__.py"}, "estimators": {"__init__.py"}, "textbook": {"__init__.py"}}
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=name_of)
+def test_rooms_at_the_end_are_not_imported(path: Path) -> None:
+    inside = path.relative_to(PACKAGE).as_posix()
+    for room, others in LAST.items():
+        if not inside.startswith(f"{room}/") and inside not in others:
+            assert not [one for one in modules(path) if one.startswith(f"fastdnn.{room}")]
+
+
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=name_of)
 def test_kernels_are_imported_as_fastdnn_kernels(path: Path) -> None:
     assert "kernels" not in {module.split(".")[0] for dots, module in imports(path) if not dots}
