@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fastdnn.kernels.lookup import lookup
 
 from ._checks import check_number
+from ._config import storable
 
 Initializer = Callable[[int, int, np.random.Generator], NDArray[np.float64]]
 
@@ -33,6 +34,7 @@ DISTRIBUTIONS: dict[
 }
 
 
+@storable
 @dataclass(frozen=True)
 class Normal:
     """W ~ N(0, scale ** 2).
@@ -53,6 +55,7 @@ class Normal:
         return rng.normal(0.0, self.scale, (n, n_prev))
 
 
+@storable
 @dataclass(frozen=True)
 class Zeros:
     """W = 0. Units that start alike stay alike, so this suits a single layer only."""
@@ -62,6 +65,7 @@ class Zeros:
         return np.zeros((n, n_prev))
 
 
+@storable
 @dataclass(frozen=True)
 class VarianceScaling:
     """W with mean 0 and variance scale / fan: signals neither fade nor grow with the depth.

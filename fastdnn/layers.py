@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from fastdnn.kernels.engine import Engine
 
 from . import activations, initializers, regularizers
 from ._checks import check_count, check_flag, check_number
+from ._config import is_storable, storable, to_config
 from ._inputs import check_finite
 from .initializers import Initializer
 from .regularizers import L1L2
@@ -51,7 +52,17 @@ class Layer:
         """The value that the setting `name` takes, or an error."""
         raise NotImplementedError
 
+    def fix(self) -> None:
+        """Refuse further changes of the settings, which a model has read."""
+        self._built = True
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings as JSON can hold them."""
+        config: dict[str, Any] = to_config(self)
+        return config
+
+
+@storable
 @dataclass(eq=False)
 class Dense(Layer):
     """A fully connected layer: Z = W A_prev + b, A = g(Z).
@@ -106,6 +117,22 @@ class Dense(Layer):
         if name == "kernel_regularizer":
             return regularizers.get(value)
         return value  # of a class of the user's own
+
+    def place(self, engine: Engine, l: int) -> None:
+        """Take the parameters of layer l of the engine."""
+        self._place = engine, l
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the layer has parameters, those of a model."""
+        return self._place is not None
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings; a function that made W has done its work and is left out."""
+        initializer = self.kernel_initializer
+        if callable(initializer) and not is_storable(initializer):
+            return replace(self, kernel_initializer=None).get_config()
+        return super().get_config()
 
     def _placed(self) -> tuple[Engine, int]:
         if self._place is None:
@@ -193,6 +220,7 @@ def _assign(name: str, view: Array, value: ArrayLike) -> None:
     view[...] = array
 
 
+@storable
 @dataclass(eq=False)
 class Dropout(Layer):
     """While training, an output of the layer before is 0 with probability `rate`.

@@ -13,8 +13,10 @@ from fastdnn.kernels import LOSSES as TABLE
 from fastdnn.kernels.lookup import lookup
 
 from ._checks import check_number
+from ._config import storable
 
 
+@storable
 @dataclass(frozen=True)
 class Loss:
     """A loss of the table.

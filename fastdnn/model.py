@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels.engine import Engine
-
-from . import checkpoint, losses, optimizers
+from . import checkpoint
 from ._checks import check_count, check_flag
-from ._inputs import Data, check_data, check_finite, split, weigh_classes
+from ._inputs import Data, check_finite, split, weigh_classes
+from .compiled import Compiled
 from .layers import Array, Layer
-from .losses import Loss
-from .metrics import Metric
-from .network import Network
-from .optimizers import Optimizer
 from .progress import Callback, History, ProgressBar
-from .training import (
-    EVALUATION_BATCH,
-    Trainer,
-    check_callbacks,
-    evaluate,
-    log_names,
-    metric_functions,
-    tells_of_X,
-)
+from .training import Trainer, check_callbacks, log_names, tells_of_X
 
 Validation = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
 
 
-class Sequential(Network):
+class Sequential(Compiled):
     """A network of layers, each reading the one before: A_l = g_l(W_l A_{l-1} + b_l), A_0 = X.
 
     Samples lie in rows: X is (m, n_0), the output (m, n_L).
@@ -72,9 +59,6 @@ class Sequential(Network):
         What the file that the model was loaded from held besides.
     """
 
-    optimizer: Optimizer
-    loss: Loss
-
     def __init__(
         self,
         layers: Iterable[Layer],
@@ -84,79 +68,9 @@ class Sequential(Network):
         seed: int | None = None,
     ) -> None:
         super().__init__(layers, input_size=input_size, dtype=dtype, seed=seed)
-        self.metrics: dict[str, Metric] = {}
-        self._metrics_given: Sequence[str | Callable[..., float]] = ()
         self.metadata: dict[str, str] = {}
         self.history = History()
         self.stop_training = False
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse the name of an optimizer or a loss, which `compile` alone looks up."""
-        kind = {"optimizer": Optimizer, "loss": Loss}.get(name)
-        if kind is not None and not isinstance(value, kind):
-            raise TypeError(
-                f"{name}: want an object of {kind.__name__}, got {value!r}; compile takes names too"
-            )
-        super().__setattr__(name, value)
-
-    def compile(
-        self,
-        optimizer: str | Optimizer = "adam",
-        loss: str | Loss = "mean_squared_error",
-        metrics: Iterable[str | Callable[..., float]] | None = (),
-    ) -> None:
-        """Choose how to train. The optimizer's memory and the count of steps start anew.
-
-        Parameters
-        ----------
-        optimizer : Optimizer or str
-        loss : Loss or str
-        metrics : iterable of str or callable
-            Names (see `fastdnn.metrics.resolve`), or functions of (y_true, y_pred) that return a
-            number; the logs call these by their ``__name__``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If one is none of the known names (the nearest one is proposed), two metrics have the
-            same name, or the loss does not suit the last layer: the cross-entropies take
-            probabilities, which sigmoid and softmax make.
-        """
-        last = self._dense[-1]
-        n = last.units
-        optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
-        losses.check_activation(loss, str(last.activation))
-        if isinstance(metrics, str) or callable(metrics):
-            metrics = [metrics]
-        if not isinstance(metrics, Iterable | None):
-            raise TypeError(f"metrics: want a list of names and functions, got {metrics!r}")
-        given = tuple(metrics or ())
-        functions = metric_functions(given, loss.name, n)
-        self.optimizer, self.loss = optimizer, loss
-        self.metrics, self._metrics_given = functions, given
-        self._state.steps = self._state.epochs = 0
-        if self._engine is not None:
-            self._engine.slots = self._engine.slots[:0]
-
-    def _checked(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None,
-        n_0: int | None,
-        *,
-        finite: bool = True,
-    ) -> Data:
-        if not hasattr(self, "loss"):
-            raise RuntimeError("the model does not know its loss yet: call compile first")
-        n = self._dense[-1].units
-        return check_data(X, y, n_0, n, self.loss, self.dtype, sample_weight, finite=finite)
-
-    def _ready(self, data: Data) -> Engine:
-        """The engine, to read these data with the loss."""
-        engine = self._engine or self._build(data.X.shape[1])
-        engine.set_loss(self.loss.name, self.loss.parameter)
-        return engine
 
     def fit(
         self,
@@ -286,62 +200,6 @@ class Sequential(Network):
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
-    def train_on_batch(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> dict[str, float]:
-        """One step on all of X; returns the loss and metrics before it."""
-        data = self._checked(X, y, sample_weight, self.input_size)
-        trainer = Trainer(
-            self._ready(data), self._lock, self.optimizer, self._state, data, len(data.X), False,
-            self.metrics, None, (),
-        )  # fmt: skip
-        return trainer.epoch(self._state.epochs)
-
-    def evaluate(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        batch_size: int = EVALUATION_BATCH,
-        sample_weight: ArrayLike | None = None,
-    ) -> dict[str, float]:
-        """The loss (penalties included) and the metrics, without dropout.
-
-        `batch_size` bounds the samples at work at once, and so the memory.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is wrong.
-        RuntimeError
-            If `compile` has not been called, or the model has no parameters yet: the data to
-            evaluate do not say its input size.
-        """
-        batch_size = check_count("batch_size", batch_size, 1)
-        data = self._checked(X, y, sample_weight, self.input_size)
-        self._built_engine()
-        with self._lock:
-            return evaluate(self._ready(data), data, self.metrics, batch_size)
-
-    def loss_and_gradients(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> tuple[float, list[tuple[Array, Array | None]]]:
-        """The loss of X as one batch, and its derivatives; no parameter changes, no dropout.
-
-        Returns
-        -------
-        loss : float
-            Penalties included.
-        gradients : list of (dW, db)
-            For every Dense layer, in the shapes of its W and b (None without b); copies.
-        """
-        data = self._checked(X, y, sample_weight, self.input_size)
-        with self._lock:
-            engine = self._ready(data)
-            loss = engine.differentiate(data.X, data.targets, weights=data.weights)
-            pairs = engine.gradients()
-            return loss, [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
-
     def save(self, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> None:
         """Write the model, with the optimizer's memory, to a safetensors file, whole or not at all.
 
@@ -357,10 +215,11 @@ class Sequential(Network):
         own is replaced by its present learning rate (with a warning): set
         ``model.optimizer.learning_rate`` after `load` to go on with it.
         """
-        checkpoint.save(self, path, self.metadata if metadata is None else metadata)
+        kept = dict(self.metadata if metadata is None else metadata)
+        checkpoint.write(path, checkpoint.Content(*self.get_state(), kept))
 
     @classmethod
-    def load(cls, path: str | Path) -> Sequential:
+    def load(cls, path: str | Path) -> Self:
         """Read a model that `save` wrote; training goes on exactly where it stood.
 
         Raises
@@ -368,4 +227,10 @@ class Sequential(Network):
         FileNotFoundError, ValueError
             If there is no such file, or it is none that `save` wrote.
         """
-        return checkpoint.load(cls, path)
+        config, tensors, metadata = checkpoint.read(path)
+        try:
+            model = cls.from_state(config, tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise checkpoint.damaged(path, error) from error
+        model.metadata = metadata
+        return model

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,7 @@ from fastdnn.kernels.placement import Layer as Row
 
 from . import initializers, regularizers
 from ._checks import check_count
+from ._config import from_config
 from ._inputs import check_finite, check_X
 from .layers import Array, Dense, Dropout, Layer
 from .summary import summarize
@@ -35,9 +36,9 @@ class Network:
         self,
         layers: Iterable[Layer],
         *,
-        input_size: int | None,
-        dtype: str,
-        seed: int | None,
+        input_size: int | None = None,
+        dtype: str = "float32",
+        seed: int | None = None,
     ) -> None:
         self.layers = _checked(layers)
         if dtype is not None and not isinstance(dtype, str):  # NumPy takes None for float64
@@ -87,9 +88,9 @@ class Network:
         for l, layer in enumerate(self._dense, 1):
             engine.weights(l)[...] = _start(layer, engine.layers[l - 1].n_prev, rng)
         for l, layer in enumerate(self._dense, 1):
-            layer._place = engine, l
+            layer.place(engine, l)
         for each in self.layers:
-            each._built = True
+            each.fix()
         self.input_size, self._engine = input_size, engine
         return engine
 
@@ -129,6 +130,64 @@ class Network:
             check_finite(f"weights[{i}]", w, self.dtype)
         self.parameters[...] = np.concatenate([w.reshape(-1) for w in arrays])
 
+    def _named_parameters(self) -> dict[str, Array]:
+        """W1 (n_1, n_0), b1 (n_1,), …: the notes' names and shapes, as views."""
+        engine, named = self._built_engine(), {}
+        for l in range(1, len(engine.layers) + 1):
+            named[f"W{l}"] = engine.weights(l)
+            b = engine.bias(l)
+            if b is not None:
+                named[f"b{l}"] = b
+        return named
+
+    def get_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return all of the model: a configuration that JSON can hold, and arrays by name.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no parameters yet.
+        """
+        tensors = {name: view.copy() for name, view in self._named_parameters().items()}
+        state = self._state
+        config = {
+            "layers": [layer.get_config() for layer in self.layers],
+            "input_size": self.input_size,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+            # JSON's readers may not hold 128 bits as a number
+            "state": {"entropy": str(state.entropy), "steps": state.steps, "epochs": state.epochs},
+        }
+        return config, tensors
+
+    @classmethod
+    def from_state(cls, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> Self:
+        """Return the model that `get_state` described.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If something is missing or does not fit.
+        """
+        model = cls(
+            [from_config(layer) for layer in config["layers"]],
+            input_size=config["input_size"],
+            dtype=config["dtype"],
+            seed=config["seed"],
+        )
+        model._restore(config, tensors)
+        return model
+
+    def _restore(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+        """Take over what a new model does not have."""
+        state = config["state"]
+        self._state.entropy = int(state["entropy"])
+        self._state.steps, self._state.epochs = int(state["steps"]), int(state["epochs"])
+        for name, view in self._named_parameters().items():
+            if name not in tensors or tensors[name].shape != view.shape:
+                raise ValueError(f"want a tensor {name} of shape {view.shape}")
+            view[...] = tensors[name]
+
     def predict(self, X: ArrayLike, *, batch_size: int = EVALUATION_BATCH) -> Array:
         """A_L for every row of X, shape (m, n_L), without dropout.
 
@@ -163,7 +222,7 @@ def _checked(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
 
 
 def _refuse_placed(layers: Iterable[Layer]) -> None:
-    if any(isinstance(layer, Dense) and layer._place is not None for layer in layers):
+    if any(isinstance(layer, Dense) and layer.is_placed for layer in layers):
         raise ValueError("layers: a Dense layer belongs to another model already; make a new one")
 
 

@@ -21,6 +21,7 @@ from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.update import COEFFICIENTS
 
 from ._checks import check_flag, check_number
+from ._config import storable
 from .schedules import Schedule
 
 Vector = NDArray[np.float64]
@@ -92,6 +93,7 @@ class Optimizer(ABC):
         """The rule's name, and its coefficients in the order of ``kernels/update.py``."""
 
 
+@storable
 @dataclass
 class SGD(Optimizer):
     """Gradient descent: theta -= lr g.
@@ -124,6 +126,7 @@ class SGD(Optimizer):
         return "nesterov" if self.nesterov else "momentum", [lr, self.momentum]
 
 
+@storable
 @dataclass
 class RMSprop(Optimizer):
     """s = rho s + (1 - rho) g^2; theta -= lr g / (sqrt(s) + epsilon).
@@ -151,6 +154,7 @@ class RMSprop(Optimizer):
         return "rmsprop", [lr, self.rho, 1.0 - self.rho, self.epsilon]
 
 
+@storable
 @dataclass
 class Adam(Optimizer):
     """m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2; theta -= lr m_hat / (sqrt(v_hat) + epsilon).
@@ -182,6 +186,7 @@ class Adam(Optimizer):
         return _adam(self, lr, t, 0.0)
 
 
+@storable
 @dataclass
 class AdamW(Optimizer):
     """Adam after theta *= 1 - lr weight_decay, on all parameters.

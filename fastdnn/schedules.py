@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import check_flag, check_number
+from ._config import storable
 
 
 class Schedule(ABC):
@@ -31,6 +32,7 @@ class Schedule(ABC):
         check_number(name, getattr(self, field), interval, whole=whole)
 
 
+@storable
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """A staircase: the rate is multiplied by `factor` after every `every_steps` steps.
@@ -61,6 +63,7 @@ class StepDecay(Schedule):
         return _geometric(self.initial, self.factor, steps // self.every_steps)
 
 
+@storable
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
     """The rate is multiplied by `decay_rate` over `decay_steps` steps, a little at each step.
@@ -96,6 +99,7 @@ class ExponentialDecay(Schedule):
         return _geometric(self.initial, self.decay_rate, divide(steps, self.decay_steps))
 
 
+@storable
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
     """A linear warm-up, then half a cosine wave down to ``alpha * initial``, then flat.

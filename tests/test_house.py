@@ -86,6 +86,11 @@ def test_rooms_at_the_end_are_not_imported(path: Path) -> None:
             assert not [one for one in modules(path) if one.startswith(f"fastdnn.{room}")]
 
 
+def test_checkpoint_knows_no_model() -> None:
+    inside = {module for dots, module in imports(PACKAGE / "checkpoint.py") if dots}
+    assert inside == {"_files"}
+
+
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=name_of)
 def test_kernels_are_imported_as_fastdnn_kernels(path: Path) -> None:
     assert "kernels" not in {module.split(".")[0] for dots, module in imports(path) if not dots}

@@ -1,0 +1,220 @@
+"""`Compiled`: a network with an optimizer and a loss; `Sequential` adds `fit` and files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastdnn.kernels.engine import Engine
+
+from . import losses, optimizers
+from ._checks import check_count
+from ._config import from_config, is_storable, to_config
+from ._inputs import Data, check_data
+from .layers import Array, Layer
+from .losses import Loss
+from .metrics import Metric
+from .network import Network
+from .optimizers import Optimizer
+from .schedules import Schedule
+from .training import EVALUATION_BATCH, Trainer, evaluate, metric_functions
+
+
+class Compiled(Network):
+    """A network with an optimizer and a loss: what `Sequential` is without `fit` and files."""
+
+    optimizer: Optimizer
+    loss: Loss
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        *,
+        input_size: int | None = None,
+        dtype: str = "float32",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(layers, input_size=input_size, dtype=dtype, seed=seed)
+        self.metrics: dict[str, Metric] = {}
+        self._metrics_given: Sequence[str | Callable[..., float]] = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse the name of an optimizer or a loss, which `compile` alone looks up."""
+        kind = {"optimizer": Optimizer, "loss": Loss}.get(name)
+        if kind is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{name}: want an object of {kind.__name__}, got {value!r}; compile takes names too"
+            )
+        super().__setattr__(name, value)
+
+    def compile(
+        self,
+        optimizer: str | Optimizer = "adam",
+        loss: str | Loss = "mean_squared_error",
+        metrics: Iterable[str | Callable[..., float]] | None = (),
+    ) -> None:
+        """Choose how to train. The optimizer's memory and the count of steps start anew.
+
+        Parameters
+        ----------
+        optimizer : Optimizer or str
+        loss : Loss or str
+        metrics : iterable of str or callable
+            Names (see `fastdnn.metrics.resolve`), or functions of (y_true, y_pred) that return a
+            number; the logs call these by their ``__name__``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is none of the known names (the nearest one is proposed), two metrics have the
+            same name, or the loss does not suit the last layer: the cross-entropies take
+            probabilities, which sigmoid and softmax make.
+        """
+        last = self._dense[-1]
+        n = last.units
+        optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
+        losses.check_activation(loss, str(last.activation))
+        if isinstance(metrics, str) or callable(metrics):
+            metrics = [metrics]
+        if not isinstance(metrics, Iterable | None):
+            raise TypeError(f"metrics: want a list of names and functions, got {metrics!r}")
+        given = tuple(metrics or ())
+        functions = metric_functions(given, loss.name, n)
+        self.optimizer, self.loss = optimizer, loss
+        self.metrics, self._metrics_given = functions, given
+        self._state.steps = self._state.epochs = 0
+        if self._engine is not None:
+            self._engine.slots = self._engine.slots[:0]
+
+    def _checked(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        n_0: int | None,
+        *,
+        finite: bool = True,
+    ) -> Data:
+        if not hasattr(self, "loss"):
+            raise RuntimeError("the model does not know its loss yet: call compile first")
+        n = self._dense[-1].units
+        return check_data(X, y, n_0, n, self.loss, self.dtype, sample_weight, finite=finite)
+
+    def _ready(self, data: Data) -> Engine:
+        """The engine, to read these data with the loss."""
+        engine = self._engine or self._build(data.X.shape[1])
+        engine.set_loss(self.loss.name, self.loss.parameter)
+        return engine
+
+    def train_on_batch(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
+        """One step on all of X; returns the loss and metrics before it."""
+        data = self._checked(X, y, sample_weight, self.input_size)
+        trainer = Trainer(
+            self._ready(data), self._lock, self.optimizer, self._state, data, len(data.X), False,
+            self.metrics, None, (),
+        )  # fmt: skip
+        return trainer.epoch(self._state.epochs)
+
+    def evaluate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        batch_size: int = EVALUATION_BATCH,
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, float]:
+        """The loss (penalties included) and the metrics, without dropout.
+
+        `batch_size` bounds the samples at work at once, and so the memory.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong.
+        RuntimeError
+            If `compile` has not been called, or the model has no parameters yet: the data to
+            evaluate do not say its input size.
+        """
+        batch_size = check_count("batch_size", batch_size, 1)
+        data = self._checked(X, y, sample_weight, self.input_size)
+        self._built_engine()
+        with self._lock:
+            return evaluate(self._ready(data), data, self.metrics, batch_size)
+
+    def loss_and_gradients(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, list[tuple[Array, Array | None]]]:
+        """The loss of X as one batch, and its derivatives; no parameter changes, no dropout.
+
+        Returns
+        -------
+        loss : float
+            Penalties included.
+        gradients : list of (dW, db)
+            For every Dense layer, in the shapes of its W and b (None without b); copies.
+        """
+        data = self._checked(X, y, sample_weight, self.input_size)
+        with self._lock:
+            engine = self._ready(data)
+            loss = engine.differentiate(data.X, data.targets, weights=data.weights)
+            pairs = engine.gradients()
+            return loss, [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
+
+    def get_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return all of the model: a configuration that JSON can hold, and arrays by name.
+
+        `from_state` makes the model of both. Functions are left out, as `save` says.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no parameters yet.
+        """
+        config, tensors = super().get_state()
+        if hasattr(self, "loss"):
+            config |= self._training_config()
+        slots = self._built_engine().slots
+        if slots.size:
+            tensors["optimizer"] = slots.copy()
+        return config, tensors
+
+    def _training_config(self) -> dict[str, Any]:
+        """Optimizer, loss and metrics, as far as they can be named: no trained model is refused."""
+        optimizer = self.optimizer
+        rate = optimizer.learning_rate
+        if isinstance(rate, Schedule) and not is_storable(rate):
+            now = float(optimizer.learning_rates(np.array([self._state.steps]))[0])
+            warnings.warn(
+                f"the file holds the present learning rate {now:g}, as it cannot hold {rate!r}; "
+                "after load, set model.optimizer.learning_rate to your schedule to go on with it",
+                stacklevel=4,
+            )
+            optimizer = replace(optimizer, learning_rate=now)
+        if not is_storable(optimizer):
+            warnings.warn(
+                f"the file cannot hold {optimizer!r}: compile the model after load", stacklevel=4
+            )
+            return {}
+        return {
+            "optimizer": to_config(optimizer),
+            "loss": to_config(self.loss),
+            "metrics": [m for m in self._metrics_given if isinstance(m, str)],
+        }
+
+    def _restore(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+        if "loss" in config:
+            optimizer, loss = from_config(config["optimizer"]), from_config(config["loss"])
+            self.compile(optimizer, loss, config["metrics"])
+        super()._restore(config, tensors)  # the counters too, which compile has set to 0
+        if "optimizer" in tensors:
+            slots, size = tensors["optimizer"], self.parameters.size
+            if slots.shape not in ((size,), (2 * size,)):
+                raise ValueError(f"want one or two numbers for each parameter, got {slots.shape}")
+            self._built_engine().slots = slots.astype(self.dtype)

@@ -1,0 +1,197 @@
+"""What a compiled model does without `fit`: single steps, evaluation, derivatives, its state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+import fastdnn
+from tests.nets import classifier, fingerprint, regressor, samples
+
+Array = np.ndarray[Any, Any]
+X, y = samples()
+FIT: dict[str, Any] = {"epochs": 3, "batch_size": 16, "verbose": 0}
+
+
+# ---------------------------------------------------------------------------------------- compile
+def test_the_defaults_are_adam_and_squares() -> None:
+    model = fastdnn.Sequential([fastdnn.Dense(1)])
+    model.compile()
+    assert (model.optimizer, model.loss.name) == (fastdnn.Adam(), "mean_squared_error")
+    assert model.metrics == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("accuracy", ["accuracy"]),
+        (["accuracy", "acc"], ["accuracy", "acc"]),
+        (max, ["max"]),
+        ((name for name in ["acc"]), ["acc"]),
+        (None, []),
+    ],
+)
+def test_metrics_may_be_given_in_many_ways(given: Any, names: list[str]) -> None:
+    assert list(classifier(metrics=given).metrics) == names
+
+
+@pytest.mark.parametrize("first", ["adam", "rmsprop", fastdnn.SGD(momentum=0.9)], ids=str)
+@pytest.mark.parametrize("second", ["adam", fastdnn.SGD(momentum=0.9)], ids=str)
+def test_compile_again_forgets_the_training_and_keeps_the_parameters(
+    first: Any, second: Any
+) -> None:
+    model = classifier(first, dropout=0.2)
+    model.fit(X, y, **FIT)
+    fresh = classifier(second, dropout=0.2)
+    fresh.set_weights(model.get_weights())
+    weights = model.get_weights()
+    model.compile(second, "sparse_categorical_crossentropy", ["accuracy"])
+    assert all(map(np.array_equal, model.get_weights(), weights))
+    assert model.fit(X, y, **FIT).history == fresh.fit(X, y, **FIT).history
+    assert np.array_equal(model.parameters, fresh.parameters)
+
+
+def test_compile_chooses_another_loss() -> None:
+    model = regressor(loss="mse")
+    errors = model.predict(X)[:, 0] - y
+    for name, expected in (("mse", errors**2), ("mae", np.abs(errors))):
+        model.compile("sgd", name)
+        assert model.evaluate(X, y)["loss"] == pytest.approx(expected.mean(), rel=1e-12)
+
+
+# -------------------------------------------------------------------------- batches and evaluation
+@pytest.mark.parametrize("optimizer", ["adam", fastdnn.SGD(0.1, momentum=0.9)], ids=str)
+def test_train_on_batch_is_fit_of_one_batch(optimizer: Any) -> None:
+    batches, epochs = (classifier(optimizer, dropout=0.2) for _ in range(2))
+    weights = np.arange(50.0)
+    for _ in range(3):
+        logs = batches.train_on_batch(X, y, weights)
+        options: dict[str, Any] = {"batch_size": 50, "shuffle": False, "verbose": 0}
+        history = epochs.fit(X, y, sample_weight=weights, **options).history
+        del history["learning_rate"]
+        assert {name: [value] for name, value in logs.items()} == history
+    assert np.array_equal(batches.parameters, epochs.parameters)
+
+
+def test_train_on_batch_tells_the_loss_before_its_step() -> None:
+    model = classifier()
+    before = model.evaluate(X, y)
+    assert model.train_on_batch(X, y) == pytest.approx(before, rel=1e-6)
+    assert model.evaluate(X, y)["loss"] < before["loss"]
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(50.0)])
+@pytest.mark.parametrize("batch_size", [1, 7, 49, 50, 1000])
+def test_evaluate_averages_over_samples(batch_size: int, weights: Array | None) -> None:
+    """The last batch of 7 has a single sample: it must not count for seven."""
+    model = classifier(dtype="float64")
+    A = model.predict(X)
+    losses = -np.log(A[np.arange(50), y]) * (1 if weights is None else weights)
+    found = model.evaluate(X, y, batch_size=batch_size, sample_weight=weights)
+    assert found["loss"] == pytest.approx(losses.mean(), rel=1e-12)
+    assert found["accuracy"] == np.mean(A.argmax(axis=1) == y)
+
+
+def test_loss_and_gradients_are_copies_and_change_nothing() -> None:
+    model = classifier()
+    before = fingerprint(model)
+    _, first = model.loss_and_gradients(X, y)
+    kept = [(dW.copy(), db.copy()) for dW, db in first if db is not None]
+    model.loss_and_gradients(X[:10], y[:10])
+    assert fingerprint(model) == before
+    for (dW, db), (dW_kept, db_kept) in zip(first, kept, strict=True):
+        assert np.array_equal(dW, dW_kept)
+        assert np.array_equal(db, db_kept)  # type: ignore[arg-type]
+
+
+def test_a_loop_of_ones_own() -> None:
+    """Gradient descent by hand on the views is the optimizer's."""
+    by_hand, fitted = classifier("sgd", dtype="float64"), classifier("sgd", dtype="float64")
+    for _ in range(3):
+        _, gradients = by_hand.loss_and_gradients(X, y)
+        for layer, (dW, db) in zip(by_hand._dense, gradients, strict=True):
+            layer.W -= 0.01 * dW
+            layer.b -= 0.01 * db  # type: ignore[operator]
+    fitted.fit(X, y, epochs=3, batch_size=50, shuffle=False, verbose=0)
+    np.testing.assert_allclose(by_hand.parameters, fitted.parameters, rtol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------- metrics
+def test_metrics_of_scikit_learn() -> None:
+    binary = (y > 0).astype(int)
+    given = [metrics.roc_auc_score, metrics.log_loss, metrics.r2_score]
+    model = fastdnn.Sequential([fastdnn.Dense(1, "sigmoid")], input_size=4, dtype="float64")
+    model.compile("sgd", "binary_crossentropy", given)
+    model.fit(X, binary, validation_data=(X, binary), **FIT)
+    A = model.predict(X)[:, 0]
+    expected = {function.__name__: function(binary, A) for function in given}
+    found = model.evaluate(X, binary)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert found["loss"] == pytest.approx(found["log_loss"])
+    assert model.history.history["val_r2_score"][-1] == pytest.approx(expected["r2_score"])
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "shape"),
+    [
+        ("sparse_categorical_crossentropy", y, (50,)),
+        ("sparse_categorical_crossentropy", y[:, None], (50,)),
+        ("categorical_crossentropy", np.eye(3)[y], (50, 3)),
+        ("mse", np.eye(3)[y], (50, 3)),
+    ],
+)
+def test_a_metric_takes_labels_or_rows_and_the_outputs(
+    name: str, targets: Array, shape: tuple[int, ...]
+) -> None:
+    seen = []
+
+    def largest(y_true: Array, y_pred: Array) -> np.float32:
+        seen.append((y_true.shape, y_pred.shape, y_pred.dtype.name))
+        return y_pred.max()  # type: ignore[no-any-return]
+
+    model = classifier(metrics=())
+    model.compile("sgd", name, [largest])
+    value = model.evaluate(X, targets)["largest"]
+    assert type(value) is float
+    assert value == model.predict(X).max()
+    model.fit(X, targets, validation_split=0.2, verbose=0)
+    assert seen[0] == (shape, (50, 3), "float32")
+    assert [(found[0][0], found[1]) for found in seen[1:]] == [(40, (40, 3)), (10, (10, 3))]
+
+
+def test_an_error_in_a_metric_comes_through() -> None:
+    model = classifier(metrics=[metrics.accuracy_score])  # wants labels, not probabilities
+    with pytest.raises(ValueError, match="mix of multiclass and continuous-multioutput"):
+        model.fit(X, y, verbose=0)
+    model.compile("sgd", "sparse_categorical_crossentropy", "accuracy")
+    model.fit(X, y, verbose=0)
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), None, "high"], ids=str)
+def test_a_metric_that_is_no_number_is_named(value: Any) -> None:
+    def confusion(y_true: Any, y_pred: Any) -> Any:
+        return value
+
+    with pytest.raises(TypeError, match=r"^metrics: want a number from 'confusion', got "):
+        classifier(metrics=[confusion]).evaluate(X, y)
+
+
+# ------------------------------------------------------------------------------------------ state
+def test_a_state_makes_the_same_model() -> None:
+    model = classifier(dropout=0.2)
+    model.fit(X, y, **FIT)
+    config, tensors = model.get_state()
+    other = fastdnn.Sequential.from_state(config, tensors)
+    assert fingerprint(other)[:4] == fingerprint(model)[:4]
+    for array in tensors.values():
+        array[...] = 0  # copies on both sides
+    assert fingerprint(other)[:4] == fingerprint(model)[:4]
+    assert other.fit(X, y, **FIT).history == model.fit(X, y, **FIT).history
+
+
+def test_a_model_without_parameters_has_no_state() -> None:
+    with pytest.raises(RuntimeError, match="the model has no parameters yet"):
+        classifier(input_size=None).get_state()
