@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -180,6 +180,36 @@ def check_data(
     y, targets = check_y(y, len(X), n, loss, dtype)
     weights = None if sample_weight is None else check_weights(sample_weight, len(X), dtype)
     return Data(X, y, targets, weights)
+
+
+def check_gradients(
+    gradients: Iterable[tuple[ArrayLike, ArrayLike | None]],
+    views: Sequence[tuple[Array, Array | None]],
+    dtype: np.dtype[Any],
+) -> list[tuple[Array, Array]]:
+    """Each of the engine's dW and db, with what is to be written there."""
+    if not isinstance(gradients, Iterable):
+        raise TypeError(f"gradients: want a list of (dW, db), got {gradients!r:.60}")
+    pairs = list(gradients)
+    if len(pairs) != len(views):
+        raise ValueError(f"gradients: want (dW, db) for {len(views)} layers, got {len(pairs)}")
+    checked = []
+    for l, (pair, view) in enumerate(zip(pairs, views, strict=True)):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"gradients[{l}]: want (dW, db), got {pair!r:.60}")
+        for i, (array, place) in enumerate(zip(pair, view, strict=True)):
+            name = f"gradients[{l}][{i}]"
+            if array is None and place is None:
+                continue
+            if array is None or place is None:
+                what = "None, as the layer has no b" if place is None else f"shape {place.shape}"
+                raise ValueError(f"{name}: want {what}, got {array!r:.60}")
+            array = _numbers(name, array)
+            if array.shape != place.shape:
+                raise ValueError(f"{name}: want shape {place.shape}, got {array.shape}")
+            check_finite(name, array, dtype)
+            checked.append((place, array))
+    return checked
 
 
 def weigh_classes(

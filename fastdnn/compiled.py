@@ -5,17 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastdnn.kernels.dense import linear_forward
 from fastdnn.kernels.engine import Engine
 
 from . import losses, optimizers
-from ._checks import check_count
+from ._checks import check_count, check_flag
 from ._config import from_config, is_storable, to_config
-from ._inputs import Data, check_data
+from ._inputs import Data, check_data, check_gradients
 from .layers import Array, Layer
 from .losses import Loss
 from .metrics import Metric
@@ -23,6 +24,8 @@ from .network import Network
 from .optimizers import Optimizer
 from .schedules import Schedule
 from .training import EVALUATION_BATCH, Trainer, evaluate, metric_functions
+
+Gradients = list[tuple[Array, Array | None]]
 
 
 class Compiled(Network):
@@ -91,6 +94,10 @@ class Compiled(Network):
         if self._engine is not None:
             self._engine.slots = self._engine.slots[:0]
 
+    def _check_compiled(self) -> None:
+        if not hasattr(self, "loss"):
+            raise RuntimeError("the model does not know its loss yet: call compile first")
+
     def _checked(
         self,
         X: ArrayLike,
@@ -100,8 +107,7 @@ class Compiled(Network):
         *,
         finite: bool = True,
     ) -> Data:
-        if not hasattr(self, "loss"):
-            raise RuntimeError("the model does not know its loss yet: call compile first")
+        self._check_compiled()
         n = self._dense[-1].units
         return check_data(X, y, n_0, n, self.loss, self.dtype, sample_weight, finite=finite)
 
@@ -148,10 +154,40 @@ class Compiled(Network):
         with self._lock:
             return evaluate(self._ready(data), data, self.metrics, batch_size)
 
+    @overload
     def loss_and_gradients(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> tuple[float, list[tuple[Array, Array | None]]]:
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        inputs: Literal[False] = False,
+    ) -> tuple[float, Gradients]: ...
+
+    @overload
+    def loss_and_gradients(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        inputs: Literal[True],
+    ) -> tuple[float, Gradients, Array]: ...
+
+    def loss_and_gradients(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        inputs: bool = False,
+    ) -> tuple[float, Gradients] | tuple[float, Gradients, Array]:
         """The loss of X as one batch, and its derivatives; no parameter changes, no dropout.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        inputs : bool
+            Whether to return the loss's derivatives by X too.
 
         Returns
         -------
@@ -159,13 +195,51 @@ class Compiled(Network):
             Penalties included.
         gradients : list of (dW, db)
             For every Dense layer, in the shapes of its W and b (None without b); copies.
+        dX : ndarray of shape (m, n_0)
+            With `inputs` only: dX = dZ_1 W_1 for samples in rows. The loss is a mean over the m
+            samples, so row i is 1 / m of the derivative of sample i's own loss.
         """
+        inputs = check_flag("inputs", inputs)
         data = self._checked(X, y, sample_weight, self.input_size)
         with self._lock:
             engine = self._ready(data)
-            loss = engine.differentiate(data.X, data.targets, weights=data.weights)
+            dZ_1 = np.empty((len(data.X), engine.layers[0].n), self.dtype) if inputs else None
+            loss = engine.differentiate(data.X, data.targets, weights=data.weights, dZ_1=dZ_1)
             pairs = engine.gradients()
-            return loss, [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
+            gradients = [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
+            if dZ_1 is None:
+                return loss, gradients
+            return loss, gradients, linear_forward(dZ_1.T, engine.weights(1).T, None).T
+
+    def apply_gradients(self, gradients: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> None:
+        """Take one step of the optimizer with these gradients.
+
+        With those of `loss_and_gradients`, and without dropout, the parameters become those that
+        `train_on_batch` makes of the same samples, to the bit.
+
+        Parameters
+        ----------
+        gradients : iterable of (dW, db)
+            For every Dense layer, as `loss_and_gradients` gives them: sums of such, what comes
+            from other machines, the derivatives of a loss of your own. Penalties are not added.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is of another shape than its W or b, or not finite; no parameter has changed.
+        RuntimeError
+            If `compile` has not been called, or the model has no parameters yet.
+        """
+        self._check_compiled()
+        engine, number = self._built_engine(), self._state.steps
+        with self._lock:
+            views = engine.gradients()
+            checked = check_gradients(gradients, views, self.dtype)
+            rule = self.optimizer.rule(np.array([number]))
+            for view, array in checked:
+                view[...] = array
+            engine.update(rule)
+            self._state.steps = number + 1
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return all of the model: a configuration that JSON can hold, and arrays by name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -12,13 +12,13 @@ from numpy.typing import DTypeLike, NDArray
 from . import layout, step, targets, threads
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
-from .arrays import address_of, aligned_empty, as_matrix, is_plain
-from .calls import NO_LABELS, Outcome, Rule, Targets
-from .layout import BLOCKED, FINITE, N_PREV, VARYING, ZEROS, B, N, W
+from .arrays import address_of, as_matrix, is_plain
+from .calls import NO_LABELS, Again, Arguments, Outcome, Rule, Targets
+from .layout import BLOCKED, FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
 from .losses import LOSSES
 from .placement import Layer, Place, place_batch, place_parameters
 from .update import COEFFICIENTS, UPDATES
-from .workspace import Workspace
+from .workspace import Workspace, zeros
 
 CLIPPING = {None: 0, "tensor": 1, "global": 2}
 GRADIENT_PASSES = 2  # forward passes that a step takes as long as, at least
@@ -27,22 +27,6 @@ CALL_FLOPS = 8_000_000_000  # of a forward call, at most: a tenth of a second, m
 _NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
 _NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOATS}
 _OTHER = dict(zip(FLOATS, reversed(FLOATS), strict=True))
-
-
-class _Arguments(NamedTuple):
-    """What the compiled step is given, and what the next call of the same kind finds ready."""
-
-    plan: NDArray[np.int64]
-    addresses: NDArray[np.int64]
-    used: tuple[Any, ...]  # what lies at the addresses
-
-
-class _Again(NamedTuple):
-    """A forward call that can be made again with other samples of the same shape."""
-
-    key: tuple[Any, ...]
-    arguments: _Arguments
-    losses: NDArray[np.float64]
 
 
 class Engine:
@@ -88,16 +72,17 @@ class Engine:
         self._places: dict[int, Place] = {}
         self._layout = place_parameters(self.layers, self._tile)
         self._penalties = self._layout.penalties.copy()
+        self._drops = input_dropout > 0 or any(layer.dropout for layer in self.layers)
         self._penalised = any(layer.l1 or layer.l2 for layer in self.layers)
-        self.parameters = _zeros(self._layout.size, self.dtype)
+        self.parameters = zeros(self._layout.size, self.dtype)
         self.gradient = self.slots = _NONE[self.dtype]
         self._forget_calls()
         self.set_loss(loss, loss_parameter)
 
     def _forget_calls(self) -> None:
         self._workspace = Workspace(self.dtype)
-        self._arguments: dict[tuple[Any, ...], _Arguments] = {}
-        self._again: _Again | None = None
+        self._arguments: dict[tuple[Any, ...], Arguments] = {}
+        self._again: Again | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         calls = "_workspace", "_arguments", "_again"
@@ -108,7 +93,7 @@ class Engine:
         self._forget_calls()
         # a copy or a pickle of the parameters has lost what lies behind them
         values = self.parameters
-        self.parameters = _zeros(values.size, self.dtype)
+        self.parameters = zeros(values.size, self.dtype)
         self.parameters[:] = values
 
     def set_loss(self, loss: str, parameter: float) -> None:
@@ -138,6 +123,7 @@ class Engine:
 
     def gradients(self) -> list[tuple[NDArray[Any], NDArray[Any] | None]]:
         """(dW, db) of every layer, of the last `differentiate`: views into `gradient`."""
+        self._make_gradient()
         pairs = []
         for n_prev, n, w, b in self._layout.table[1:, [N_PREV, N, W, B]].tolist():
             dW = self.gradient[w : w + n_prev * n].reshape(n_prev, n).T
@@ -186,10 +172,28 @@ class Engine:
         return [slice(begin, begin + size) for begin in range(0, m, size)]
 
     def differentiate(
-        self, X: NDArray[Any], targets: Targets, *, weights: NDArray[Any] | None = None
+        self,
+        X: NDArray[Any],
+        targets: Targets,
+        *,
+        weights: NDArray[Any] | None = None,
+        dZ_1: NDArray[Any] | None = None,
     ) -> float:
-        """The loss of X as one batch, with penalties; its derivatives go to `gradient`."""
-        return float(self._call(X, targets, len(X), weights=weights, gradient=True).losses[0])
+        """The loss of X as one batch, with penalties; its derivatives go to `gradient`.
+
+        And to `dZ_1`, as (m, n_1) row-major, those by Z_1.
+        """
+        # without dropout as in a training step, to the bit, whose inputs may be cut
+        outcome = self._call(
+            X, targets, len(X), weights=weights, outputs=dZ_1, wanted=OF_FIRST, gradient=MADE,
+            dropout=not self._drops,
+        )  # fmt: skip
+        return float(outcome.losses[0])
+
+    def update(self, rule: Rule) -> None:
+        """One step of the rule with what `gradient` holds: finite numbers, penalties included."""
+        X = np.zeros((1, self.layers[0].n_prev), self.dtype)
+        self._call(X, None, 1, gradient=GIVEN, rule=rule)
 
     def train(
         self,
@@ -229,7 +233,7 @@ class Engine:
             parameters are those that these left.
         """
         return self._call(
-            X, targets, batch, weights=weights, outputs=outputs, gradient=True, rule=rule,
+            X, targets, batch, weights=weights, outputs=outputs, gradient=MADE, rule=rule,
             first=first, order=order, seed=seed, step_number=step_number, dropout=True,
         )  # fmt: skip
 
@@ -241,7 +245,8 @@ class Engine:
         *,
         weights: NDArray[Any] | None = None,
         outputs: NDArray[Any] | None = None,
-        gradient: bool = False,
+        wanted: int = OF_LAST,
+        gradient: int = 0,
         rule: Rule | None = None,
         first: int = 0,
         order: NDArray[np.int64] = NO_LABELS,
@@ -253,8 +258,8 @@ class Engine:
         batch = min(batch, samples)
         place = self._place(batch)
         steps = -(-samples // batch) if rule is None else len(rule.coefficients)
-        if gradient and not self.gradient.size:
-            self.gradient = _zeros(self._layout.size, self.dtype)
+        if gradient:
+            self._make_gradient()
         coefficients, limit = _NO_COEFFICIENTS[self.dtype], np.inf
         update, clip = -1, CLIPPING[None]
         if rule is not None:
@@ -274,8 +279,8 @@ class Engine:
             place.replica if may_replicate and n_ranks > 1 else 0,
         )  # fmt: skip
         arguments.plan[:VARYING] = (
-            samples, first, steps, step_number, seed, gradient, update, clip, outputs is not None,
-            not same, x.offset, x.row_stride, x.column_stride,
+            samples, first, steps, step_number, seed, gradient, update, clip,
+            0 if outputs is None else wanted, not same, x.offset, x.row_stride, x.column_stride,
             same and not len(order) and not drops and place.reads_in_place(x.column_stride),
         )  # fmt: skip
         given = (None, None) if targets is None else targets
@@ -291,15 +296,15 @@ class Engine:
         is_small = self._layout.work * samples < threads.AWAKE_FLOPS
         if targets is None and is_small and is_plain(X):
             plan, addresses, used = arguments
-            again = _Arguments(plan.copy(), addresses.copy(), used)
-            self._again = _Again((X.shape, X.dtype, asked), again, losses)
+            again = Arguments(plan.copy(), addresses.copy(), used)
+            self._again = Again((X.shape, X.dtype, asked), again, losses)
         done, reason = results.tolist()
         return Outcome(losses[: done + (reason != FINITE)], done, reason)
 
     def _run(
         self,
         n_ranks: int,
-        arguments: _Arguments,
+        arguments: Arguments,
         limit: float,
         x: NDArray[Any],
         outputs: NDArray[Any],
@@ -321,7 +326,7 @@ class Engine:
 
     def _arguments_of(
         self, batch: int, n_ranks: int, dropout: bool, with_loss: bool, by_tensor: bool, own: int
-    ) -> _Arguments:
+    ) -> Arguments:
         """The arguments of a kind of call, but for what `_call` writes into them each time.
 
         The slots and the gradient may be other arrays than before, and there may be more memory.
@@ -362,7 +367,7 @@ class Engine:
         }
         plan = np.array([fields.get(field, 0) for field in range(layout.PLAN)], np.int64)
         addresses = np.array([0] * step.TABLE + [address_of(one) for one in used], np.int64)
-        self._arguments[key] = _Arguments(plan, addresses, used)
+        self._arguments[key] = Arguments(plan, addresses, used)
         return self._arguments[key]
 
     def _drop_arguments(self, held: tuple[NDArray[Any], ...], every: bool) -> None:
@@ -386,9 +391,6 @@ class Engine:
             slots[: self.slots.size] = self.slots
             self.slots = slots
 
-
-def _zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros with more of them behind, that a tile may read past the last row."""
-    memory = aligned_empty(count + ZEROS, dtype)
-    memory[:] = 0
-    return memory[:count]
+    def _make_gradient(self) -> None:
+        if not self.gradient.size:
+            self.gradient = zeros(self._layout.size, self.dtype)

@@ -27,10 +27,10 @@ FIELDS = 16
     STEPS,  # how many steps
     STEP,  # the number of the first step since training began: dropout's masks depend on it
     SEED,  # of dropout
-    GRADIENT,  # 1: run the backward pass
+    GRADIENT,  # MADE: run the backward pass; GIVEN: the caller has, and nothing else is run
     UPDATE,  # code of the update rule, or -1: leave the gradient as it is
     CLIP,  # 0: no clipping, 1: by each tensor's norm, 2: by the norm of all
-    OUTPUTS,  # 1: A_L is wanted
+    OUTPUTS,  # what is wanted of each sample: OF_LAST or OF_FIRST
     X_OTHER,  # 1: X has the other float type
     X_OFFSET,
     X_ROW,
@@ -57,6 +57,9 @@ FIELDS = 16
     SLOTS,  # elements of the update rule's memory
 ) = range(33)
 PLAN, VARYING = 33, 14
+
+MADE, GIVEN = 1, 2
+OF_LAST, OF_FIRST = 1, 2  # A_L; dZ_1
 
 # How a step is shared among ranks, chosen from shapes alone (see `placement`)
 BLOCKED, RESIDENT, TINY = range(3)
@@ -97,7 +100,7 @@ class Samples(NamedTuple):
     labels: Ints
     weights: Floats
     order: Ints  # none: 0, 1, 2, …
-    outputs: Floats  # takes A_L, if the plan wants it
+    outputs: Floats  # takes A_L or dZ_1, if the plan wants it
 
 
 class Rule(NamedTuple):

@@ -1,4 +1,7 @@
-"""The output layer: A_L = g(Z_L), the loss and dZ_L, in one pass over rows of the batch."""
+"""The output layer: A_L = g(Z_L), the loss and dZ_L, in one pass over rows of the batch.
+
+And what a call hands out of each sample: A_L, or dZ_1.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from .layout import (
     DELTA,
     FUSED,
     LOSS,
+    OF_FIRST,
+    OF_LAST,
     OUT_CODE,
     OUT_FROM_Z,
     OUTPUTS,
@@ -92,10 +97,22 @@ def output_rows(plan, net, samples, memory, ws, batch, loss_parameter, begin, en
         total = _loss_and_gradient(
             plan, samples, memory, ws, s, a, d, y, n, batch, loss_parameter, begin, end
         )
-    if plan[OUTPUTS] == 1:
+    if plan[OUTPUTS] == OF_LAST:
         for i in range(begin, end):
             to = sample_at(samples, batch.first + i) * n
             row, source = span(samples.outputs, to, n), span(ws, a + (i - begin) * n, n)
             for j in range(n):
                 row[j] = source[j]
     return total
+
+
+@kernel
+def hand_out_delta(plan, net, samples, ws, first, m, row_stride, column_stride):
+    """Copy dZ_1 of m samples from number `first`, with any strides in the workspace, if wanted."""
+    if plan[OUTPUTS] == OF_FIRST:
+        n, d = net.table[1, N], net.table[1, DELTA]
+        for i in range(m):
+            row = span(samples.outputs, (first + i) * n, n)
+            source = span(ws, d + i * row_stride, (n - 1) * column_stride + 1)
+            for j in range(n):
+                row[j] = source[j * column_stride]

@@ -38,6 +38,7 @@ from .layout import (
     DELTA_PANELS,
     FROM_Z,
     GRADIENT,
+    MADE,
     N_PREV,
     NO,
     ONE,
@@ -60,7 +61,7 @@ from .layout import (
     W,
 )
 from .macrokernel import multiply_by_width, whole_vectors
-from .output import output_rows
+from .output import hand_out_delta, output_rows
 from .pack import crowds, pack_A_block, packs_A
 from .products import scalar_products
 from .reduce import add_not_finite, column_sums, outer_product, weighted_sums
@@ -309,11 +310,14 @@ def chunk_step(
             gather(plan, net, samples, ws, batch, begin, end, ZERO, n, ZERO, n, ONE)
         forward_rows(plan, net, samples, ws, batch, begin, m, packed)
     total = output_rows(plan, net, samples, memory, ws, batch, loss_parameter, begin, end, ZERO)
-    if plan[GRADIENT] == 1:
+    if plan[GRADIENT] == MADE:
         if tiny:
             backward_columns(plan, net, ws, m, add, gradient, g0, packed)
         else:
             backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, packed)
+        in_columns, n = tiny and net.table.shape[0] > 2, net.table[1, N]
+        row_stride, column_stride = (ONE, m) if in_columns else (n, ONE)
+        hand_out_delta(plan, net, samples, ws, batch.first + begin, m, row_stride, column_stride)
     return total
 
 
@@ -336,7 +340,7 @@ def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
     size = plan[PARAMETERS]
     mine, end_of_mine = part(count, ONE, rank.number, rank.of)
     if plan[REGIME] != TINY and mine < end_of_mine:
-        pack_weights(net, rank.packed, plan[GRADIENT] == 1)
+        pack_weights(net, rank.packed, plan[GRADIENT] == MADE)
     # a batch that is one segment leaves its gradient where it is wanted
     gradient = memory.gradients if plan[SEGMENT] < plan[BATCH] else net.gradient
     for segment in range(mine, end_of_mine):
@@ -350,7 +354,7 @@ def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
                 gradient, segment * size, rank.packed,
             )  # fmt: skip
         memory.partial[segment] = total
-        if plan[GRADIENT] == 1:
+        if plan[GRADIENT] == MADE:
             memory.flags[segment] = 0.0
             add_not_finite(gradient, segment * size, size, count, address(memory.flags, segment))
             if segment % 2 == 1 and joins(plan, count, rank):

@@ -32,11 +32,13 @@ from .layout import (
     FIELDS,
     FINITE,
     FIRST,
+    GIVEN,
     GRADIENT,
     GRADIENT_NOT_FINITE,
     LAYERS,
     LOSS,
     LOSS_NOT_FINITE,
+    MADE,
     ONE,
     PACKED_SIZE,
     PARAMETERS,
@@ -56,11 +58,13 @@ from .layout import (
     ZEROS,
     Batch,
     Memory,
+    N,
     Net,
     Rank,
     Rule,
     Samples,
 )
+from .output import hand_out_delta
 from .resident import joins, resident_step, segments_of
 from .sharing import owner_of, part, take, turn_of
 from .team import barrier
@@ -80,11 +84,15 @@ def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, coeff
     forward(plan, net, samples, memory, batch, rank)
     total = loss(plan, net, samples, memory, batch, loss_parameter, rank)
     applied = False
-    if plan[GRADIENT] == 1:
+    if plan[GRADIENT] == MADE:
         may = may and math.isfinite(total)
         applied = backward(plan, net, samples, memory, batch, coefficients, may, rank)
         if not applied:
             barrier(rank.team, rank.of, rank.number)
+        begin, end = part(batch.m, ONE, rank.number, rank.of)
+        n = net.table[1, N]
+        rows = address(memory.ws, begin * n)
+        hand_out_delta(plan, net, samples, rows, batch.first + begin, end - begin, n, ONE)
     return total, applied
 
 
@@ -111,7 +119,10 @@ def gradient_is_finite(plan, memory, batch, rank):
 
 @kernel
 def penalise(plan, net, rule, memory, batch, rank):
-    """Add the penalties' gradient; to clip, sum each chunk's squares. Returns the penalties."""
+    """Add the penalties' gradient; to clip, sum each chunk's squares. Returns the penalties.
+
+    A gradient that the caller has given holds them already.
+    """
     chunks, gradient = rule.chunks, net.gradient
     begin, end = part(chunks.shape[0], ONE, rank.number, rank.of)
     for c in range(begin, end):
@@ -119,7 +130,7 @@ def penalise(plan, net, rule, memory, batch, rank):
         combine(plan, net, memory, batch, start, stop, rank)
         l1, l2 = rule.penalties[2 * tensor], rule.penalties[2 * tensor + 1]
         memory.partial[c] = 0.0
-        if l1 != 0.0 or l2 != 0.0:
+        if plan[GRADIENT] == MADE and (l1 != 0.0 or l2 != 0.0):
             memory.partial[c] = add_penalty_gradient(net.p, gradient, start, stop, l1, l2)
         if plan[CLIP] > 0:
             memory.norms[c] = sum_of_squares(gradient, start, stop)
@@ -195,7 +206,7 @@ def steps(plan, net, samples, rule, loss_parameter, places, ws, rank):
     own, memory = plan[REPLICA] > 0, places
     per_epoch = (plan[SAMPLES] + plan[BATCH] - 1) // plan[BATCH]
     # what needs all of the gradient before any parameter changes
-    first_sum = plan[GRADIENT] == 1 and (plan[UPDATE] < 0 or plan[CLIP] > 0 or plan[PENALTIES] == 1)
+    first_sum = plan[GRADIENT] > 0 and (plan[UPDATE] < 0 or plan[CLIP] > 0 or plan[PENALTIES] == 1)
     for s in range(plan[STEPS]):
         first = (plan[FIRST] + s) % per_epoch * plan[BATCH]
         batch = Batch(first, min(plan[BATCH], plan[SAMPLES] - first), plan[STEP] + s)
@@ -204,7 +215,9 @@ def steps(plan, net, samples, rule, loss_parameter, places, ws, rank):
         elif s > 0:
             barrier(rank.team, rank.of, rank.number)
         coefficients = address(rule.coefficients, s * COEFFICIENTS)
-        if plan[REGIME] == BLOCKED:
+        if plan[GRADIENT] == GIVEN:
+            total, applied = 0.0, False
+        elif plan[REGIME] == BLOCKED:
             # a full batch stays where it is from step to step, unless dropout thins it
             stays = s > 0 and per_epoch == 1 and net.table[0, DROP] == 0
             may = plan[UPDATE] >= 0 and not first_sum
@@ -215,7 +228,7 @@ def steps(plan, net, samples, rule, loss_parameter, places, ws, rank):
             applied = False
             total = resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank)
         reason = FINITE
-        finite = applied or plan[GRADIENT] == 0 or gradient_is_finite(plan, memory, batch, rank)
+        finite = applied or plan[GRADIENT] != MADE or gradient_is_finite(plan, memory, batch, rank)
         if not finite:
             reason = GRADIENT_NOT_FINITE
         if first_sum:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import grown
+from .arrays import aligned_empty, grown
 from .forward import LOSS_ROWS
-from .layout import BLOCKED
+from .layout import BLOCKED, ZEROS
 from .placement import Parameters, Place
 
 
@@ -55,3 +55,10 @@ class Workspace:
         enough = grown(memory, count)
         self.version += enough is not memory
         return enough
+
+
+def zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros with more of them behind, that a tile may read past the last row."""
+    memory = aligned_empty(count + ZEROS, dtype)
+    memory[:] = 0
+    return memory[:count]

@@ -179,6 +179,155 @@ def test_a_metric_that_is_no_number_is_named(value: Any) -> None:
         classifier(metrics=[confusion]).evaluate(X, y)
 
 
+# ------------------------------------------------------------------------------ own gradients
+OPTIMIZERS = [
+    fastdnn.SGD(0.1),
+    fastdnn.Adam(fastdnn.StepDecay(0.1, 0.5, 2)),
+    fastdnn.SGD(0.1, momentum=0.9, clipnorm=0.01),
+    fastdnn.RMSprop(global_clipnorm=0.01),
+]
+SHAPES = [
+    ((6, 3), 50),
+    ((100, 10), 200),
+    ((300, 40, 3), 70),
+    ((30, 3), 1),
+]  # tiny, resident, blocked
+
+
+def network(units: tuple[int, ...], optimizer: Any, **settings: Any) -> fastdnn.Sequential:
+    """Also with penalties, and with a layer without b."""
+    *hidden, last = units
+    layers = [
+        fastdnn.Dense(n, "tanh", use_bias=l > 0, kernel_regularizer=fastdnn.L1L2(0.01, 0.02))
+        for l, n in enumerate(hidden)
+    ]
+    model = fastdnn.Sequential([*layers, fastdnn.Dense(last)], input_size=40, seed=0, **settings)
+    model.compile(optimizer, "mse")
+    return model
+
+
+def regression(m: int, n: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(m)
+    return rng.normal(size=(m, 40)), rng.normal(size=(m, n))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("units", "m"), SHAPES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_apply_gradients_is_a_step(
+    optimizer: Any, units: tuple[int, ...], m: int, dtype: str
+) -> None:
+    X, Y = regression(m, units[-1])
+    steps, applied = (network(units, optimizer, dtype=dtype) for _ in range(2))
+    for _ in range(3):
+        loss, gradients = applied.loss_and_gradients(X, Y)
+        assert gradients[0][1] is None
+        applied.apply_gradients(pair for pair in gradients)
+        assert steps.train_on_batch(X, Y)["loss"] == pytest.approx(loss, rel=1e-14)
+    assert fingerprint(applied)[:3] == fingerprint(steps)[:3]
+    assert applied._state.steps == 3
+
+
+def test_gradients_of_parts_add_up() -> None:
+    X, Y = regression(64, 3)
+    whole, parts = (network((6, 3), fastdnn.Adam(0.1), dtype="float64") for _ in range(2))
+    whole.apply_gradients(whole.loss_and_gradients(X, Y)[1])
+    halves = [parts.loss_and_gradients(X[part::2], Y[part::2])[1] for part in (0, 1)]
+    parts.apply_gradients(
+        [
+            ((dW + dV) / 2, None if db is None else (db + dc) / 2)
+            for (dW, db), (dV, dc) in zip(*halves, strict=True)
+        ]
+    )
+    np.testing.assert_allclose(parts.parameters, whole.parameters, rtol=1e-10)
+
+
+def test_gradients_of_ones_own_need_no_loss_and_gradients_before() -> None:
+    model = regressor(fastdnn.SGD(0.5))
+    before = model.parameters.copy()
+    model.apply_gradients([([[1, 2, 3, 4]], [5])])
+    np.testing.assert_allclose(model.parameters, before - 0.5 * np.arange(1, 6), rtol=1e-15)
+
+
+WRONG_GRADIENTS: list[tuple[Any, type[Exception], str]] = [
+    (3, TypeError, r"^gradients: want a list of \(dW, db\), got 3$"),
+    ([], ValueError, "^gradients: want .* for 1 layers, got 0$"),
+    ([np.ones(5)], TypeError, r"^gradients\[0\]: want \(dW, db\), got array"),
+    (
+        [(np.ones((4, 1)), [0])],
+        ValueError,
+        r"^gradients\[0\]\[0\]: want shape \(1, 4\), got \(4, 1",
+    ),
+    ([(np.ones((1, 4)), None)], ValueError, r"^gradients\[0\]\[1\]: want shape \(1,\), got None$"),
+    ([(np.ones((1, 4)), ["0"])], TypeError, r"^gradients\[0\]\[1\]: want real numbers, got dtype"),
+    ([(np.ones((1, 4)), [np.nan])], ValueError, r"^gradients\[0\]\[1\]: want finite .*got nan at"),
+]
+
+
+@pytest.mark.parametrize(("gradients", "error", "message"), WRONG_GRADIENTS)
+def test_wrong_gradients_change_nothing(
+    gradients: Any, error: type[Exception], message: str
+) -> None:
+    model = regressor("adam")
+    model.fit(X, y, verbose=0)
+    before = fingerprint(model)
+    with pytest.raises(error, match=message):
+        model.apply_gradients(gradients)
+    assert fingerprint(model) == before
+
+
+def test_a_b_that_is_not_there_has_no_gradient() -> None:
+    model = network((6, 3), "sgd")
+    gradients = model.loss_and_gradients(*regression(5, 3))[1]
+    gradients[0] = gradients[0][0], np.zeros(6)
+    with pytest.raises(ValueError, match=r"^gradients\[0\]\[1\]: want None, as the layer has no b"):
+        model.apply_gradients(gradients)
+
+
+def test_gradients_need_a_compiled_model_with_parameters() -> None:
+    with pytest.raises(RuntimeError, match="call compile first"):
+        fastdnn.Sequential([fastdnn.Dense(1)], input_size=4).apply_gradients([])
+    with pytest.raises(RuntimeError, match="no parameters yet"):
+        regressor(input_size=None).apply_gradients([])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("units", "m"), SHAPES)
+def test_derivatives_by_X_change_no_other_bit(units: tuple[int, ...], m: int, dtype: str) -> None:
+    model = network(units, "sgd", dtype=dtype)
+    X, Y = regression(m, units[-1])
+    loss, gradients = model.loss_and_gradients(X, Y)
+    found = []
+    for n_threads in (1, 2, 4):
+        with fastdnn.num_threads(n_threads):
+            loss_again, gradients_again, dX = model.loss_and_gradients(X, Y, inputs=True)
+        assert loss_again == loss
+        for pair, again in zip(gradients, gradients_again, strict=True):
+            for one, other in zip(pair, again, strict=True):
+                assert (one is None) == (other is None)
+                assert one is None or np.array_equal(one, other)  # type: ignore[arg-type]
+        assert dX.shape == X.shape
+        assert dX.dtype == dtype
+        found.append(dX.tobytes())
+    assert len(set(found)) == 1
+
+
+def test_derivatives_by_X_are_dZ_1_times_W_1() -> None:
+    """And without dropout, also of the input."""
+    layers = [fastdnn.Dropout(0.5), fastdnn.Dense(3)]
+    model = fastdnn.Sequential(layers, input_size=40, dtype="float64", seed=0)
+    model.compile("sgd", "mse")
+    X, Y = regression(7, 3)
+    _, _, dX = model.loss_and_gradients(X, Y, inputs=True)
+    dZ = 2 * (model.predict(X) - Y) / Y.size
+    np.testing.assert_allclose(dX, dZ @ model.layers[1].W, rtol=1e-10, atol=1e-15)  # type: ignore[union-attr]
+
+
+def test_inputs_is_a_flag() -> None:
+    with pytest.raises(TypeError, match=r"^inputs: want True or False, got 1$"):
+        classifier().loss_and_gradients(X, y, inputs=1)  # type: ignore[call-overload]
+
+
 # ------------------------------------------------------------------------------------------ state
 def test_a_state_makes_the_same_model() -> None:
     model = classifier(dropout=0.2)

@@ -47,8 +47,10 @@ def check_against_finite_differences(
     def loss() -> float:
         return model.loss_and_gradients(X, case.y, sample_weight=weights)[0]
 
-    _, gradients = model.loss_and_gradients(X, case.y, sample_weight=weights)
+    _, gradients, dX = model.loss_and_gradients(X, case.y, weights, inputs=True)
     assert any(np.any(dW) for dW, _ in gradients)
+    assert np.any(dX)
+    assert relative_error(dX, derivative(loss, X)) < 1e-6
     for layer, (dW, db) in zip(model.layers, gradients, strict=True):
         assert relative_error(dW, derivative(loss, layer.W)) < 1e-6
         assert relative_error(db.ravel(), derivative(loss, layer.b)) < 1e-6

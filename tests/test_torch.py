@@ -80,26 +80,40 @@ def torch_optimizer(name: str, parameters: list[Any], settings: dict[str, Any]) 
     return getattr(torch.optim, kind)(parameters, lr=LEARNING_RATE, **given)
 
 
+def torch_losses(case: Case, parameters: list[Any], X: Any, y: Any) -> Any:
+    """The loss of each sample."""
+    A = X
+    for W, b, activation in zip(parameters[::2], parameters[1::2], case.activations, strict=True):
+        Z = F.linear(A, W, b)
+        A = TORCH_ACTIVATIONS[activation](Z)
+    return TORCH_LOSSES[case.loss](Z, A, y, case.activations[-1])
+
+
+def torch_parameters(case: Case, dtype: str) -> list[Any]:
+    """W1, b1, W2, …"""
+    return [
+        torch.tensor(P, dtype=getattr(torch, dtype), requires_grad=True)
+        for W, b in case.parameters
+        for P in (W, b[:, 0])
+    ]
+
+
+def torch_targets(case: Case, dtype: str) -> Any:
+    """Class numbers or rows."""
+    kind = None if case.y.ndim == 1 else getattr(torch, dtype)
+    return torch.tensor(case.y, dtype=kind)
+
+
 def torch_steps(
     case: Case, name: str, settings: dict[str, Any], dtype: str, n_steps: int
 ) -> list[np.ndarray[Any, Any]]:
     """The network's W and b after some steps of PyTorch."""
     kind = getattr(torch, dtype)
-    parameters = [
-        torch.tensor(P, dtype=kind, requires_grad=True)
-        for W, b in case.parameters
-        for P in (W, b[:, 0])
-    ]
+    parameters = torch_parameters(case, dtype)
     optimizer = torch_optimizer(name, parameters, settings)
-    y = torch.tensor(case.y) if case.y.ndim == 1 else torch.tensor(case.y, dtype=kind)
+    X, y = torch.tensor(case.X.T, dtype=kind), torch_targets(case, dtype)
     for _ in range(n_steps):
-        A = torch.tensor(case.X.T, dtype=kind)
-        for W, b, activation in zip(
-            parameters[::2], parameters[1::2], case.activations, strict=True
-        ):
-            Z = F.linear(A, W, b)
-            A = TORCH_ACTIVATIONS[activation](Z)
-        losses = TORCH_LOSSES[case.loss](Z, A, y, case.activations[-1])
+        losses = torch_losses(case, parameters, X, y)
         optimizer.zero_grad()
         (torch.tensor(WEIGHTS, dtype=kind) * losses).mean().backward()
         optimizer.step()
@@ -139,3 +153,19 @@ def test_several_steps(
     activations: tuple[str, ...], loss: str, name: str, settings: dict[str, Any], dtype: str
 ) -> None:
     check(draw(activations, loss), name, settings, dtype, n_steps=6)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_derivatives_by_X(activation: str, loss: str, dtype: str) -> None:
+    case = draw((activation, activation), loss)
+    model = case.model(dtype=dtype)
+    _, _, found = model.loss_and_gradients(case.X.T.astype(dtype), case.y, WEIGHTS, inputs=True)
+    X = torch.tensor(case.X.T, dtype=getattr(torch, dtype), requires_grad=True)
+    losses = torch_losses(case, torch_parameters(case, dtype), X, torch_targets(case, dtype))
+    (torch.tensor(WEIGHTS, dtype=X.dtype) * losses).mean().backward()
+    wanted = X.grad.numpy()
+    assert found.dtype == wanted.dtype == dtype
+    assert found.shape == wanted.shape
+    assert np.linalg.norm(found - wanted) < TOLERANCE[dtype] * np.linalg.norm(wanted)

@@ -14,7 +14,7 @@ from fastdnn.kernels import engine, threads
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.engine import KINDS, Engine
 from fastdnn.kernels.workspace import Workspace
-from tests.kernels.common import LAYOUTS, draw, each_dtype, each_layout, nan
+from tests.kernels.common import LAYOUTS, assert_near, draw, each_dtype, each_layout, nan
 from tests.kernels.networks import data, make, rule
 
 pytestmark = pytest.mark.usefixtures("in_every_regime")
@@ -35,6 +35,45 @@ def test_a_call_is_not_made_again_with_another_layout(dtype: Any, layout: str) -
         fresh = make([7, 9, 4], ["tanh", "identity"], dtype=dtype)
         for one in (first(), LAYOUTS[layout](X), X.copy(), LAYOUTS[layout](X), X[:3].copy()):
             np.testing.assert_array_equal(fresh.forward(one, batch=8), wanted[: len(one)])
+
+
+def with_delta(net: Engine, X: Any, given_targets: Targets) -> Any:
+    """The loss and dZ_1."""
+    dZ_1 = nan(len(X), net.layers[0].n, dtype=net.dtype)
+    return np.append(net.differentiate(X, given_targets, dZ_1=dZ_1), dZ_1)
+
+
+@each_dtype
+@pytest.mark.parametrize("m", [1, 33, 70])
+@pytest.mark.parametrize("sizes", [[5, 3], [5, 1], [7, 9, 4], [7, 1, 4], [7, 40, 37, 1]], ids=str)
+def test_delta_of_the_first_layer(dtype: Any, sizes: list[int], m: int) -> None:
+    """dW_1 = dZ_1^T X, and db_1 is the sum of dZ_1."""
+    loss = "mean_squared_error"
+    net = make(sizes, ["gelu"] * (len(sizes) - 2) + ["identity"], loss, dtype=dtype)
+    X, _, given_targets = data(net, m, loss)
+    value, *dZ_1 = with_delta(net, X, given_targets)
+    assert value == net.differentiate(X, given_targets)
+    (dW, db), delta = net.gradients()[0], np.reshape(dZ_1, (m, sizes[1]))
+    assert_near(dW, delta.T @ X.astype(float), dtype)
+    assert_near(db, delta.sum(axis=0), dtype)  # type: ignore[arg-type]
+
+
+@each_dtype
+@pytest.mark.parametrize("clip", [None, "tensor", "global"])
+@pytest.mark.parametrize("name", ["descent", "momentum", "adam"])
+def test_a_given_gradient_is_applied(dtype: Any, clip: str | None, name: str) -> None:
+    """A training step, of which differentiate and update are the parts."""
+    loss, options = "mean_squared_error", {} if clip is None else {"clip": clip, "limit": 0.1}
+    of: dict[str, Any] = {"l1": [0.1, 0.0], "l2": [0.0, 0.2]}
+    whole, parts = (make([7, 37, 4], ["gelu", "identity"], loss, dtype=dtype, **of) for _ in "12")
+    X, _, given_targets = data(whole, 70, loss)
+    for t in (1, 2, 3):
+        step = rule(name, 1, t=t, **options)
+        whole.train(X, given_targets, step, batch=70)
+        parts.differentiate(X, given_targets)
+        parts.update(step)
+    np.testing.assert_array_equal(parts.parameters, whole.parameters)
+    np.testing.assert_array_equal(parts.slots, whole.slots)
 
 
 @each_dtype
@@ -58,6 +97,8 @@ def test_what_a_call_finds_ready_is_what_it_would_make(dtype: Any) -> None:
         lambda net: np.append(*net.evaluate(X[:5], few, batch=5)),
         lambda net: np.append(*net.evaluate(X[::-1], given_targets, batch=5)),
         lambda net: net.differentiate(X[:5].T.copy().T, few),
+        lambda net: with_delta(net, X[:5], few),
+        lambda net: net.update(rule("adam", 1, t=5)),
     ]
     for again in (False, True):
         for call in calls:
