@@ -8,11 +8,16 @@ from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_thread
 
 from .callbacks import (
     Callback,
+    CSVLogger,
     EarlyStopping,
     History,
+    LambdaCallback,
+    LearningRateScheduler,
     ModelCheckpoint,
     ProgressBar,
     ReduceLROnPlateau,
+    TensorBoard,
+    TerminateOnNaN,
 )
 from .data import datasets
 from .layers import Dense, Dropout
@@ -35,6 +40,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "CSVLogger",
     "Callback",
     "CosineDecay",
     "Dense",
@@ -44,6 +50,8 @@ __all__ = [
     "ExponentialDecay",
     "History",
     "Huber",
+    "LambdaCallback",
+    "LearningRateScheduler",
     "Loss",
     "MLPClassifier",
     "MLPRegressor",
@@ -55,6 +63,8 @@ __all__ = [
     "Schedule",
     "Sequential",
     "StepDecay",
+    "TensorBoard",
+    "TerminateOnNaN",
     "datasets",
     "get_num_threads",
     "kernels",

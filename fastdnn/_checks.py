@@ -56,3 +56,8 @@ def check_count(name: str, value: Any, least: int) -> int:
         return value
     check_number(name, value, f"[{least}, inf)", whole=True)
     return int(value)
+
+
+def check_batch_size(value: Any, default: int) -> int:
+    """Return a batch's number of samples; None means the default, as in Keras."""
+    return default if value is None else check_count("batch_size", value, 1)

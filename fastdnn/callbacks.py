@@ -1,11 +1,10 @@
-"""Callbacks that act on a training: stop it early, lower the learning rate, save the model."""
+"""Callbacks that act on a training: end it, set the learning rate, save the model."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
 from math import inf
-from numbers import Real
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -16,16 +15,25 @@ from fastdnn.kernels.lookup import lookup
 
 from ._checks import check_flag, check_number
 from ._files import check_writable
+from .actions import LambdaCallback, LearningRateScheduler, TerminateOnNaN, check_rate
+from .history import History
+from .hooks import Callback
+from .loggers import CSVLogger, TensorBoard
 from .metrics import HIGHER_IS_BETTER
-from .progress import Callback, History, ProgressBar
+from .progress import ProgressBar
 
 __all__ = [
+    "CSVLogger",
     "Callback",
     "EarlyStopping",
     "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
     "ModelCheckpoint",
     "ProgressBar",
     "ReduceLROnPlateau",
+    "TensorBoard",
+    "TerminateOnNaN",
 ]
 
 
@@ -64,6 +72,10 @@ class _Monitoring(Callback):
     def _value(self, logs: Mapping[str, float]) -> float:
         return lookup(self._name("monitor"), self.monitor, logs)
 
+    def _lacks(self, name: str, logs: Mapping[str, float]) -> bool:
+        """Return whether the name is of the validation, which this epoch does not have."""
+        return name.startswith("val_") and "val_loss" not in logs
+
     def _improved(self, value: float) -> bool:
         """Return whether `value` beats the best by more than min_delta; if so it is the best."""
         improved = self._sign * (value - self.best) > self.min_delta
@@ -79,7 +91,7 @@ class EarlyStopping(_Monitoring):
     ----------
     monitor : str
         A name in the logs; `fit` refuses one that they will not hold, as "val_loss" without
-        validation data.
+        validation data. Epochs without validation are left out of account.
     min_delta : float
         An improvement is a change by more than this, >= 0.
     patience : int
@@ -131,6 +143,8 @@ class EarlyStopping(_Monitoring):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Compare with the best epoch."""
+        if self._lacks(self.monitor, logs):
+            return
         value = self._value(logs)
         if epoch < self.start_from_epoch:
             return
@@ -193,18 +207,15 @@ class ReduceLROnPlateau(_Monitoring):
 
     def on_train_begin(self) -> None:
         """Forget an earlier training; refuse a learning rate that is no float."""
-        rate = self.model.optimizer.learning_rate
-        if not isinstance(rate, Real):
-            raise ValueError(
-                f"ReduceLROnPlateau: the optimizer's learning_rate is {rate!r}, want a float: "
-                "take either a schedule or this callback"
-            )
+        check_rate(self)
         self._forget_best()
         self.wait = 0
         self._cooling = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Compare with the best epoch."""
+        if self._lacks(self.monitor, logs):
+            return
         if self._cooling > 0:
             self._cooling -= 1
             self.wait = 0
@@ -279,6 +290,9 @@ class ModelCheckpoint(_Monitoring):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Save the model."""
+        needed = [*self._fields, *([self.monitor] if self.save_best_only else [])]
+        if any(self._lacks(name, logs) for name in needed):
+            return
         if self.save_best_only and not self._improved(self._value(logs)):
             return
         path = self._filled({"epoch": epoch + 1, **logs})

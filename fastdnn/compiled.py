@@ -10,11 +10,12 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastdnn.kernels.calls import NO_LABELS
 from fastdnn.kernels.dense import linear_forward
 from fastdnn.kernels.engine import Engine
 
 from . import losses, optimizers
-from ._checks import check_count, check_flag
+from ._checks import check_batch_size, check_flag
 from ._config import from_config, is_storable, to_config
 from ._inputs import Data, check_data, check_gradients
 from .layers import Array, Layer
@@ -22,8 +23,10 @@ from .losses import Loss
 from .metrics import Metric
 from .network import Network
 from .optimizers import Optimizer
+from .progress import sample_bar
 from .schedules import Schedule
-from .training import EVALUATION_BATCH, Trainer, evaluate, metric_functions
+from .training import Draw, Trainer, evaluate, metric_functions
+from .validation import EVALUATION_BATCH
 
 Gradients = list[tuple[Array, Array | None]]
 
@@ -36,7 +39,7 @@ class Compiled(Network):
 
     def __init__(
         self,
-        layers: Iterable[Layer],
+        layers: Iterable[Layer] = (),
         *,
         input_size: int | None = None,
         dtype: str = "float32",
@@ -78,6 +81,7 @@ class Compiled(Network):
             same name, or the loss does not suit the last layer: the cross-entropies take
             probabilities, which sigmoid and softmax make.
         """
+        self._check_complete()
         last = self._dense[-1]
         n = last.units
         optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
@@ -123,22 +127,63 @@ class Compiled(Network):
         """One step on all of X; returns the loss and metrics before it."""
         data = self._checked(X, y, sample_weight, self.input_size)
         trainer = Trainer(
-            self._ready(data), self._lock, self.optimizer, self._state, data, len(data.X), False,
-            self.metrics, None, (),
+            self._ready(data), self._lock, self.optimizer, self._state, data, len(data.X),
+            lambda number: Draw(NO_LABELS, data.weights), self.metrics,
         )  # fmt: skip
         return trainer.epoch(self._state.epochs)
+
+    @overload
+    def evaluate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        sample_weight: ArrayLike | None = None,
+        *,
+        return_dict: Literal[True] = True,
+    ) -> dict[str, float]: ...
+
+    @overload
+    def evaluate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        sample_weight: ArrayLike | None = None,
+        *,
+        return_dict: Literal[False],
+    ) -> list[float]: ...
 
     def evaluate(
         self,
         X: ArrayLike,
         y: ArrayLike,
-        *,
-        batch_size: int = EVALUATION_BATCH,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
         sample_weight: ArrayLike | None = None,
-    ) -> dict[str, float]:
+        *,
+        return_dict: bool = True,
+    ) -> dict[str, float] | list[float]:
         """The loss (penalties included) and the metrics, without dropout.
 
-        `batch_size` bounds the samples at work at once, and so the memory.
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        batch_size : int, optional
+            Bounds the samples at work at once, and so the memory; 1024 by default.
+        verbose : {0, 1, 2, "auto"}
+            1 shows a bar if the work takes more than half a second, "auto" does on a terminal and
+            in a notebook; 0 and 2 are silent.
+        return_dict : bool
+            False: return the values alone, in a list, as Keras does.
+
+        Returns
+        -------
+        dict of str to float
+            "loss", then the metrics; or the list of its values.
 
         Raises
         ------
@@ -148,11 +193,13 @@ class Compiled(Network):
             If `compile` has not been called, or the model has no parameters yet: the data to
             evaluate do not say its input size.
         """
-        batch_size = check_count("batch_size", batch_size, 1)
+        batch = check_batch_size(batch_size, EVALUATION_BATCH)
+        return_dict = check_flag("return_dict", return_dict)
         data = self._checked(X, y, sample_weight, self.input_size)
         self._built_engine()
-        with self._lock:
-            return evaluate(self._ready(data), data, self.metrics, batch_size)
+        with self._lock, sample_bar("evaluate", len(data.X), verbose) as report:
+            logs = evaluate(self._ready(data), data, self.metrics, batch, report)
+        return logs if return_dict else list(logs.values())
 
     @overload
     def loss_and_gradients(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,6 +117,21 @@ class Dense(Layer):
         if name == "kernel_regularizer":
             return regularizers.get(value)
         return value  # of a class of the user's own
+
+    def __repr__(self) -> str:
+        """The settings that are not the defaults: ``Dense(10, 'softmax', use_bias=False)``."""
+        shown = [repr(self.units)]
+        if self.activation != "identity":
+            shown.append(repr(self.activation))
+        # the initializer's default depends on the activation
+        optional = {f.name: f.default for f in fields(self) if f.init and f.default is not MISSING}
+        del optional["activation"]
+        plain = replace(self, **optional)
+        for name in optional:
+            value = getattr(self, name)
+            if value != getattr(plain, name):
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def place(self, engine: Engine, l: int) -> None:
         """Take the parameters of layer l of the engine."""
@@ -244,3 +259,7 @@ class Dropout(Layer):
     def _checked(self, name: str, value: Any) -> Any:
         check_number("Dropout.rate", value, "[0, 1)")
         return value
+
+    def __repr__(self) -> str:
+        """The rate: ``Dropout(0.2)``."""
+        return f"{type(self).__name__}({self.rate!r})"

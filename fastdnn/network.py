@@ -16,12 +16,14 @@ from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.placement import Layer as Row
 
 from . import initializers, regularizers
-from ._checks import check_count
+from ._checks import check_batch_size, check_count
 from ._config import from_config
 from ._inputs import check_finite, check_X
 from .layers import Array, Dense, Dropout, Layer
+from .progress import sample_bar
 from .summary import summarize
-from .training import EVALUATION_BATCH, INITIALIZATION, State
+from .training import INITIALIZATION, State
+from .validation import EVALUATION_BATCH
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
@@ -34,13 +36,15 @@ class Network:
 
     def __init__(
         self,
-        layers: Iterable[Layer],
+        layers: Iterable[Layer] = (),
         *,
         input_size: int | None = None,
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        self.layers = _checked(layers)
+        self.layers = check_layers(layers)
+        if self.layers:
+            self._check_complete()
         if dtype is not None and not isinstance(dtype, str):  # NumPy takes None for float64
             dtype = np.dtype(dtype).name
         self.dtype = lookup("dtype", dtype, DTYPES)
@@ -51,7 +55,7 @@ class Network:
         self._engine: Engine | None = None
         self._lock = RLock()  # the engine has one workspace: threads use it in turn
         self.input_size = None if input_size is None else check_count("input_size", input_size, 1)
-        if self.input_size is not None:
+        if self.input_size is not None and self.layers:
             self._build(self.input_size)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,9 +83,14 @@ class Network:
     def _dense(self) -> list[Dense]:
         return [layer for layer in self.layers if isinstance(layer, Dense)]
 
+    def _check_complete(self) -> None:
+        if not self.layers or not isinstance(self.layers[-1], Dense):
+            raise ValueError("layers: want at least one Dense layer, and it last")
+
     def _build(self, input_size: int) -> Engine:
         """Lay the layers out in an engine, with W at its random start and b at 0."""
-        _refuse_placed(self.layers)  # since `_checked`, another model may have taken one
+        self._check_complete()
+        _refuse_placed(self.layers)  # since `check_layers`, another model may have taken one
         _refuse_too_many(self.layers, input_size, self.dtype)
         engine = _lay_out(self.layers, input_size, self.dtype)
         rng = self._state.generator(INITIALIZATION)
@@ -95,6 +104,8 @@ class Network:
         return engine
 
     def _built_engine(self) -> Engine:
+        if self._engine is None and self.input_size is not None:
+            return self._build(self.input_size)  # the layers have been added since
         if self._engine is None:
             raise RuntimeError(
                 "the model has no parameters yet: give it an input_size, or call fit"
@@ -188,24 +199,51 @@ class Network:
                 raise ValueError(f"want a tensor {name} of shape {view.shape}")
             view[...] = tensors[name]
 
-    def predict(self, X: ArrayLike, *, batch_size: int = EVALUATION_BATCH) -> Array:
-        """A_L for every row of X, shape (m, n_L), without dropout.
+    def predict(self, X: ArrayLike, batch_size: int | None = None, verbose: int | str = 0) -> Array:
+        """A_L for every row of X, without dropout.
 
-        `batch_size` bounds the samples at work at once, and so the memory. A sample's output is the
-        same, to the bit, in a batch of any size, and with any number of threads.
+        Parameters
+        ----------
+        X : array_like of shape (m, n_0)
+        batch_size : int, optional
+            Bounds the samples at work at once, and so the memory; 1024 by default. A sample's
+            output is the same, to the bit, in a batch of any size, and with any number of threads.
+        verbose : {0, 1, 2, "auto"}
+            1 shows a bar if the work takes more than half a second, "auto" does on a terminal and
+            in a notebook; 0 and 2 are silent.
+
+        Returns
+        -------
+        ndarray of shape (m, n_L)
         """
-        batch_size = check_count("batch_size", batch_size, 1)
+        batch = check_batch_size(batch_size, EVALUATION_BATCH)
         engine = self._built_engine()
         X = check_X(X, self.input_size, self.dtype)
-        with self._lock:
-            return engine.forward(X, batch=batch_size)
+        if verbose == 0:  # as for every single sample of a service
+            with self._lock:
+                return engine.forward(X, batch=batch)
+        with self._lock, sample_bar("predict", len(X), verbose) as report:
+            return engine.forward(X, batch=batch, report=report)
+
+    def count_params(self) -> int:
+        """Return the number of all W's and b's elements."""
+        return self.parameters.size
+
+    def __repr__(self) -> str:
+        """The layers and what else the model was made of."""
+        seed = "" if self.seed is None else f", seed={self.seed}"
+        return (
+            f"{type(self).__name__}([{', '.join(map(repr, self.layers))}], "
+            f"input_size={self.input_size}, dtype={self.dtype.name!r}{seed})"
+        )
 
     def summary(self) -> None:
         """Print the layers with the notes' shapes of W, b, Z and A, and count the parameters."""
         print(summarize(self.layers, self.input_size, self.dtype.name))
 
 
-def _checked(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
+def check_layers(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
+    """Return the layers as a tuple, if they are ones that no other model has."""
     if not isinstance(layers, Iterable):
         raise TypeError(f"layers: want a list of layers, got {layers!r}")
     stack: list[Dense | Dropout] = []
@@ -215,8 +253,6 @@ def _checked(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
         stack.append(layer)
     if len(set(map(id, stack))) < len(stack):
         raise ValueError("layers: one layer is there twice; make one for each place")
-    if not stack or not isinstance(stack[-1], Dense):
-        raise ValueError("layers: want at least one Dense layer, and it last")
     _refuse_placed(stack)
     return tuple(stack)
 

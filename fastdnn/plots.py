@@ -18,7 +18,7 @@ from ._files import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .progress import History
+    from .history import History
 
 # An outlier would leave all other weights grey.
 _SHOWN_PERCENTILE = 99.5
@@ -50,21 +50,22 @@ def plot_history(
     """
     curves, epochs = _curves(history)
     names = [name for name in curves if name != "learning_rate" and not name.startswith("val_")]
-    if not epochs or not names:
+    if not any(epochs.values()) or not names:
         raise ValueError("history: no finished epoch to draw")
     for name, values in curves.items():
-        if np.shape(values) != (len(epochs),):
+        if np.shape(values) != (len(epochs[name]),):
             raise ValueError(
-                f"history: want a list of {len(epochs)} values of {name!r}, one per epoch, got "
-                f"shape {np.shape(values)}"
+                f"history: want a list of {len(epochs[name])} values of {name!r}, one per epoch, "
+                f"got shape {np.shape(values)}"
             )
     figure = new_figure(figsize=(5.0 * len(names), 3.6))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             if key in curves:
                 # A curve of one point would be invisible without its marker.
-                marker = "o" if len(epochs) < 30 else None
-                axes.plot(np.add(epochs, 1), curves[key], marker=marker, markersize=3, label=label)
+                marker = "o" if len(epochs[key]) < 30 else None
+                numbers = np.add(epochs[key], 1)
+                axes.plot(numbers, curves[key], marker=marker, markersize=3, label=label)
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -75,15 +76,16 @@ def plot_history(
 
 def _curves(
     history: History | Mapping[str, Sequence[float]],
-) -> tuple[Mapping[str, Sequence[float]], list[int]]:
-    """The values by their names, and the epochs' numbers."""
-    from .progress import History
+) -> tuple[Mapping[str, Sequence[float]], dict[str, list[int]]]:
+    """The values by their names, and the numbers of their epochs."""
+    from .history import History
 
     if isinstance(history, History):
-        return history.history, history.epoch
+        return history.history, {name: history.epochs_of(name) for name in history.history}
     if not isinstance(history, Mapping):
         raise TypeError(f"history: want a History or its dict, got {type(history).__name__}")
-    return history, list(range(max(map(np.size, history.values()), default=0)))
+    count = max(map(np.size, history.values()), default=0)
+    return history, {name: list(range(count)) for name in history}
 
 
 def plot_weights(

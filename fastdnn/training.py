@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import RLock
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn.kernels import threads
-from fastdnn.kernels.calls import NO_LABELS, Outcome, Rule
+from fastdnn.kernels.calls import Outcome, Report, Rule
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
 from ._inputs import Data
+from .hooks import Callback, Hooks, Model
 from .metrics import OF_ANY_SAMPLES, Metric, resolve
 from .optimizers import Optimizer
-from .progress import Callback, Model
+from .validation import EVALUATION_BATCH, Validation
 
 Array = NDArray[Any]
-EVALUATION_BATCH = 1024  # samples
 SLICE_SECONDS = 0.08  # of one native call: how long Ctrl-C and the progress bar wait
 SOON_COPIED = 8  # elements of X are read while one is copied into new pages
 GUESSED_FLOPS = 2e9  # per second, for the first slice, before a step has been timed
@@ -72,9 +72,31 @@ def tells_of_X(engine: Engine, X: Array) -> bool:
     return engine.input_dropout == 0 and X.size > SOON_COPIED * changed
 
 
+class Draw(NamedTuple):
+    """The samples of one pass over the data."""
+
+    order: NDArray[np.int64]  # every sample once; empty: 0, 1, 2, …
+    weights: Array | None  # in the loss, sample by sample
+
+
+@dataclass
+class _Seen:
+    """What an epoch has trained on so far."""
+
+    steps: int = 0
+    samples: int = 0
+    loss: float = 0.0  # the sum of the samples'
+    pieces: list[tuple[Array, Array]] = field(default_factory=list)  # y and outputs, for metrics
+
+
 @dataclass
 class Trainer:
-    """One `fit`: the network, its data and its habits."""
+    """One `fit`: the network, its data and its habits.
+
+    An epoch has `steps` steps; by default it is one pass over the data. The next epoch goes on
+    where the last one ended; a pass that the training's end has cut short is not gone on with.
+    `draw` is called with the number of each pass, `State.epochs`.
+    """
 
     engine: Engine
     lock: RLock  # who holds it may use the engine
@@ -82,117 +104,136 @@ class Trainer:
     state: State
     data: Data
     batch: int
-    shuffle: bool
+    draw: Callable[[int], Draw]
     metrics: dict[str, Metric]
-    validation: Data | None
-    callbacks: Sequence[Callback]
+    validation: Validation | None = None
+    callbacks: Iterable[Callback] = ()
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        self.hooks = Hooks(self.callbacks)
+        self.batch = min(self.batch, len(self.data.y))
+        self._steps_of_pass = -(-len(self.data.y) // self.batch)
+        self._steps = self.steps or self._steps_of_pass
+        self._place = 0  # steps done of the present pass
 
     def run(self, model: Model, epochs: range, refuse: Callable[[], None] | None = None) -> None:
         """Train for these epochs, or until a callback stops the model's training.
 
         `refuse` is called if a step of the first epoch, which reads all of X, is not finite.
         """
-        for callback in self.callbacks:
-            callback.set_model(model)
+        self.hooks.begin(model, {"epochs": epochs.stop, "steps": self._steps})
         self.engine.compile()  # or the first epoch's time would hold it
         model.stop_training = False
         with threads.run():
             self._run(model, epochs, refuse)
 
     def _run(self, model: Model, epochs: range, refuse: Callable[[], None] | None) -> None:
+        hooks, logs = self.hooks, dict[str, float]()
         try:
-            for callback in self.callbacks:
-                callback.on_train_begin()
+            hooks("on_train_begin", {})
             for epoch in epochs:
-                for callback in self.callbacks:
-                    callback.on_epoch_begin(epoch)
+                hooks("on_epoch_begin", epoch, {})
                 rate = self.optimizer.learning_rates(np.array([self.state.steps]))[0]
                 logs = self.epoch(epoch) | {"learning_rate": float(rate)}
                 refuse = None
-                for callback in self.callbacks:
-                    callback.on_epoch_end(epoch, logs)
+                hooks("on_epoch_end", epoch, logs)
                 if model.stop_training:
                     break
-        except DivergenceError:
+            self.state.epochs += self._place > 0  # or the next training would draw the same order
+        except DivergenceError as error:
             if refuse is not None:
                 refuse()
-            raise
+            model.stop_training = False  # who has set it for this epoch does not know of the error
+            hooks("on_divergence", error)
+            if not model.stop_training:
+                raise
         finally:
-            self._end()
-
-    def _end(self) -> None:
-        """Let every callback end, so that one's error costs no other's best weights."""
-        errors: list[BaseException] = []
-        for callback in self.callbacks:
-            try:
-                callback.on_train_end()
-            except BaseException as error:  # Ctrl-C is no reason to leave one out, either
-                errors.append(error)
-        if errors:
-            raise errors[0]
+            hooks.end(logs)
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch; returns its logs, but for the learning rate."""
-        m = len(self.data.y)
-        batch = min(self.batch, m)
-        steps = -(-m // batch)
-        order = self._order(m)
-        outputs = self._outputs(m)
-        watching = [callback for callback in self.callbacks if watches_steps(callback)]
-        done, total = 0, 0.0
-        while done < steps:
-            size = self.state.steps_of_a_slice(batch, self.engine.parameters.size)
-            count = min(size, steps - done)
-            total += self._slice(done, count, batch, order, outputs, epoch)
-            begin, seen = done * batch, min((done + count) * batch, m)
-            done += count
-            if watching:
-                rows = order[begin:seen] if self.shuffle else slice(begin, seen)
-                logs = {"loss": total / seen, **self._running(rows, outputs)}
-                for callback in watching:
-                    callback.on_batches_end(done, steps, logs)
-        self.state.epochs += 1
-        logs = {"loss": total / m}
-        if outputs is not None:
-            logs |= measure(self.metrics, self.data.y, outputs.reshape(m, -1))
-        if self.validation is not None:
+        seen = _Seen()
+        while seen.steps < self._steps:
+            self._go_on(epoch, seen)
+        logs = {"loss": seen.loss / seen.samples}
+        if self.metrics:
+            y, outputs = seen.pieces[0]
+            if len(seen.pieces) > 1:
+                y, outputs = map(np.concatenate, zip(*seen.pieces, strict=True))
+            logs |= measure(self.metrics, y, outputs)
+        if self.validation is not None and self.validation.is_due(epoch):
+            self.hooks("on_test_begin", {})
             with self.lock:
-                values = evaluate(self.engine, self.validation, self.metrics)
+                values = evaluate(
+                    self.engine, self.validation.data, self.metrics, self.validation.batch
+                )
+            self.hooks("on_test_end", values)
             logs |= {f"val_{name}": value for name, value in values.items()}
         return logs
 
-    def _order(self, m: int) -> NDArray[np.int64]:
-        """Return the samples in the epoch's order; empty for 0, 1, 2, …."""
-        return self.state.order(m) if self.shuffle else NO_LABELS
+    def _go_on(self, epoch: int, seen: _Seen) -> None:
+        """Train to the end of the present pass over the data, or of the epoch."""
+        hooks, begin = self.hooks, self._place
+        if begin == 0:
+            self._drawn = self.draw(self.state.epochs)
+        step, end = begin, min(begin + self._steps - seen.steps, self._steps_of_pass)
+        outputs = self._outputs()
+        one_by_one = hooks.acts("on_train_batch_begin") or hooks.acts("on_train_batch_end")
+        watched = one_by_one or hooks.acts("on_batches_end")
+        while step < end:
+            size = self.state.steps_of_a_slice(self.batch, self.engine.parameters.size)
+            count = 1 if one_by_one else min(size, end - step)
+            hooks("on_train_batch_begin", seen.steps, {})
+            seen.loss += self._slice(step, count, outputs, epoch, seen.steps)
+            seen.samples += min((step + count) * self.batch, len(self.data.y)) - step * self.batch
+            seen.steps += count
+            if watched:
+                logs = {"loss": seen.loss / seen.samples}
+                logs |= self._running(step, step + count, outputs)
+                hooks("on_train_batch_end", seen.steps - 1, logs)
+                hooks("on_batches_end", seen.steps, self._steps, logs)
+            step += count
+        if outputs is not None:
+            seen.pieces.append(self._piece(begin, end, outputs))
+        self._place = end % self._steps_of_pass
+        self.state.epochs += self._place == 0
 
-    def _outputs(self, m: int) -> Array | None:
-        n = self.engine.layers[-1].n
-        return np.empty(m * n, self.engine.dtype) if self.metrics else None
+    def _outputs(self) -> Array | None:
+        """Where the steps of a pass leave A_L of every sample, for the metrics."""
+        shape = len(self.data.y), self.engine.layers[-1].n
+        return np.empty(shape, self.engine.dtype) if self.metrics else None
 
-    def _running(self, rows: Array | slice, outputs: Array | None) -> dict[str, float]:
+    def _piece(self, begin: int, end: int, outputs: Array) -> tuple[Array, Array]:
+        """The targets and outputs of the samples of some steps of the pass."""
+        if end - begin == self._steps_of_pass:
+            return self.data.y, outputs
+        part, order = slice(begin * self.batch, end * self.batch), self._drawn.order
+        rows = order[part] if order.size else part
+        return self.data.y[rows], outputs[rows]
+
+    def _running(self, begin: int, end: int, outputs: Array | None) -> dict[str, float]:
         """The metrics of the samples just trained on."""
         if outputs is None:
             return {}
         metrics = {name: f for name, f in self.metrics.items() if f in OF_ANY_SAMPLES}
-        return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.y), -1)[rows])
+        return measure(metrics, *self._piece(begin, end, outputs)) if metrics else {}
 
-    def _slice(
-        self, first: int, count: int, batch: int, order: Array, outputs: Array | None, epoch: int
-    ) -> float:
-        """Run `count` steps from the epoch's `first`; returns the sum of the samples' losses."""
-        state, m, number = self.state, len(self.data.y), self.state.steps
+    def _slice(self, first: int, count: int, outputs: Array | None, epoch: int, done: int) -> float:
+        """Run `count` steps from the pass's `first`; returns the sum of the samples' losses."""
+        state, m, batch, number = self.state, len(self.data.y), self.batch, self.state.steps
         rule = self.optimizer.rule(np.arange(number, number + count))
         # before the call: Ctrl-C is noticed right after it, when these steps are done
         state.steps += count
         with self.lock:
             start = perf_counter()
-            outcome = self._train(rule, batch, first, order, number, outputs)
+            outcome = self._train(rule, first, number, outputs)
         state.seconds_per_step[batch] = (perf_counter() - start) / count
         state.steps = number + outcome.done
         if outcome.reason != FINITE:
             what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
             raise DivergenceError(
-                f"training diverged: the {what} of step {first + outcome.done} of epoch {epoch} is"
+                f"training diverged: the {what} of step {done + outcome.done} of epoch {epoch} is"
                 f" not finite (step {state.steps} in all, counted from 0). The parameters are those"
                 " before it. Try a smaller learning rate, clipnorm, or scaled inputs."
             )
@@ -200,46 +241,26 @@ class Trainer:
         sizes[-1] = min(batch, m - batch * (first + count - 1))
         return float(np.dot(outcome.losses, sizes))
 
-    def _train(
-        self, rule: Rule, batch: int, first: int, order: Array, number: int, outputs: Array | None
-    ) -> Outcome:
+    def _train(self, rule: Rule, first: int, number: int, outputs: Array | None) -> Outcome:
         """Have the engine run the rule's steps, the first of which is number `number` in all."""
         return self.engine.train(
             self.data.X,
             self.data.targets,
             rule,
-            batch=batch,
+            batch=self.batch,
             first=first,
-            order=order,
-            weights=self.data.weights,
+            order=self._drawn.order,
+            weights=self._drawn.weights,
             seed=self.state.dropout_seed,
             step_number=number,
             outputs=outputs,
         )
 
 
-def watches_steps(callback: Callback) -> bool:
-    """Whether a callback does anything within an epoch."""
-    act = callback.on_batches_end
-    return getattr(act, "__func__", None) is not Callback.on_batches_end
-
-
 def log_names(metrics: Iterable[str], validated: bool) -> list[str]:
     """What an epoch's logs hold."""
     names = ["loss", *metrics]
     return [*names, *(f"val_{name}" for name in names if validated), "learning_rate"]
-
-
-def check_callbacks(callbacks: Iterable[Callback] | None, names: Collection[str]) -> list[Callback]:
-    """The callbacks as a list, if they suit a training whose logs hold these names."""
-    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable | None):
-        raise TypeError(f"callbacks: want a list of callbacks, got {callbacks!r}")
-    found = list(callbacks or ())
-    for callback in found:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks: want Callback objects, got {callback!r}")
-        callback.check_logs(names)
-    return found
 
 
 def metric_functions(
@@ -270,10 +291,16 @@ def _as_number(name: str, value: Any) -> float:
 
 
 def evaluate(
-    engine: Engine, data: Data, metrics: dict[str, Metric], batch: int = EVALUATION_BATCH
+    engine: Engine,
+    data: Data,
+    metrics: dict[str, Metric],
+    batch: int = EVALUATION_BATCH,
+    report: Report | None = None,
 ) -> dict[str, float]:
     """The loss, penalties included, and the metrics."""
-    loss, outputs = engine.evaluate(data.X, data.targets, weights=data.weights, batch=batch)
+    loss, outputs = engine.evaluate(
+        data.X, data.targets, weights=data.weights, batch=batch, report=report
+    )
     return {"loss": loss + penalty(engine), **measure(metrics, data.y, outputs)}
 
 

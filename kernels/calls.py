@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 NO_LABELS = np.empty(0, np.int64)
+Report = Callable[[int], object]  # is told how many samples are done
 
 
 class Targets(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import is_
 from typing import Any
 
@@ -13,10 +13,10 @@ from . import layout, step, targets, threads
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
 from .arrays import address_of, as_matrix, is_plain
-from .calls import NO_LABELS, Again, Arguments, Outcome, Rule, Targets
+from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Targets
 from .layout import BLOCKED, FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
 from .losses import LOSSES
-from .placement import Layer, Place, place_batch, place_parameters
+from .placement import TABLE, Layer, Place, place_batch, place_parameters
 from .update import COEFFICIENTS, UPDATES
 from .workspace import Workspace, zeros
 
@@ -72,7 +72,6 @@ class Engine:
         self._places: dict[int, Place] = {}
         self._layout = place_parameters(self.layers, self._tile)
         self._penalties = self._layout.penalties.copy()
-        self._drops = input_dropout > 0 or any(layer.dropout for layer in self.layers)
         self._penalised = any(layer.l1 or layer.l2 for layer in self.layers)
         self.parameters = zeros(self._layout.size, self.dtype)
         self.gradient = self.slots = _NONE[self.dtype]
@@ -131,8 +130,8 @@ class Engine:
         return pairs
 
     # ------------------------------------------------------------------------------------- calls
-    def forward(self, X: NDArray[Any], *, batch: int) -> NDArray[Any]:
-        """A_L for every row of X (m, n_0)."""
+    def forward(self, X: NDArray[Any], *, batch: int, report: Report | None = None) -> NDArray[Any]:
+        """A_L for every row of X (m, n_0); tells `report` how many rows each native call took."""
         m = len(X)
         outputs = np.empty((m, self.layers[-1].n), self.dtype)
         again = self._again
@@ -140,7 +139,7 @@ class Engine:
             # all is as it was in the call before but X and what takes the outputs
             self._run(1, again.arguments, np.inf, X.ravel(), outputs.ravel(), again.losses)
             return outputs
-        for part in self._parts(m, batch):
+        for part in self._parts(m, batch, report):
             self._call(X[part], None, batch, outputs=outputs[part])
         return outputs
 
@@ -151,11 +150,12 @@ class Engine:
         *,
         weights: NDArray[Any] | None = None,
         batch: int,
+        report: Report | None = None,
     ) -> tuple[float, NDArray[Any]]:
-        """The loss over all rows of X without penalties, and A_L."""
+        """The loss over all rows of X without penalties, and A_L; `report` as in `forward`."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
         found = []
-        for part in self._parts(len(X), batch):
+        for part in self._parts(len(X), batch, report):
             given = None if weights is None else weights[part]
             found.append(
                 self._call(
@@ -166,10 +166,13 @@ class Engine:
         sizes = np.minimum(batch, len(X) - batch * np.arange(len(losses)))
         return float(np.dot(losses, sizes) / len(X)), outputs
 
-    def _parts(self, m: int, batch: int) -> list[slice]:
+    def _parts(self, m: int, batch: int, report: Report | None) -> Iterator[slice]:
         """m samples by calls, whole batches each, between which Ctrl-C is noticed."""
         size = max(CALL_FLOPS // (self._layout.work * batch), 1) * batch
-        return [slice(begin, begin + size) for begin in range(0, m, size)]
+        for begin in range(0, m, size):
+            yield slice(begin, begin + size)
+            if report is not None:
+                report(min(size, m - begin))
 
     def differentiate(
         self,
@@ -183,11 +186,9 @@ class Engine:
 
         And to `dZ_1`, as (m, n_1) row-major, those by Z_1.
         """
-        # without dropout as in a training step, to the bit, whose inputs may be cut
         outcome = self._call(
-            X, targets, len(X), weights=weights, outputs=dZ_1, wanted=OF_FIRST, gradient=MADE,
-            dropout=not self._drops,
-        )  # fmt: skip
+            X, targets, len(X), weights=weights, outputs=dZ_1, wanted=OF_FIRST, gradient=MADE
+        )
         return float(outcome.losses[0])
 
     def update(self, rule: Rule) -> None:
@@ -273,8 +274,9 @@ class Engine:
         passes = steps * batch * (GRADIENT_PASSES if gradient else 1)
         n_ranks = self._ranks(batch, place, passes, rule)
         may_replicate = rule is not None and clip == CLIPPING[None] and not self._penalised
+        table = place.undropped_table if gradient else place.plain_table
         arguments = self._arguments_of(
-            batch, n_ranks, dropout, targets is not None,
+            batch, n_ranks, place.table if dropout else table, targets is not None,
             self._penalised or clip == CLIPPING["tensor"],
             place.replica if may_replicate and n_ranks > 1 else 0,
         )  # fmt: skip
@@ -325,7 +327,7 @@ class Engine:
         return self._places[batch]
 
     def _arguments_of(
-        self, batch: int, n_ranks: int, dropout: bool, with_loss: bool, by_tensor: bool, own: int
+        self, batch: int, n_ranks: int, table: TABLE, with_loss: bool, by_tensor: bool, own: int
     ) -> Arguments:
         """The arguments of a kind of call, but for what `_call` writes into them each time.
 
@@ -333,7 +335,7 @@ class Engine:
         """
         loss, fused = self._loss if with_loss else -1, self._fused and with_loss
         held = self.parameters, self.gradient, self.slots
-        key = (batch, n_ranks, dropout, loss, fused, by_tensor, own, *map(id, held))
+        key = (batch, n_ranks, id(table), loss, fused, by_tensor, own, *map(id, held))
         found = self._arguments.get(key)
         if found is not None:
             return found
@@ -341,7 +343,6 @@ class Engine:
         chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         memory = self._workspace.of(place, self._layout, batch, n_ranks, own)
         self._drop_arguments(held, self._workspace.version != version)
-        table = place.table if dropout else place.plain_table
         used = (table, *held, chunks, self._layout.penalties, *memory)
         activation = ACTIVATIONS[self.layers[-1].activation]
         fields = {

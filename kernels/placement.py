@@ -112,7 +112,8 @@ class Place(NamedTuple):
     """The places of a batch, and how its step is shared."""
 
     table: TABLE
-    plain_table: TABLE  # outside training: without dropout, and no inputs are cut
+    undropped_table: TABLE  # the same without dropout: of a gradient outside training
+    plain_table: TABLE  # of forward passes alone: nor are inputs cut
     regime: int
     segment: int
     chunk: int
@@ -217,14 +218,15 @@ def place_batch(
     size = rounded(int(parts.max(initial=0)))
     table[:, PARTS] = targets + np.arange(len(table)) % 2 * size
     targets += 2 * size
-    plain = table.copy()
-    plain[:, DROP] = 0
+    undropped = table.copy()
+    undropped[:, DROP] = 0
+    # without dropout, A lies at S wherever g' does not need Z
+    same = (table[:, FROM_Z] == 0) & (table[:, CODE] >= 0)
+    undropped[same, A] = undropped[same, S]
+    plain = undropped.copy()
     # where no W changes, it need not stay with a rank; and a sample has the same outputs, to the
     # bit, in a batch of any size
     plain[:, DEPTH] = 0
-    # without dropout, A lies at S wherever g' does not need Z
-    same = (table[:, FROM_Z] == 0) & (table[:, CODE] >= 0)
-    plain[same, A] = plain[same, S]
     # dZ packed: rows by panels, and where it lies in columns the other way round too
     panels = rounded(max(chunk * (widest + tile.nr), widest * (chunk + tile.nr)))
     at_panels = 0
@@ -239,6 +241,7 @@ def place_batch(
     workspace = targets + rounded(chunk * layers[-1].n) + ZEROS
     return Place(
         table,
+        undropped,
         plain,
         regime,
         segment,

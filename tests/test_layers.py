@@ -261,7 +261,34 @@ def test_the_initializer_suits_the_activation(activation: str | None) -> None:
 def test_a_layer_equals_itself_only() -> None:
     assert Dense(3) != Dense(3)
     assert Dropout(0.5) != Dropout(0.5)
-    assert repr(Dense(3, "relu")).startswith("Dense(units=3, activation='relu', use_bias=True")
+
+
+@pytest.mark.parametrize(
+    ("layer", "shown"),
+    [
+        (Dense(3), "Dense(3)"),
+        (Dense(3, "linear", True, "glorot_uniform", None), "Dense(3)"),
+        (Dense(3, "relu"), "Dense(3, 'relu')"),
+        (Dense(3, "swish", kernel_initializer="he_normal"), "Dense(3, 'silu')"),
+        (
+            Dense(3, "tanh", False, "zeros", "l2"),
+            "Dense(3, 'tanh', use_bias=False, kernel_initializer='zeros', "
+            "kernel_regularizer=L1L2(l1=0.0, l2=0.01))",
+        ),
+        (Dropout(0.25), "Dropout(0.25)"),
+    ],
+)
+def test_repr_shows_what_is_not_the_default(layer: Any, shown: str) -> None:
+    assert repr(layer) == shown
+    again = eval(shown, {"Dense": Dense, "Dropout": Dropout, "L1L2": fastdnn.L1L2})
+    assert again.get_config() == layer.get_config()
+
+
+def test_repr_of_a_layer_of_ones_own() -> None:
+    class Own(Dense):
+        pass
+
+    assert repr(Own(3, "relu")) == "Own(3, 'relu')"
 
 
 def test_numbers_of_numpy_will_do() -> None:

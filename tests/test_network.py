@@ -26,7 +26,11 @@ Sequential([PLACED], input_size=2)
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: Sequential([]), ValueError, "layers: want at least one Dense layer, and it last"),
+        (
+            lambda: Sequential().compile(),
+            ValueError,
+            "layers: want at least one Dense layer, and it",
+        ),
         (lambda: Sequential([Dropout(0.1)]), ValueError, "layers: want at least one Dense layer"),
         (lambda: Sequential([Dense(2), Dropout(0.1)]), ValueError, "layers: want at least one"),
         (lambda: Sequential(Dense(2)), TypeError, "layers: want a list of layers, got Dense("),
@@ -291,7 +295,7 @@ def test_a_sample_is_predicted_to_the_same_bits_among_any_others(
 
 @pytest.mark.parametrize(
     ("batch_size", "error"),
-    [(0, ValueError), (-1, ValueError), (2.5, TypeError), (None, TypeError)],
+    [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)],
 )
 def test_a_wrong_batch_size(batch_size: Any, error: type[Exception]) -> None:
     model = classifier()

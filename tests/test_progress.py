@@ -1,4 +1,4 @@
-"""The history, and what the progress bar writes to a terminal and to a file."""
+"""What the progress bars write to a terminal, to a file and into a notebook."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tqdm.autonotebook
+import tqdm.std
 
 from fastdnn import progress
-from fastdnn.progress import Callback, History, ProgressBar
+from fastdnn.kernels import engine
+from fastdnn.progress import ProgressBar, sample_bar
+from tests.nets import classifier, samples
 
 LOGS = {"loss": 0.35214, "accuracy": 0.88006, "val_loss": 0.0, "learning_rate": 1e-4}
 
@@ -127,22 +132,74 @@ def test_unknown_verbose(verbose: Any) -> None:
         ProgressBar(2, 250, 100, verbose)
 
 
-def test_history_collects_by_name() -> None:
-    history = History({"epochs": 3})
-    history.on_epoch_end(0, {"loss": 3.0})
-    history.on_epoch_end(1, {"loss": 2.0, "val_loss": 4.0})
-    assert history.epoch == [0, 1]
-    assert history.history == {"loss": [3.0, 2.0], "val_loss": [4.0]}
-    assert history.params == {"epochs": 3}
-    assert History().params == {}
+# --------------------------------------------------------------------------- predict and evaluate
+class OfNotebook(tqdm.std.tqdm):  # type: ignore[type-arg]
+    """As the class that draws a widget: told by its module."""
 
 
-def test_a_callback_does_nothing_by_itself() -> None:
-    callback = Callback()
-    callback.set_model(model := object())  # type: ignore[arg-type]
-    assert callback.model is model
-    callback.on_train_begin()
-    callback.on_epoch_begin(0)
-    callback.on_batches_end(1, 1, LOGS)
-    callback.on_epoch_end(0, LOGS)
-    callback.on_train_end()
+OfNotebook.__module__ = "tqdm.notebook"
+
+
+class Eager(tqdm.std.tqdm):  # type: ignore[type-arg]
+    """Draws at every call."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, mininterval=0.0)
+
+
+@pytest.mark.parametrize(
+    ("verbose", "stream", "notebook", "shown"),
+    [
+        (1, io.StringIO(), False, True),
+        ("auto", Terminal(), False, True),
+        ("auto", io.StringIO(), False, False),
+        ("auto", io.StringIO(), True, True),
+        (2, Terminal(), True, False),
+        (0, Terminal(), True, False),
+    ],
+)
+def test_where_a_bar_is_shown(
+    verbose: Any, stream: io.StringIO, notebook: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = type(stream)()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr(progress, "SOON", 0.0)
+    if notebook:
+        monkeypatch.setattr(tqdm.autonotebook, "tqdm", OfNotebook)
+    with sample_bar("predict", 250, verbose) as report:
+        report(100)
+    assert ("predict" in stream.getvalue()) == shown
+    assert stream.getvalue().split("\r")[-1].strip() == ""
+
+
+def test_what_is_over_soon_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", stream := Terminal())
+    with sample_bar("predict", 250, 1) as report:
+        report(250)
+    assert stream.getvalue() == ""
+
+
+def test_predict_and_evaluate_have_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = samples()
+    model = classifier(dtype="float64")
+    plain = model.predict(X), model.evaluate(X, y)
+    monkeypatch.setattr("sys.stderr", stream := Terminal())
+    monkeypatch.setattr(progress, "SOON", 0.0)
+    monkeypatch.setattr(tqdm.autonotebook, "tqdm", Eager)
+    monkeypatch.setattr(engine, "CALL_FLOPS", 1)
+    told = [model.predict(X, 16, verbose=1), model.evaluate(X, y, 16, 1)]
+    assert "predict 100%" in stream.getvalue()
+    assert "evaluate 100%" in stream.getvalue()
+    assert np.array_equal(told[0], plain[0])
+    assert told[1] == pytest.approx(plain[1])
+
+
+@pytest.mark.parametrize("verbose", [3, "yes", None, -1])
+def test_unknown_verbose_of_predict(verbose: Any) -> None:
+    X, y = samples()
+    for call in (
+        lambda: classifier().predict(X, verbose=verbose),
+        lambda: classifier().evaluate(X, y, verbose=verbose),
+    ):
+        with pytest.raises(ValueError, match=r"^verbose: want 0, 1, 2 or 'auto', got "):
+            call()

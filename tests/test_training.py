@@ -12,7 +12,7 @@ import fastdnn
 from fastdnn import DivergenceError, training
 from fastdnn.kernels.engine import Engine
 from fastdnn.optimizers import OPTIMIZERS
-from fastdnn.training import State
+from fastdnn.training import Draw, State, Trainer
 from tests.nets import Spy, classifier, regressor, samples
 
 Array = np.ndarray[Any, Any]
@@ -220,6 +220,32 @@ def test_the_length_of_a_slice_is_learned() -> None:
     state.seconds_per_step[32] = training.SLICE_SECONDS / 50.5
     assert state.steps_of_a_slice(32, 10**9) == 50
     assert state.steps_of_a_slice(64, 10**9) == 1
+
+
+# ---------------------------------------------------------------------------------------- trainer
+def test_a_trainer_draws_the_samples_of_each_pass() -> None:
+    """An order and weights of the caller's own, by the number of the pass."""
+    drawn, by_hand = (classifier(dtype="float64") for _ in range(2))
+    rng = np.random.default_rng(0)
+    draws = [Draw(rng.permutation(50), rng.uniform(size=50)) for _ in range(3)]
+    numbers: list[int] = []
+
+    def draw(number: int) -> Draw:
+        numbers.append(number)
+        return draws[number]
+
+    data = drawn._checked(X, y, None, 4)
+    trainer = Trainer(
+        drawn._ready(data), drawn._lock, drawn.optimizer, drawn._state, data, 16, draw, {}
+    )
+    for epoch in range(3):
+        trainer.epoch(epoch)
+    assert numbers == [0, 1, 2]
+    for order, weights in draws:
+        assert weights is not None
+        options: dict[str, Any] = {"sample_weight": weights[order], "shuffle": False}
+        by_hand.fit(X[order], y[order], **options, **FIT)
+    np.testing.assert_allclose(drawn.parameters, by_hand.parameters, rtol=1e-12)
 
 
 # -------------------------------------------------------------------------------------- functions

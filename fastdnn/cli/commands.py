@@ -13,6 +13,7 @@ from time import perf_counter
 import fastdnn
 from fastdnn import kernels, optimizers
 from fastdnn._files import checked_output, replacing
+from fastdnn.callbacks import Callback, History
 from fastdnn.data.datasets import Dataset, load, load_new
 from fastdnn.data.preparation import Preparation, as_numbers, missing_labels
 from fastdnn.data.tables import Array, quoted
@@ -21,7 +22,6 @@ from fastdnn.metrics import r2, root_mean_squared_error
 from fastdnn.model import Sequential
 from fastdnn.optimizers import Optimizer
 from fastdnn.plots import plot_history
-from fastdnn.progress import Callback, History
 
 
 def train(arguments: Namespace) -> int:

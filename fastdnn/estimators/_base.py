@@ -20,7 +20,8 @@ from fastdnn.layers import Dense, Dropout
 from fastdnn.losses import Loss
 from fastdnn.model import Sequential
 from fastdnn.regularizers import L2
-from fastdnn.training import EVALUATION_BATCH, State
+from fastdnn.training import State
+from fastdnn.validation import EVALUATION_BATCH
 
 from ._compat import CallbackSupportMixin, FitContext, validate_data, with_callbacks
 from ._fitting import fit_by_epochs, fit_by_lbfgs, not_finite

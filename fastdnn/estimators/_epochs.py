@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,14 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from fastdnn.kernels.calls import NO_LABELS, Outcome, Rule
-from fastdnn.training import Trainer
+from fastdnn.training import Draw, Trainer
 
 from ._samples import is_sparse, rows_at_once
 
 Array = NDArray[Any]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class EpochTrainer(Trainer):
     """A `Trainer` whose epochs are scikit-learn's.
 
@@ -28,8 +29,9 @@ class EpochTrainer(Trainer):
 
     Parameters
     ----------
+    shuffle : bool
     rng : RandomState
-        Shuffles the samples, epoch after epoch.
+        Shuffles the samples, epoch after epoch, if they are to be shuffled.
     alpha : float
     l2 : float
         The engine's penalties are l2 sum W^2 before they are scaled.
@@ -38,6 +40,8 @@ class EpochTrainer(Trainer):
         and the loss that is told is that sum divided by the second one.
     """
 
+    draw: Callable[[int], Draw] = field(init=False)
+    shuffle: bool
     rng: RandomState
     alpha: float
     l2: float
@@ -45,10 +49,11 @@ class EpochTrainer(Trainer):
     outputs_averaged: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self.draw = self._next
         m = len(self.data.y)
         self._index = np.arange(m)
-        self._batch = min(self.batch, m)
-        self._sums = np.minimum(self._batch, m - np.arange(0, m, self._batch)).astype(np.float64)
+        self._sums = np.minimum(self.batch, m - np.arange(0, m, self.batch)).astype(np.float64)
         self._sizes = self._sums
         self._weights: Array | None = None
         if self.outputs_summed != 1.0:
@@ -58,26 +63,25 @@ class EpochTrainer(Trainer):
             self.data.weights is not None or self.outputs_averaged != 1.0
         )
 
-    def _order(self, m: int) -> NDArray[np.int64]:
+    def _next(self, number: int) -> Draw:
+        """Draw the samples of an epoch."""
         if self.shuffle:
-            order = np.arange(m)
+            order = np.arange(len(self.data.y))
             self.rng.shuffle(order)
             self._index = self._index[order]
         if self.data.weights is not None:
             self._normalise(self.data.weights[self._index].astype(np.float64))
-        return self._index if self.shuffle else NO_LABELS
+        return Draw(self._index if self.shuffle else NO_LABELS, self._weights)
 
     def _normalise(self, weight: Array) -> None:
         """Take the weights, in the epoch's order, to a mean of 1 in each batch."""
-        self._sums = np.add.reduceat(weight, np.arange(0, len(weight), self._batch))
+        self._sums = np.add.reduceat(weight, np.arange(0, len(weight), self.batch))
         means = np.where(self._sums > 0, self._sums, 1.0) / self._sizes
         scaled = self.outputs_summed * weight / np.repeat(means, self._sizes.astype(np.int64))
         self._weights = np.empty(len(weight), self.engine.dtype)
         self._weights[self._index] = scaled
 
-    def _slice(
-        self, first: int, count: int, batch: int, order: Array, outputs: Array | None, epoch: int
-    ) -> float:
+    def _slice(self, first: int, count: int, outputs: Array | None, epoch: int, done: int) -> float:
         """Run steps that share the penalty's scale in one call; tell the sum of their losses."""
         total, end = 0.0, first + count
         while first < end:
@@ -88,22 +92,17 @@ class EpochTrainer(Trainer):
                 self.engine.scale_penalties(self.alpha / 2 / scale / self.l2 if scale > 0 else 0.0)
                 if self.outputs_averaged != 1.0:
                     penalty = self.alpha / 2 * sum_of_squares(self.engine) / scale
-            loss = super()._slice(first, same, batch, order, outputs, epoch)
+            loss = super()._slice(first, same, outputs, epoch, done)
             penalty *= self._sizes[first]
             total += (loss - penalty) / self.outputs_averaged + penalty
-            first += same
+            first, done = first + same, done + same
         return total
 
-    def _train(
-        self, rule: Rule, batch: int, first: int, order: Array, number: int, outputs: Array | None
-    ) -> Outcome:
+    def _train(self, rule: Rule, first: int, number: int, outputs: Array | None) -> Outcome:
         X: Any = self.data.X
-        targets, seed = self.data.targets, self.state.dropout_seed
         if not is_sparse(X):
-            return self.engine.train(
-                X, targets, rule, batch=batch, first=first, order=order, weights=self._weights,
-                seed=seed, step_number=number, outputs=outputs,
-            )  # fmt: skip
+            return super()._train(rule, first, number, outputs)
+        targets, batch, seed = self.data.targets, self.batch, self.state.dropout_seed
         size, found = rows_at_once(X, batch) // batch, []
         for done in range(0, len(rule.coefficients), size):
             part = rule._replace(coefficients=rule.coefficients[done : done + size])

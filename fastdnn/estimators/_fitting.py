@@ -11,8 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from fastdnn._inputs import Data
-from fastdnn.progress import Callback, ProgressBar
-from fastdnn.training import DivergenceError, State, check_callbacks
+from fastdnn.hooks import Callback, check_callbacks
+from fastdnn.progress import ProgressBar
+from fastdnn.training import DivergenceError, State
 
 from ._epochs import EpochTrainer
 from ._lbfgs import minimise
@@ -97,8 +98,9 @@ def fit_by_epochs(
     if of.verbose == "bar":
         callbacks.append(ProgressBar(len(epochs), m, batch, 1))
     trainer = EpochTrainer(
-        model.engine, model.lock, model.optimizer, of._state, data, batch, of.shuffle, {}, None,
-        callbacks, rng, of.alpha, of._l2, of._summed, of._averaged,
+        engine=model.engine, lock=model.lock, optimizer=model.optimizer, state=of._state,
+        data=data, batch=batch, metrics={}, callbacks=callbacks, shuffle=of.shuffle, rng=rng,
+        alpha=of.alpha, l2=of._l2, outputs_summed=of._summed, outputs_averaged=of._averaged,
     )  # fmt: skip
     of.n_iter_ = 0
     _run(of, trainer, model, epochs, rules)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 
 from fastdnn._inputs import Data
+from fastdnn.hooks import Callback
 from fastdnn.kernels.engine import Engine
-from fastdnn.progress import Callback
-from fastdnn.training import EVALUATION_BATCH
+from fastdnn.validation import EVALUATION_BATCH
 
 from ._samples import evaluate
 

@@ -167,8 +167,9 @@ def test_a_long_call_is_several(
         return call(net, X, *arguments, **named)
 
     monkeypatch.setattr(Engine, "_call", counted)
-    np.testing.assert_array_equal(net.forward(X, batch=8), outputs)
-    again, found = net.evaluate(X, given_targets, weights=weights, batch=8)
+    told: list[int] = []
+    np.testing.assert_array_equal(net.forward(X, batch=8, report=told.append), outputs)
+    again, found = net.evaluate(X, given_targets, weights=weights, batch=8, report=told.append)
     assert again == value
     np.testing.assert_array_equal(found, outputs)
-    assert rows == [16, 16, 16, 16, 6] * 2
+    assert rows == told == [16, 16, 16, 16, 6] * 2

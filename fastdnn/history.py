@@ -1,0 +1,75 @@
+"""What every epoch of a training gave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .hooks import Callback
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+class History(Callback):
+    """What every epoch gave. `fit` returns it.
+
+    Attributes
+    ----------
+    epoch : list of int
+        The numbers of the epochs, from 0.
+    history : dict of lists of float
+        For each name in the logs, its value in each of these epochs that had one: an epoch without
+        validation has no "val_" values.
+    params : dict
+        Facts of the training: {"epochs": 20, "steps": 469}.
+    """
+
+    def __init__(self) -> None:
+        self.params: dict[str, object] = {}
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+        self._epochs: dict[str, list[int]] = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Append the epoch's logs."""
+        self.epoch.append(epoch)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+            self._epochs.setdefault(name, []).append(epoch)
+
+    def epochs_of(self, name: str) -> list[int]:
+        """Return the numbers of the epochs that gave ``history[name]``."""
+        return list(self._epochs[name])
+
+    def to_frame(self) -> DataFrame:
+        """Return a pandas DataFrame: a row for each epoch, by its number, a column for each name.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame, Index, Series
+        except ImportError:
+            raise ImportError(
+                "to_frame needs pandas, which is not installed: pip install 'fastdnn[data]'"
+            ) from None
+        columns = {name: Series(self.history[name], self._epochs[name]) for name in self.history}
+        return DataFrame(columns, index=Index(self.epoch, name="epoch"))
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the loss and each metric by epoch; see `fastdnn.plots.plot_history`."""
+        from .plots import plot_history
+
+        return plot_history(self, path)
+
+    def __repr__(self) -> str:
+        """The number of epochs, and the last one's values."""
+        if not self.epoch:
+            return "History(0 epochs)"
+        last = "  ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
+        count = f"{len(self.epoch)} epoch{'s' if len(self.epoch) > 1 else ''}"
+        return f"History({count}, the last: {last})"

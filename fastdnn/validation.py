@@ -1,0 +1,50 @@
+"""What a training evaluates at an epoch's end, and after which epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from ._checks import check_count
+from ._inputs import Data
+
+EVALUATION_BATCH = 1024  # samples
+
+
+class Validation(NamedTuple):
+    """Data to evaluate in batches, and whether that is due after an epoch, numbered from 0."""
+
+    data: Data
+    batch: int
+    is_due: Callable[[int], bool]
+
+
+def plan_validation(
+    steps: int | None,
+    validation_batch_size: int | None,
+    freq: int | Iterable[int],
+    batch_size: int,
+) -> Callable[[Data], Validation]:
+    """Return what makes a `Validation` of the validation data; see `Sequential.fit`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+    """
+    if validation_batch_size is not None:
+        batch = check_count("validation_batch_size", validation_batch_size, 1)
+    else:
+        batch = EVALUATION_BATCH if steps is None else batch_size
+    count = None if steps is None else check_count("validation_steps", steps, 1) * batch
+    is_due = _epochs(freq)
+    return lambda data: Validation(data.rows(slice(count)), batch, is_due)
+
+
+def _epochs(freq: int | Iterable[int]) -> Callable[[int], bool]:
+    """Return a function that says whether an epoch, from 0, is one of those."""
+    if not isinstance(freq, Iterable) or isinstance(freq, str):
+        every = check_count("validation_freq", freq, 1)
+        return lambda epoch: (epoch + 1) % every == 0
+    numbers = {check_count(f"validation_freq[{i}]", one, 1) for i, one in enumerate(freq)}
+    return lambda epoch: epoch + 1 in numbers
