@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -140,6 +141,9 @@ NOT_OF_FIT = {f"on_predict_{what}" for what in ("begin", "end", "batch_begin", "
 FORMER = {"on_batch_begin": "on_train_batch_begin", "on_batch_end": "on_train_batch_end"}
 
 
+_NO_CALLS: dict[str, list[Callable[..., object]]] = {name: [] for name in HOOKS}
+
+
 class Hooks:
     """The callbacks of a training: ``hooks("on_epoch_end", epoch, logs)`` calls those that act.
 
@@ -150,10 +154,12 @@ class Hooks:
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self.callbacks = tuple(callbacks)
-        self._calls = {
-            name: [_caller(one, name) for one in self.callbacks if _acts(one, name)]
-            for name in HOOKS
-        }
+        self._calls = _NO_CALLS
+        if self.callbacks:  # a single step has none, and little time
+            self._calls = {
+                name: [_caller(one, name) for one in self.callbacks if _acts(one, name)]
+                for name in HOOKS
+            }
 
     def acts(self, name: str) -> bool:
         """Return whether any callback has this hook."""
@@ -191,8 +197,16 @@ def _acts(callback: Callback, name: str) -> bool:
 def _caller(callback: Callback, name: str) -> Callable[..., object]:
     """Return the hook as a function that takes all of the arguments and gives it those it takes."""
     hook = getattr(callback, name)
-    n = positional(hook)
+    method = getattr(hook, "__func__", None)
+    n = positional(hook) if method is None else _of_method(method)
     return lambda *arguments: hook(*arguments[:n])
+
+
+@lru_cache(maxsize=256)  # asking for a signature takes as long as a step of a small network
+def _of_method(method: Callable[..., object]) -> int | None:
+    """Return how many positional arguments a method takes beside the object."""
+    count = positional(method)
+    return None if count is None else count - 1
 
 
 def positional(function: Callable[..., object]) -> int | None:

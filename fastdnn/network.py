@@ -219,7 +219,7 @@ class Network:
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         engine = self._built_engine()
         X = check_X(X, self.input_size, self.dtype)
-        if verbose == 0:  # as for every single sample of a service
+        if verbose == 0:  # a service's single samples: even a context takes a microsecond
             with self._lock:
                 return engine.forward(X, batch=batch)
         with self._lock, sample_bar("predict", len(X), verbose) as report:

@@ -40,8 +40,11 @@ def _bar(verbose: int | str, total: int, **options: Any) -> Any:
 
 
 @contextmanager
-def sample_bar(what: str, total: int, verbose: int | str) -> Iterator[Report]:
-    """Give a function to tell how many more of all samples are done, to a bar if it is to be."""
+def sample_bar(what: str, total: int, verbose: int | str) -> Iterator[Report | None]:
+    """Give a function to tell how many more of all samples are done; None if nobody wants it."""
+    if verbose == 0:
+        yield None
+        return
     bar = _bar(verbose, total, desc=what, delay=SOON)
     try:
         yield bar.update

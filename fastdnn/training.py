@@ -79,7 +79,7 @@ class Draw(NamedTuple):
     weights: Array | None  # in the loss, sample by sample
 
 
-@dataclass
+@dataclass(slots=True)
 class _Seen:
     """What an epoch has trained on so far."""
 
@@ -116,6 +116,9 @@ class Trainer:
         self._steps_of_pass = -(-len(self.data.y) // self.batch)
         self._steps = self.steps or self._steps_of_pass
         self._place = 0  # steps done of the present pass
+        acts = self.hooks.acts
+        self._one_by_one = acts("on_train_batch_begin") or acts("on_train_batch_end")
+        self._watched = self._one_by_one or acts("on_batches_end")
 
     def run(self, model: Model, epochs: range, refuse: Callable[[], None] | None = None) -> None:
         """Train for these epochs, or until a callback stops the model's training.
@@ -179,16 +182,17 @@ class Trainer:
             self._drawn = self.draw(self.state.epochs)
         step, end = begin, min(begin + self._steps - seen.steps, self._steps_of_pass)
         outputs = self._outputs()
-        one_by_one = hooks.acts("on_train_batch_begin") or hooks.acts("on_train_batch_end")
-        watched = one_by_one or hooks.acts("on_batches_end")
         while step < end:
-            size = self.state.steps_of_a_slice(self.batch, self.engine.parameters.size)
-            count = 1 if one_by_one else min(size, end - step)
-            hooks("on_train_batch_begin", seen.steps, {})
+            count = 1
+            if self._one_by_one:
+                hooks("on_train_batch_begin", seen.steps, {})
+            else:
+                size = self.state.steps_of_a_slice(self.batch, self.engine.parameters.size)
+                count = min(size, end - step)
             seen.loss += self._slice(step, count, outputs, epoch, seen.steps)
             seen.samples += min((step + count) * self.batch, len(self.data.y)) - step * self.batch
             seen.steps += count
-            if watched:
+            if self._watched:
                 logs = {"loss": seen.loss / seen.samples}
                 logs |= self._running(step, step + count, outputs)
                 hooks("on_train_batch_end", seen.steps - 1, logs)

@@ -167,7 +167,8 @@ def test_where_a_bar_is_shown(
     if notebook:
         monkeypatch.setattr(tqdm.autonotebook, "tqdm", OfNotebook)
     with sample_bar("predict", 250, verbose) as report:
-        report(100)
+        if report is not None:
+            report(100)
     assert ("predict" in stream.getvalue()) == shown
     assert stream.getvalue().split("\r")[-1].strip() == ""
 
@@ -175,6 +176,7 @@ def test_where_a_bar_is_shown(
 def test_what_is_over_soon_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", stream := Terminal())
     with sample_bar("predict", 250, 1) as report:
+        assert report is not None
         report(250)
     assert stream.getvalue() == ""
 
