@@ -78,8 +78,8 @@ class LambdaCallback(Callback):
 
     Parameters
     ----------
-    on_train_begin, on_train_end, on_epoch_begin, on_epoch_end, on_train_batch_begin, \
-    on_train_batch_end : callable, optional
+    on_epoch_begin, on_epoch_end, on_train_begin, on_train_end : callable, optional
+    on_train_batch_begin, on_train_batch_end : callable, optional
         Take the same arguments as the hooks of `Callback`, with Keras's `logs` at the end, or the
         first of them: ``on_epoch_end=lambda epoch, logs: print(epoch, logs["loss"])``.
 

@@ -241,7 +241,7 @@ class ModelCheckpoint(_Monitoring):
     path : str or path
         The file. It may hold {epoch} (from 1, as the progress line shows it) and the names in the
         logs, with Python's formats: ``"net-{epoch:03d}-{val_loss:.4f}.safetensors"``. Missing
-        folders are made.
+        folders are made. An epoch without validation is not saved if the path names its values.
     monitor, mode
         As in `EarlyStopping`; of use with `save_best_only` alone. The best value is kept from one
         `fit` to the next, so that a resumed training does not overwrite a better model.
