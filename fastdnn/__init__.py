@@ -16,7 +16,20 @@ from .callbacks import (
 )
 from .data import datasets
 from .layers import Dense, Dropout
-from .losses import Huber, Loss
+from .losses import (
+    BinaryCrossentropy,
+    BinaryFocalCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalFocalCrossentropy,
+    Huber,
+    LogCosh,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    Quantile,
+    SparseCategoricalCrossentropy,
+)
 from .model import Sequential
 from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from .regularizers import L1, L1L2, L2
@@ -35,7 +48,11 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
     "Callback",
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
     "CosineDecay",
     "Dense",
     "DivergenceError",
@@ -44,16 +61,22 @@ __all__ = [
     "ExponentialDecay",
     "History",
     "Huber",
+    "LogCosh",
     "Loss",
     "MLPClassifier",
     "MLPRegressor",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
     "ModelCheckpoint",
     "Optimizer",
+    "Poisson",
     "ProgressBar",
+    "Quantile",
     "RMSprop",
     "ReduceLROnPlateau",
     "Schedule",
     "Sequential",
+    "SparseCategoricalCrossentropy",
     "StepDecay",
     "datasets",
     "get_num_threads",

@@ -33,7 +33,7 @@ CLASSES: dict[str, type] = {
     for one in (
         Dense,
         Dropout,
-        losses.Loss,
+        *losses.LOSSES.values(),
         regularizers.L1L2,
         initializers.Normal,
         initializers.Zeros,
@@ -65,6 +65,8 @@ def to_config(value: Any) -> Any:
         return value
     if isinstance(value, np.bool_):
         return bool(value)
+    if isinstance(value, tuple):
+        return [to_config(item) for item in value]
     if isinstance(value, Real):
         return int(value) if isinstance(value, Integral) else float(value)
     raise TypeError(f"{value!r} cannot be kept in a model file: want one of fastdnn's own classes")
@@ -75,6 +77,8 @@ def from_config(config: Any) -> Any:
     if isinstance(config, dict):
         own = {name: from_config(item) for name, item in config.items() if name != "class"}
         return CLASSES[config["class"]](**own)
+    if isinstance(config, list):
+        return tuple(from_config(item) for item in config)
     return config
 
 

@@ -16,6 +16,7 @@ from .arrays import address_of, aligned_empty, as_matrix, is_plain
 from .calls import NO_LABELS, Outcome, Rule, Targets
 from .layout import BLOCKED, FINITE, N_PREV, VARYING, ZEROS, B, N, W
 from .losses import LOSSES
+from .mean_losses import PARAMETERS
 from .placement import Layer, Place, place_batch, place_parameters
 from .update import COEFFICIENTS, UPDATES
 from .workspace import Workspace
@@ -52,8 +53,8 @@ class Engine:
     ----------
     layers : sequence of Layer
         From the first to the output layer; each `n_prev` is the `n` before.
-    loss, loss_parameter : str, float
-        An entry of `losses.LOSSES` and its parameter.
+    loss, loss_parameters : str, sequence of float
+        An entry of `losses.LOSSES` and its parameters, as `set_loss` takes them.
     dtype : float32 or float64
         Of parameters and all computation.
     input_dropout : float
@@ -77,7 +78,7 @@ class Engine:
         layers: Sequence[Layer],
         *,
         loss: str = "mean_squared_error",
-        loss_parameter: float = 1.0,
+        loss_parameters: Sequence[float] = (),
         dtype: DTypeLike = "float32",
         input_dropout: float = 0.0,
     ) -> None:
@@ -91,8 +92,9 @@ class Engine:
         self._penalised = any(layer.l1 or layer.l2 for layer in self.layers)
         self.parameters = _zeros(self._layout.size, self.dtype)
         self.gradient = self.slots = _NONE[self.dtype]
+        self._loss_parameters = np.empty(max(self.layers[-1].n, PARAMETERS), self.dtype)
         self._forget_calls()
-        self.set_loss(loss, loss_parameter)
+        self.set_loss(loss, loss_parameters)
 
     def _forget_calls(self) -> None:
         self._workspace = Workspace(self.dtype)
@@ -110,13 +112,31 @@ class Engine:
         values = self.parameters
         self.parameters = _zeros(values.size, self.dtype)
         self.parameters[:] = values
+        # which a shallow copy has in common with the original
+        self._loss_parameters = self._loss_parameters.copy()
 
-    def set_loss(self, loss: str, parameter: float) -> None:
-        """Choose the loss of the following calls."""
+    def set_loss(
+        self, loss: str, parameters: Sequence[float] = (), *, from_logits: bool = False
+    ) -> None:
+        """Choose the loss of the following calls.
+
+        Parameters
+        ----------
+        loss : str
+            An entry of `losses.LOSSES`.
+        parameters : sequence of float
+            Its parameters, or none for the entry's own; the last one is repeated.
+        from_logits : bool
+            Whether A_L, which is Z_L then, is the argument of the activation fused with the loss.
+        """
         entry, activation = LOSSES[loss], self.layers[-1].activation
-        self._fused = activation in entry.fused
+        if from_logits:
+            (activation,) = entry.fused
+        self._fused = layout.LOGITS if from_logits else int(activation in entry.fused)
         self._loss = entry.fused.get(activation, entry.code)
-        self._loss_parameter = parameter
+        given = parameters or entry.parameters
+        self._loss_parameters[len(given) :] = given[-1]
+        self._loss_parameters[: len(given)] = given
 
     def scale_penalties(self, factor: float) -> None:
         """Multiply the layers' penalties by `factor` in the following calls."""
@@ -308,8 +328,7 @@ class Engine:
         dtype, other = self.dtype, _OTHER[self.dtype]
         xs = (x, _NONE[other]) if x.dtype == dtype else (_NONE[dtype], x)
         step.run(
-            dtype, n_ranks, arguments.plan, arguments.addresses, self._loss_parameter, limit, *xs,
-            outputs, losses,
+            dtype, n_ranks, arguments.plan, arguments.addresses, limit, *xs, outputs, losses
         )  # fmt: skip
 
     def _place(self, batch: int) -> Place:
@@ -326,7 +345,7 @@ class Engine:
 
         The slots and the gradient may be other arrays than before, and there may be more memory.
         """
-        loss, fused = self._loss if with_loss else -1, self._fused and with_loss
+        loss, fused = (self._loss, self._fused) if with_loss else (-1, 0)
         held = self.parameters, self.gradient, self.slots
         key = (batch, n_ranks, dropout, loss, fused, by_tensor, own, *map(id, held))
         found = self._arguments.get(key)
@@ -337,7 +356,7 @@ class Engine:
         memory = self._workspace.of(place, self._layout, batch, n_ranks, own)
         self._drop_arguments(held, self._workspace.version != version)
         table = place.table if dropout else place.plain_table
-        used = (table, *held, chunks, self._layout.penalties, *memory)
+        used = (table, *held, chunks, self._layout.penalties, *memory, self._loss_parameters)
         activation = ACTIVATIONS[self.layers[-1].activation]
         fields = {
             layout.BATCH: batch,
