@@ -144,7 +144,7 @@ class Quantile(Loss):
 
     def parameters(self) -> tuple[float, ...]:
         """Return the quantiles."""
-        return self.q if isinstance(self.q, tuple) else (self.q,)  # type: ignore[return-value]
+        return self.q if isinstance(self.q, tuple) else (self.q,)
 
     def of_outputs(self, n: int) -> Array:
         """Return the quantile of each of n outputs."""

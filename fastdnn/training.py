@@ -17,7 +17,8 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
 from ._inputs import Data
-from .metrics import OF_ANY_SAMPLES, Metric, resolve
+from .losses import Loss
+from .metrics import Metric, Named, resolve
 from .optimizers import Optimizer
 from .progress import Callback, Model
 
@@ -175,6 +176,10 @@ class Trainer:
             return {}
         metrics = {name: f for name, f in self.metrics.items() if f in OF_ANY_SAMPLES}
         return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.y), -1)[rows])
+        metrics: dict[str, Metric] = {
+            name: f for name, f in self.metrics.items() if isinstance(f, Named) and f.entry.quick
+        }
+        return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.X), -1)[rows])
 
     def _slice(
         self, first: int, count: int, batch: int, order: Array, outputs: Array | None, epoch: int
@@ -243,12 +248,12 @@ def check_callbacks(callbacks: Iterable[Callback] | None, names: Collection[str]
 
 
 def metric_functions(
-    metrics: Iterable[str | Callable[..., float]], loss_name: str, n_outputs: int
+    metrics: Iterable[str | Callable[..., float]], loss: Loss, n_outputs: int
 ) -> dict[str, Metric]:
     """The metrics by their names in the logs."""
     functions: dict[str, Metric] = {}
     for metric in metrics:
-        name, function = resolve(metric, loss_name, n_outputs)
+        name, function = resolve(metric, loss, n_outputs)
         if name in functions or name in ("loss", "learning_rate"):
             raise ValueError(
                 f"metrics: the logs have {name!r} already; a function's __name__ is its name there"
