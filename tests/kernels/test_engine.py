@@ -38,6 +38,12 @@ LOSS_OUTPUTS = [
     ("mean_squared_error", "tanh"),
     ("mean_absolute_error", "identity"),
     ("huber", "gelu"),
+    ("log_cosh", "identity"),
+    ("quantile", "identity"),
+    ("poisson", "exponential"),
+    ("poisson", "softplus"),
+    ("binary_focal_crossentropy", "sigmoid"),
+    ("categorical_focal_crossentropy", "softmax"),
     ("binary_crossentropy", "sigmoid"),
     ("binary_crossentropy", "softmax"),
     ("categorical_crossentropy", "softmax"),
@@ -102,9 +108,9 @@ def test_every_loss_is_tested() -> None:
 
 @pytest.mark.parametrize("delta", [0.3, 2.0])
 def test_a_losses_parameter(delta: float) -> None:
-    net = make([7, 6, 3], ["tanh", "identity"], "huber", loss_parameter=delta)
+    net = make([7, 6, 3], ["tanh", "identity"], "huber", loss_parameters=(delta,))
     check_passes(net, "huber", 33, delta=delta)
-    net.set_loss("mean_squared_error", 1.0)
+    net.set_loss("mean_squared_error")
     check_passes(net, "mean_squared_error", 33)
 
 
