@@ -124,7 +124,10 @@ def test_every_activation_in_a_deep_net(activation: str, depth: int) -> None:
         ("categorical_crossentropy", "softmax"),
         ("mean_squared_error", activation),
     ):
-        check_passes(make(sizes, [*names, last], loss), loss, 37)
+        net = make(sizes, [*names, last], loss)
+        if activation == "exponential":  # of exponentials: the numbers would leave float64
+            net.parameters *= 0.2
+        check_passes(net, loss, 37)
 
 
 def test_all_activations_in_one_net() -> None:
