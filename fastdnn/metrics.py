@@ -198,7 +198,8 @@ def higher_is_better(name: str) -> bool | None:
     name = name.removeprefix("val_")
     if name in METRICS:
         return METRICS[name].higher
-    return False if name in ("loss", "learning_rate") else None
+    # the estimators' logs hold scikit-learn's score
+    return {"loss": False, "learning_rate": False, "score": True}.get(name)
 
 
 # ------------------------------------------------------------------------------ names in a model

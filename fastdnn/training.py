@@ -174,12 +174,10 @@ class Trainer:
         """The metrics of the samples just trained on."""
         if outputs is None:
             return {}
-        metrics = {name: f for name, f in self.metrics.items() if f in OF_ANY_SAMPLES}
-        return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.y), -1)[rows])
         metrics: dict[str, Metric] = {
             name: f for name, f in self.metrics.items() if isinstance(f, Named) and f.entry.quick
         }
-        return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.X), -1)[rows])
+        return measure(metrics, self.data.y[rows], outputs.reshape(len(self.data.y), -1)[rows])
 
     def _slice(
         self, first: int, count: int, batch: int, order: Array, outputs: Array | None, epoch: int

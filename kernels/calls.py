@@ -42,3 +42,19 @@ class Outcome(NamedTuple):
     losses: NDArray[np.float64]
     done: int
     reason: int
+
+
+class Arguments(NamedTuple):
+    """What the compiled step is given, and what the next call of the same kind finds ready."""
+
+    plan: NDArray[np.int64]
+    addresses: NDArray[np.int64]
+    used: tuple[Any, ...]  # what lies at the addresses
+
+
+class Again(NamedTuple):
+    """A forward call that can be made again with other samples of the same shape."""
+
+    key: tuple[Any, ...]
+    arguments: Arguments
+    losses: NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,7 +13,7 @@ from . import layout, step, targets, threads
 from ._jit import FLOATS
 from .activations import ACTIVATIONS
 from .arrays import address_of, aligned_empty, as_matrix, is_plain
-from .calls import NO_LABELS, Outcome, Rule, Targets
+from .calls import NO_LABELS, Again, Arguments, Outcome, Rule, Targets
 from .layout import BLOCKED, FINITE, N_PREV, VARYING, ZEROS, B, N, W
 from .losses import LOSSES
 from .mean_losses import PARAMETERS
@@ -28,22 +28,6 @@ CALL_FLOPS = 8_000_000_000  # of a forward call, at most: a tenth of a second, m
 _NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
 _NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOATS}
 _OTHER = dict(zip(FLOATS, reversed(FLOATS), strict=True))
-
-
-class _Arguments(NamedTuple):
-    """What the compiled step is given, and what the next call of the same kind finds ready."""
-
-    plan: NDArray[np.int64]
-    addresses: NDArray[np.int64]
-    used: tuple[Any, ...]  # what lies at the addresses
-
-
-class _Again(NamedTuple):
-    """A forward call that can be made again with other samples of the same shape."""
-
-    key: tuple[Any, ...]
-    arguments: _Arguments
-    losses: NDArray[np.float64]
 
 
 class Engine:
@@ -98,8 +82,8 @@ class Engine:
 
     def _forget_calls(self) -> None:
         self._workspace = Workspace(self.dtype)
-        self._arguments: dict[tuple[Any, ...], _Arguments] = {}
-        self._again: _Again | None = None
+        self._arguments: dict[tuple[Any, ...], Arguments] = {}
+        self._again: Again | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         calls = "_workspace", "_arguments", "_again"
@@ -311,15 +295,15 @@ class Engine:
         is_small = self._layout.work * samples < threads.AWAKE_FLOPS
         if targets is None and is_small and is_plain(X):
             plan, addresses, used = arguments
-            again = _Arguments(plan.copy(), addresses.copy(), used)
-            self._again = _Again((X.shape, X.dtype, asked), again, losses)
+            again = Arguments(plan.copy(), addresses.copy(), used)
+            self._again = Again((X.shape, X.dtype, asked), again, losses)
         done, reason = results.tolist()
         return Outcome(losses[: done + (reason != FINITE)], done, reason)
 
     def _run(
         self,
         n_ranks: int,
-        arguments: _Arguments,
+        arguments: Arguments,
         limit: float,
         x: NDArray[Any],
         outputs: NDArray[Any],
@@ -340,7 +324,7 @@ class Engine:
 
     def _arguments_of(
         self, batch: int, n_ranks: int, dropout: bool, with_loss: bool, by_tensor: bool, own: int
-    ) -> _Arguments:
+    ) -> Arguments:
         """The arguments of a kind of call, but for what `_call` writes into them each time.
 
         The slots and the gradient may be other arrays than before, and there may be more memory.
@@ -381,7 +365,7 @@ class Engine:
         }
         plan = np.array([fields.get(field, 0) for field in range(layout.PLAN)], np.int64)
         addresses = np.array([0] * step.TABLE + [address_of(one) for one in used], np.int64)
-        self._arguments[key] = _Arguments(plan, addresses, used)
+        self._arguments[key] = Arguments(plan, addresses, used)
         return self._arguments[key]
 
     def _drop_arguments(self, held: tuple[NDArray[Any], ...], every: bool) -> None:
