@@ -37,7 +37,7 @@ class Loss:
     from_logits = False
 
     def parameters(self) -> tuple[float, ...]:
-        """Return the parameters of the kernel; the last one is repeated for further outputs."""
+        """Return the parameters of the kernel; outputs beyond them take them in turn."""
         return ()
 
     def n_targets(self, n: int) -> int:
@@ -136,7 +136,7 @@ class Quantile(Loss):
     def __post_init__(self) -> None:
         if isinstance(self.q, Sequence | np.ndarray) and not isinstance(self.q, str):
             # a tuple, as a frozen object may be hashed
-            object.__setattr__(self, "q", tuple(self.q))
+            object.__setattr__(self, "q", tuple(np.asarray(self.q, object).tolist()))
             if not self.q:
                 raise ValueError("Quantile.q: want at least one quantile, got none")
         for q in self.parameters():

@@ -66,6 +66,7 @@ class Entry(NamedTuple):
     needs: str
     higher: bool  # is better
     kinds: frozenset[str] = EVERY  # of classification that f is meant for
+    one_output: bool = False  # is all that f takes
     quick: bool = False  # for every 0.1 s of an epoch, and of any samples
 
 
@@ -145,9 +146,11 @@ METRICS: dict[str, Entry] = {
         "mean_absolute_percentage_error",
         "mean_squared_log_error",
         "root_mean_squared_log_error",
-        "mean_poisson_deviance",
-        "mean_gamma_deviance",
     ),
+    **{
+        name: Entry(_of(name), "numbers", False, one_output=True)
+        for name in ("mean_poisson_deviance", "mean_gamma_deviance")
+    },
     **_of_numbers(True, "d2_absolute_error_score"),
     "max_error": Entry(
         lambda y_true, y_pred: float(np.max(np.abs(np.subtract(y_true, y_pred, dtype=float)))),
@@ -320,6 +323,10 @@ def _check_suits(metric: Named) -> None:
             raise ValueError(
                 f"metrics: {name!r} compares y with the {metric.n_outputs} outputs, but with the "
                 f"loss {loss!r} y holds class labels: want 'accuracy' or another metric of classes"
+            )
+        if entry.one_output and metric.n_outputs > 1:
+            raise ValueError(
+                f"metrics: {name!r} is of one output, and the network has {metric.n_outputs}"
             )
         return
     if of_loss.kind == "regression":

@@ -77,6 +77,7 @@ class Engine:
         self.parameters = _zeros(self._layout.size, self.dtype)
         self.gradient = self.slots = _NONE[self.dtype]
         self._loss_parameters = np.empty(max(self.layers[-1].n, PARAMETERS), self.dtype)
+        self._loss_given: Any = None
         self._forget_calls()
         self.set_loss(loss, loss_parameters)
 
@@ -109,22 +110,20 @@ class Engine:
         loss : str
             An entry of `losses.LOSSES`.
         parameters : sequence of float
-            Its parameters, or none for the entry's own; the last one is repeated.
+            Its parameters, or none for the entry's own; outputs beyond them take them in turn.
         from_logits : bool
             Whether A_L, which is Z_L then, is the argument of the activation fused with the loss.
         """
+        if (loss, parameters, from_logits) == self._loss_given:
+            return
         entry, activation = LOSSES[loss], self.layers[-1].activation
         if from_logits:
             (activation,) = entry.fused
         self._fused = layout.LOGITS if from_logits else int(activation in entry.fused)
         self._loss = entry.fused.get(activation, entry.code)
-        given = parameters or entry.parameters
-        self._loss_parameters[len(given) :] = given[-1]
-        self._loss_parameters[: len(given)] = given
-
-    def scale_penalties(self, factor: float) -> None:
-        """Multiply the layers' penalties by `factor` in the following calls."""
-        self._layout.penalties[...] = factor * self._penalties
+        values = self._loss_parameters
+        values[:] = np.resize(parameters or entry.parameters, values.size)
+        self._loss_given = loss, parameters, from_logits
 
     def compile(self) -> None:
         """Have the step compiled, or read from the cache, before the first call."""

@@ -47,7 +47,7 @@ class Loss(NamedTuple):
     # What a sample is, and so which accuracy suits: "multiclass" one of n classes, "multilabel" a
     # yes or no for each output, "any" one of both by the number of outputs, "regression" neither.
     kind: str = "any"
-    parameters: tuple[float, ...] = (0.0,)  # by default; the last one is repeated
+    parameters: tuple[float, ...] = (0.0,)  # by default; outputs take them in turn
 
 
 _functions: list[Strip] = []

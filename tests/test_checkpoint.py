@@ -137,12 +137,36 @@ def test_the_training_comes_back(loss: Any, path: Path) -> None:
     assert loaded.evaluate(X, targets) == model.evaluate(X, targets)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        fastdnn.Quantile(0.9),
+        fastdnn.Quantile([0.1, 0.5, 0.9]),
+        fastdnn.LogCosh(),
+        fastdnn.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
+        fastdnn.BinaryFocalCrossentropy(True, gamma=1.5, from_logits=True),
+        fastdnn.CategoricalFocalCrossentropy(from_logits=True),
+        fastdnn.SparseCategoricalCrossentropy(from_logits=True, label_smoothing=0.25),
+    ],
+    ids=repr,
+)
+def test_a_loss_comes_back_with_its_settings(loss: Any, path: Path) -> None:
+    model = fastdnn.Sequential([Dense(3)], input_size=4, seed=0)
+    model.compile("sgd", loss, ["mse"] if "sparse" not in loss.name else ["log_loss"])
+    loaded = again(model, path)
+    assert loaded.loss == loss
+    assert repr(loaded.loss) == repr(loss)
+    targets = y if "sparse" in loss.name or loss.n_targets(3) == 1 else np.eye(3)[y]
+    assert loaded.evaluate(X, targets) == model.evaluate(X, targets)
+
+
 @pytest.mark.parametrize("kind", CLASSES.values(), ids=CLASSES)
 def test_every_class_that_a_file_names_comes_back(kind: type) -> None:
     arguments: dict[str, list[Any]] = {
         "Dense": [3],
         "Dropout": [0.5],
-        "Loss": ["huber", 2.0],
+        "Huber": [2.0],
+        "Quantile": [(0.25, 0.5)],
         "StepDecay": [0.5, 0.5, 3],
         "ExponentialDecay": [0.5, 3, 0.5],
         "CosineDecay": [0.5, 3],
