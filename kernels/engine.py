@@ -121,9 +121,13 @@ class Engine:
             (activation,) = entry.fused
         self._fused = layout.LOGITS if from_logits else int(activation in entry.fused)
         self._loss = entry.fused.get(activation, entry.code)
-        values = self._loss_parameters
-        values[:] = np.resize(parameters or entry.parameters, values.size)
+        given = parameters or entry.parameters
+        self._loss_parameters[:] = np.resize(given, self._loss_parameters.size)
         self._loss_given = loss, parameters, from_logits
+
+    def scale_penalties(self, factor: float) -> None:
+        """Multiply the layers' penalties by `factor` in the following calls."""
+        self._layout.penalties[...] = factor * self._penalties
 
     def compile(self) -> None:
         """Have the step compiled, or read from the cache, before the first call."""

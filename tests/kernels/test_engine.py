@@ -114,6 +114,39 @@ def test_a_losses_parameter(delta: float) -> None:
     check_passes(net, "mean_squared_error", 33)
 
 
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
+def test_a_copys_loss_is_its_own(way: Any) -> None:
+    net = make([7, 6, 3], ["tanh", "identity"], "huber", loss_parameters=(0.3,))
+    twin = way(net)
+    twin.set_loss("huber", (2.0,))
+    check_passes(net, "huber", 33, delta=0.3)
+    check_passes(twin, "huber", 33, delta=2.0)
+
+
+def test_outputs_take_parameters_in_turn() -> None:
+    net = make([7, 4], ["identity"], "quantile", loss_parameters=(0.1, 0.7))
+    check_passes(net, "quantile", 33, q=[0.1, 0.7, 0.1, 0.7])
+
+
+@each_dtype
+@pytest.mark.parametrize(
+    ("loss", "activation"), [(loss, g) for loss, of in LOSSES.items() for g in of.fused]
+)
+def test_from_logits(dtype: Any, loss: str, activation: str) -> None:
+    """Losses and steps are those of the fused activation, and the outputs Z."""
+    nets = [make([7, 6, 3], ["tanh", g], loss, dtype=dtype) for g in (activation, "identity")]
+    nets[1].set_loss(loss, from_logits=True)
+    X, _, given_targets = data(nets[0], 67, loss)
+    Z = nets[1].forward(X, batch=33)
+    results = []
+    for net in nets:
+        value, outputs = net.evaluate(X, given_targets, batch=33)
+        outcome = net.train(X, given_targets, rule("adam", 3), batch=23)
+        results.append((value, outcome.losses.tobytes(), net.parameters.tobytes()))
+    assert results[0] == results[1]
+    np.testing.assert_array_equal(outputs, Z)
+
+
 # --------------------------------------------------------------------------------------- networks
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("depth", [2, 5])
