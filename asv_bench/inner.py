@@ -61,24 +61,24 @@ def adam(count: int, dtype: str, threads: int) -> Runs:
 def softmax_crossentropy(rows: int, dtype: str, threads: int) -> Runs:
     """A, dZ and the losses of so many samples of 10 classes."""
     loss_rows = _inner(
-        "losses", "loss_rows", "code s s0 a a0 y y0 labels label0 d d0 rows n p l l0"
+        "losses", "loss_rows", "code s s0 a a0 y y0 labels label0 d d0 rows n ps l l0"
     )
     from fastdnn.kernels.losses import LOSSES
 
     n = 10
 
     @njit(nogil=True)  # type: ignore[untyped-decorator]
-    def run(code, s, a, y, labels, d, l, start, stop):  # type: ignore[no-untyped-def]
+    def run(code, s, a, y, labels, d, ps, l, start, stop):  # type: ignore[no-untyped-def]
         at = start * n
-        loss_rows(code, s, at, a, at, y, 0, labels, start, d, at, stop - start, n, 0.0, l, start)
+        loss_rows(code, s, at, a, at, y, 0, labels, start, d, at, stop - start, n, ps, l, start)
 
     rng = np.random.default_rng(0)
     s = rng.standard_normal((rows, n)).astype(dtype).reshape(-1)
     a, d, losses = np.zeros_like(s), np.zeros_like(s), np.zeros(rows)
-    labels, y = rng.integers(0, n, rows), np.empty(0, dtype)
+    labels, y, ps = rng.integers(0, n, rows), np.empty(0, dtype), np.zeros(n, dtype)
     code = LOSSES["sparse_categorical_crossentropy"].fused["softmax"]
     calls = [
-        partial(run, code, s, a, y, labels, d, losses, *part) for part in _parts(rows, threads)
+        partial(run, code, s, a, y, labels, d, ps, losses, *part) for part in _parts(rows, threads)
     ]
     return 3 * s.nbytes + labels.nbytes + losses.nbytes, calls
 

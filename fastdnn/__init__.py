@@ -21,7 +21,20 @@ from .callbacks import (
 )
 from .data import datasets
 from .layers import Dense, Dropout
-from .losses import Huber, Loss
+from .losses import (
+    BinaryCrossentropy,
+    BinaryFocalCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalFocalCrossentropy,
+    Huber,
+    LogCosh,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    Quantile,
+    SparseCategoricalCrossentropy,
+)
 from .model import Sequential
 from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from .regularizers import L1, L1L2, L2
@@ -40,8 +53,12 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
     "CSVLogger",
     "Callback",
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
     "CosineDecay",
     "Dense",
     "DivergenceError",
@@ -52,16 +69,22 @@ __all__ = [
     "Huber",
     "LambdaCallback",
     "LearningRateScheduler",
+    "LogCosh",
     "Loss",
     "MLPClassifier",
     "MLPRegressor",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
     "ModelCheckpoint",
     "Optimizer",
+    "Poisson",
     "ProgressBar",
+    "Quantile",
     "RMSprop",
     "ReduceLROnPlateau",
     "Schedule",
     "Sequential",
+    "SparseCategoricalCrossentropy",
     "StepDecay",
     "TensorBoard",
     "TerminateOnNaN",

@@ -5,13 +5,14 @@ A configuration is data. Reading one calls nothing but the classes that register
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
 
-CLASSES: dict[str, type] = {}
+CLASSES: dict[str, Callable[..., Any]] = {}
 T = TypeVar("T", bound=type)
 
 
@@ -43,6 +44,8 @@ def to_config(value: Any) -> Any:
         return value
     if isinstance(value, np.bool_):
         return bool(value)
+    if isinstance(value, tuple):
+        return [to_config(item) for item in value]
     if isinstance(value, Real):
         return int(value) if isinstance(value, Integral) else float(value)
     raise TypeError(f"{value!r} cannot be kept in a model file: want one of fastdnn's own classes")
@@ -53,4 +56,6 @@ def from_config(config: Any) -> Any:
     if isinstance(config, dict):
         own = {name: from_config(item) for name, item in config.items() if name != "class"}
         return CLASSES[config["class"]](**own)
+    if isinstance(config, list):
+        return tuple(from_config(item) for item in config)
     return config

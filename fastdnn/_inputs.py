@@ -111,21 +111,24 @@ def check_y(
     if entry.labels:
         labels = _check_labels(array, n, loss)
         return labels, Targets(np.empty(0, dtype), labels)
-    if array.shape not in ((m, n), (m,) if n == 1 else (m, n)):
+    n_targets = loss.n_targets(n)
+    if array.shape not in ((m, n_targets), (m,) if n_targets == 1 else (m, n_targets)):
         hint = ""
-        if array.ndim == 1 and loss.name == "categorical_crossentropy":
+        if array.ndim == 1 and entry.kind == "multiclass":
             hint = "; for class numbers use the loss 'sparse_categorical_crossentropy'"
         raise ValueError(
-            f"y: want shape ({m}, {n}) with the loss {loss.name!r}, got {array.shape}{hint}"
+            f"y: want shape ({m}, {n_targets}) with the loss {loss.name!r}, got {array.shape}{hint}"
         )
     check_finite("y", array, dtype)
-    if entry.probabilities and (array.min() < 0 or array.max() > 1):
+    low, high = entry.targets
+    if array.min() < low or array.max() > high:
+        wanted = f"in [{low:g}, {high:g}]" if high < math.inf else f">= {low:g}"
         raise ValueError(
-            f"y: want values in [0, 1] with the loss {loss.name!r}, "
+            f"y: want values {wanted} with the loss {loss.name!r}, "
             f"got {array.min()} to {array.max()}"
         )
-    array = array.reshape(m, n)
-    return array, Targets(np.ascontiguousarray(array, dtype))
+    array = loss.compared(array.reshape(m, n_targets), n)
+    return array, Targets(np.ascontiguousarray(loss.smoothed(array), dtype))
 
 
 def _check_labels(array: Array, n: int, loss: Loss) -> Array:

@@ -2,7 +2,7 @@
 
 The functions themselves, g and its derivative, are the entries of `ACTIVATIONS`
 (``kernels/activations.py``): identity, sigmoid, relu, tanh, leaky_relu (slope 0.01), elu (alpha 1),
-gelu (exact), silu, softplus, softmax.
+gelu (exact), silu, softplus, exponential, softmax.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fastdnn.kernels.lookup import lookup
 
 __all__ = ["ACTIVATIONS", "resolve"]
 
-_ALIASES = {"linear": "identity", "swish": "silu"}
+_ALIASES = {"linear": "identity", "swish": "silu", "exp": "exponential"}
 _NAMES = {name: name for name in ACTIVATIONS} | _ALIASES
 
 

@@ -19,7 +19,7 @@ from .actions import LambdaCallback, LearningRateScheduler, TerminateOnNaN, chec
 from .history import History
 from .hooks import Callback
 from .loggers import CSVLogger, TensorBoard
-from .metrics import HIGHER_IS_BETTER
+from .metrics import higher_is_better
 from .progress import ProgressBar
 
 __all__ = [
@@ -44,9 +44,12 @@ class _Monitoring(Callback):
         if not isinstance(monitor, str):
             raise TypeError(f"{self._name('monitor')}: want a name in the logs, got {monitor!r}")
         check_number(self._name("min_delta"), min_delta, "[0, inf)")
-        higher = monitor.removeprefix("val_") in HIGHER_IS_BETTER
-        signs = {"min": -1.0, "max": 1.0, "auto": 1.0 if higher else -1.0}
-        self._sign = lookup(self._name("mode"), mode, signs)
+        higher = lookup(
+            self._name("mode"),
+            mode,
+            {"min": False, "max": True, "auto": higher_is_better(monitor)},
+        )
+        self._sign = 0.0 if higher is None else 1.0 if higher else -1.0  # 0: nothing improves
         self.monitor = monitor
         self.min_delta = min_delta
         self._forget_best()
@@ -57,6 +60,11 @@ class _Monitoring(Callback):
     def check_logs(self, names: Collection[str]) -> None:
         """Refuse to monitor what the logs will not hold."""
         self._check_name("monitor", self.monitor, names)
+        if self._sign == 0:
+            raise ValueError(
+                f"{self._name('mode')}: want 'min' or 'max' for {self.monitor!r}, as whether lower "
+                "or higher is better is known of fastdnn's own metrics only; got 'auto'"
+            )
 
     def _check_name(self, argument: str, name: str, names: Collection[str]) -> None:
         if name.startswith("val_") and name not in names and "val_loss" not in names:
@@ -67,7 +75,7 @@ class _Monitoring(Callback):
         lookup(self._name(argument), name, dict.fromkeys(names))
 
     def _forget_best(self) -> None:
-        self.best = -inf * self._sign
+        self.best = -inf * (self._sign or 1.0)
 
     def _value(self, logs: Mapping[str, float]) -> float:
         return lookup(self._name("monitor"), self.monitor, logs)
@@ -98,8 +106,9 @@ class EarlyStopping(_Monitoring):
         How many epochs in a row may pass without an improvement before the training ends; the
         first one ends it for 0 as for 1.
     mode : {"auto", "min", "max"}
-        Whether lower or higher is better. "auto" takes higher for accuracy, acc and r2 (also with
-        "val_" before them) and lower for all else, so name it for a metric of your own.
+        Whether lower or higher is better. "auto" takes lower for the loss and knows each metric of
+        `fastdnn.metrics.METRICS` (also with "val_" before it); for a metric of your own `fit` wants
+        it named.
     restore_best_weights : bool
         At the end, however it comes (by patience, after the last epoch, by an error or Ctrl-C),
         set the model's weights to those of the best epoch.

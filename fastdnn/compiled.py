@@ -91,7 +91,7 @@ class Compiled(Network):
         if not isinstance(metrics, Iterable | None):
             raise TypeError(f"metrics: want a list of names and functions, got {metrics!r}")
         given = tuple(metrics or ())
-        functions = metric_functions(given, loss.name, n)
+        functions = metric_functions(given, loss, n)
         self.optimizer, self.loss = optimizer, loss
         self.metrics, self._metrics_given = functions, given
         self._state.steps = self._state.epochs = 0
@@ -118,7 +118,8 @@ class Compiled(Network):
     def _ready(self, data: Data) -> Engine:
         """The engine, to read these data with the loss."""
         engine = self._engine or self._build(data.X.shape[1])
-        engine.set_loss(self.loss.name, self.loss.parameter)
+        loss = self.loss
+        engine.set_loss(loss.name, loss.parameters(), from_logits=loss.from_logits)
         return engine
 
     def train_on_batch(

@@ -18,7 +18,8 @@ from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
 from ._inputs import Data
 from .hooks import Callback, Hooks, Model
-from .metrics import OF_ANY_SAMPLES, Metric, resolve
+from .losses import Loss
+from .metrics import Metric, Named, resolve
 from .optimizers import Optimizer
 from .validation import EVALUATION_BATCH, Validation
 
@@ -220,7 +221,9 @@ class Trainer:
         """The metrics of the samples just trained on."""
         if outputs is None:
             return {}
-        metrics = {name: f for name, f in self.metrics.items() if f in OF_ANY_SAMPLES}
+        metrics: dict[str, Metric] = {
+            name: f for name, f in self.metrics.items() if isinstance(f, Named) and f.entry.quick
+        }
         return measure(metrics, *self._piece(begin, end, outputs)) if metrics else {}
 
     def _slice(self, first: int, count: int, outputs: Array | None, epoch: int, done: int) -> float:
@@ -268,12 +271,12 @@ def log_names(metrics: Iterable[str], validated: bool) -> list[str]:
 
 
 def metric_functions(
-    metrics: Iterable[str | Callable[..., float]], loss_name: str, n_outputs: int
+    metrics: Iterable[str | Callable[..., float]], loss: Loss, n_outputs: int
 ) -> dict[str, Metric]:
     """The metrics by their names in the logs."""
     functions: dict[str, Metric] = {}
     for metric in metrics:
-        name, function = resolve(metric, loss_name, n_outputs)
+        name, function = resolve(metric, loss, n_outputs)
         if name in functions or name in ("loss", "learning_rate"):
             raise ValueError(
                 f"metrics: the logs have {name!r} already; a function's __name__ is its name there"

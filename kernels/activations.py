@@ -16,6 +16,7 @@ the table.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ class Activation(NamedTuple):
     backward: Callable[..., None]  # (d, d0, s, s0, rows, n): d[d0 + e] *= g'(s[s0 + e])
     from_z: bool  # the backward step needs Z, not A
     whole_row: bool  # an output depends on all of its sample's Z
+    outputs: tuple[float, float]  # an interval that they never leave
     rectifies: bool = False  # g is max(z, 0), which a product can do by itself
 
 
@@ -102,6 +104,10 @@ def _softplus_prime(z: Value) -> Value:
     return sigmoid(z)
 
 
+def _exponential_prime(a: Value) -> Value:
+    return a
+
+
 exp_strip = strip(exp, 1)
 
 
@@ -158,8 +164,12 @@ def _softmax_backward(d, d0, a, a0, rows, n):
 
 
 def _elementwise(
-    g: Callable[[Value], Value], g_prime: Callable[[Value], Value], *, from_z: bool = False
-) -> tuple[Callable[..., None], Callable[..., None], bool, bool]:
+    g: Callable[[Value], Value],
+    g_prime: Callable[[Value], Value],
+    *,
+    from_z: bool = False,
+    outputs: tuple[float, float] = (-inf, inf),
+) -> tuple[Callable[..., None], Callable[..., None], bool, bool, tuple[float, float]]:
     g_strip, g_prime_strip = strip(g, 1), strip(lambda d, s: d * g_prime(s), 2)
 
     @kernel
@@ -170,24 +180,25 @@ def _elementwise(
     def backward(d, d0, s, s0, rows, n):
         g_prime_strip(rows * n, d, d0, d, d0, s, s0)
 
-    return forward, backward, from_z, False
+    return forward, backward, from_z, False, outputs
 
 
 _STRIPS = {
     "identity": _elementwise(_identity, _identity_prime),
-    "sigmoid": _elementwise(sigmoid, _sigmoid_prime),
-    "relu": _elementwise(_relu, _relu_prime),
-    "tanh": _elementwise(tanh, _tanh_prime),
+    "sigmoid": _elementwise(sigmoid, _sigmoid_prime, outputs=(0.0, 1.0)),
+    "relu": _elementwise(_relu, _relu_prime, outputs=(0.0, inf)),
+    "tanh": _elementwise(tanh, _tanh_prime, outputs=(-1.0, 1.0)),
     "leaky_relu": _elementwise(_leaky_relu, _leaky_relu_prime),
-    "elu": _elementwise(_elu, _elu_prime),
+    "elu": _elementwise(_elu, _elu_prime, outputs=(-1.0, inf)),
     "gelu": _elementwise(_gelu, _gelu_prime, from_z=True),
     "silu": _elementwise(_silu, _silu_prime, from_z=True),
-    "softplus": _elementwise(softplus, _softplus_prime, from_z=True),
-    "softmax": (_softmax, _softmax_backward, False, True),
+    "softplus": _elementwise(softplus, _softplus_prime, from_z=True, outputs=(0.0, inf)),
+    "exponential": _elementwise(exp, _exponential_prime, outputs=(0.0, inf)),
+    "softmax": (_softmax, _softmax_backward, False, True, (0.0, 1.0)),
 }
 ACTIVATIONS = {
-    name: Activation(code, *functions, rectifies=name == "relu")
-    for code, (name, functions) in enumerate(_STRIPS.items())
+    name: Activation(code, *facts, rectifies=name == "relu")
+    for code, (name, facts) in enumerate(_STRIPS.items())
 }
 
 _forward = switch([entry.forward for entry in ACTIVATIONS.values()])

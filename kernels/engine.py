@@ -16,7 +16,9 @@ from .arrays import address_of, as_matrix, is_plain
 from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Targets
 from .layout import BLOCKED, FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
 from .losses import LOSSES
+from .mean_losses import PARAMETERS
 from .placement import TABLE, Layer, Place, place_batch, place_parameters
+from .plans import plan_of
 from .update import COEFFICIENTS, UPDATES
 from .workspace import Workspace, zeros
 
@@ -36,8 +38,8 @@ class Engine:
     ----------
     layers : sequence of Layer
         From the first to the output layer; each `n_prev` is the `n` before.
-    loss, loss_parameter : str, float
-        An entry of `losses.LOSSES` and its parameter.
+    loss, loss_parameters : str, sequence of float
+        An entry of `losses.LOSSES` and its parameters, as `set_loss` takes them.
     dtype : float32 or float64
         Of parameters and all computation.
     input_dropout : float
@@ -61,7 +63,7 @@ class Engine:
         layers: Sequence[Layer],
         *,
         loss: str = "mean_squared_error",
-        loss_parameter: float = 1.0,
+        loss_parameters: Sequence[float] = (),
         dtype: DTypeLike = "float32",
         input_dropout: float = 0.0,
     ) -> None:
@@ -75,8 +77,10 @@ class Engine:
         self._penalised = any(layer.l1 or layer.l2 for layer in self.layers)
         self.parameters = zeros(self._layout.size, self.dtype)
         self.gradient = self.slots = _NONE[self.dtype]
+        self._loss_parameters = np.empty(max(self.layers[-1].n, PARAMETERS), self.dtype)
+        self._loss_given: Any = None
         self._forget_calls()
-        self.set_loss(loss, loss_parameter)
+        self.set_loss(loss, loss_parameters)
 
     def _forget_calls(self) -> None:
         self._workspace = Workspace(self.dtype)
@@ -94,13 +98,33 @@ class Engine:
         values = self.parameters
         self.parameters = zeros(values.size, self.dtype)
         self.parameters[:] = values
+        # which a shallow copy has in common with the original
+        self._loss_parameters = self._loss_parameters.copy()
 
-    def set_loss(self, loss: str, parameter: float) -> None:
-        """Choose the loss of the following calls."""
+    def set_loss(
+        self, loss: str, parameters: Sequence[float] = (), *, from_logits: bool = False
+    ) -> None:
+        """Choose the loss of the following calls.
+
+        Parameters
+        ----------
+        loss : str
+            An entry of `losses.LOSSES`.
+        parameters : sequence of float
+            Its parameters, or none for the entry's own; outputs beyond them take them in turn.
+        from_logits : bool
+            Whether A_L, which is Z_L then, is the argument of the activation fused with the loss.
+        """
+        if (loss, parameters, from_logits) == self._loss_given:
+            return
         entry, activation = LOSSES[loss], self.layers[-1].activation
-        self._fused = activation in entry.fused
+        if from_logits:
+            (activation,) = entry.fused
+        self._fused = layout.LOGITS if from_logits else int(activation in entry.fused)
         self._loss = entry.fused.get(activation, entry.code)
-        self._loss_parameter = parameter
+        given = parameters or entry.parameters
+        self._loss_parameters[:] = np.resize(given, self._loss_parameters.size)
+        self._loss_given = loss, parameters, from_logits
 
     def scale_penalties(self, factor: float) -> None:
         """Multiply the layers' penalties by `factor` in the following calls."""
@@ -315,8 +339,7 @@ class Engine:
         dtype, other = self.dtype, _OTHER[self.dtype]
         xs = (x, _NONE[other]) if x.dtype == dtype else (_NONE[dtype], x)
         step.run(
-            dtype, n_ranks, arguments.plan, arguments.addresses, self._loss_parameter, limit, *xs,
-            outputs, losses,
+            dtype, n_ranks, arguments.plan, arguments.addresses, limit, *xs, outputs, losses
         )  # fmt: skip
 
     def _place(self, batch: int) -> Place:
@@ -333,7 +356,7 @@ class Engine:
 
         The slots and the gradient may be other arrays than before, and there may be more memory.
         """
-        loss, fused = self._loss if with_loss else -1, self._fused and with_loss
+        loss, fused = (self._loss, self._fused) if with_loss else (-1, 0)
         held = self.parameters, self.gradient, self.slots
         key = (batch, n_ranks, id(table), loss, fused, by_tensor, own, *map(id, held))
         found = self._arguments.get(key)
@@ -343,30 +366,10 @@ class Engine:
         chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         memory = self._workspace.of(place, self._layout, batch, n_ranks, own)
         self._drop_arguments(held, self._workspace.version != version)
-        used = (table, *held, chunks, self._layout.penalties, *memory)
+        used = (table, *held, chunks, self._layout.penalties, *memory, self._loss_parameters)
         activation = ACTIVATIONS[self.layers[-1].activation]
-        fields = {
-            layout.BATCH: batch,
-            layout.LOSS: loss,
-            layout.FUSED: fused,
-            layout.OUT_CODE: activation.code,
-            layout.OUT_FROM_Z: activation.from_z,
-            layout.PENALTIES: self._penalised,
-            layout.TARGETS: place.targets,
-            layout.REGIME: place.regime,
-            layout.DEFERRED: place.deferred,
-            layout.SEGMENT: place.segment,
-            layout.CHUNK: place.chunk,
-            layout.WORKSPACE: place.workspace,
-            layout.PACKED_SIZE: place.packed + own,
-            layout.DELTA_PANELS: place.panels,
-            layout.PARAMETERS: self._layout.size,
-            layout.LAYERS: len(place.table),
-            layout.CHUNKS: len(chunks),
-            layout.REPLICA: place.packed if own else 0,
-            layout.SLOTS: self.slots.size,
-        }
-        plan = np.array([fields.get(field, 0) for field in range(layout.PLAN)], np.int64)
+        sizes = len(chunks), own, self.slots.size
+        plan = plan_of(place, self._layout, batch, loss, fused, activation, self._penalised, *sizes)
         addresses = np.array([0] * step.TABLE + [address_of(one) for one in used], np.int64)
         self._arguments[key] = Arguments(plan, addresses, used)
         return self._arguments[key]

@@ -191,7 +191,7 @@ def forward(plan, net, samples, memory, batch, rank):
 
 
 @kernel
-def loss(plan, net, samples, memory, batch, loss_parameter, rank):
+def loss(plan, net, samples, memory, batch, ps, rank):
     """The batch's loss without penalties, the same on every rank; dZ_L for the backward pass."""
     chunks, last = (batch.m + LOSS_ROWS - 1) // LOSS_ROWS, net.table.shape[0] - 1
     groups = group_of(net.table, last, rank).of
@@ -202,7 +202,7 @@ def loss(plan, net, samples, memory, batch, loss_parameter, rank):
             n = net.table[last, N]
             add_groups(net.table, memory.ws, batch.m, last, groups, begin, end, ZERO, n)
         memory.partial[chunk] = output_rows(
-            plan, net, samples, memory, memory.ws, batch, loss_parameter, begin, end, begin
+            plan, net, samples, memory, memory.ws, batch, ps, begin, end, begin
         )
     barrier(rank.team, rank.of, rank.number)
     total = 0.0

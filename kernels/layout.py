@@ -38,7 +38,7 @@ FIELDS = 16
     X_DIRECT,  # 1: A_0 is X where it lies
     BATCH,  # samples in a full batch
     LOSS,  # code of the loss's row function, or -1: stop after the forward pass
-    FUSED,  # 1: the loss applies the output activation itself
+    FUSED,  # 1: the loss applies the output activation itself; LOGITS: and A_L is Z_L nevertheless
     OUT_CODE,  # the output activation
     OUT_FROM_Z,  # 1: its derivative needs Z
     PENALTIES,  # 1: some layer has one
@@ -57,6 +57,7 @@ FIELDS = 16
     SLOTS,  # elements of the update rule's memory
 ) = range(33)
 PLAN, VARYING = 33, 14
+LOGITS = 2
 
 MADE, GIVEN = 1, 2
 OF_LAST, OF_FIRST = 1, 2  # A_L; dZ_1

@@ -11,6 +11,7 @@ from .activations import activate, differentiate
 from .layout import (
     DELTA,
     FUSED,
+    LOGITS,
     LOSS,
     OF_FIRST,
     OF_LAST,
@@ -46,20 +47,20 @@ def _targets(samples, memory, ws, at, n, batch, begin, end):
 
 
 @kernel
-def _loss_and_gradient(plan, samples, memory, ws, s, a, d, y, n, batch, loss_parameter, begin, end):
+def _loss_and_gradient(plan, samples, memory, ws, s, a, d, y, n, batch, ps, begin, end):
     """The samples' losses and dZ_L; returns the sum of the losses' shares in the batch."""
     rows, losses = end - begin, memory.sample_losses
     if exists(samples.order):
         _targets(samples, memory, ws, y, n, batch, begin, end)
         loss_rows(
             plan[LOSS], ws, s, ws, a, ws, y, memory.labels, begin, ws, d, rows, n,
-            loss_parameter, losses, begin,
+            ps, losses, begin,
         )  # fmt: skip
     else:
         at = batch.first + begin
         loss_rows(
             plan[LOSS], ws, s, ws, a, samples.y, at * n, samples.labels, at, ws, d, rows, n,
-            loss_parameter, losses, begin,
+            ps, losses, begin,
         )  # fmt: skip
     if plan[FUSED] == 0:
         differentiate(plan[OUT_CODE], ws, d, ws, s if plan[OUT_FROM_Z] == 1 else a, rows, n)
@@ -81,7 +82,7 @@ def _loss_and_gradient(plan, samples, memory, ws, s, a, d, y, n, batch, loss_par
 
 
 @kernel
-def output_rows(plan, net, samples, memory, ws, batch, loss_parameter, begin, end, place):
+def output_rows(plan, net, samples, memory, ws, batch, ps, begin, end, place):
     """A_L, the loss and dZ_L for rows [begin, end) of the batch; returns their part of the loss.
 
     In the workspace these rows begin with number `place`.
@@ -94,13 +95,13 @@ def output_rows(plan, net, samples, memory, ws, batch, loss_parameter, begin, en
         activate(plan[OUT_CODE], ws, s, ws, a, end - begin, n)
     if plan[LOSS] >= 0:
         d, y = net.table[last, DELTA] + place * n, plan[TARGETS] + place * n
-        total = _loss_and_gradient(
-            plan, samples, memory, ws, s, a, d, y, n, batch, loss_parameter, begin, end
-        )
+        total = _loss_and_gradient(plan, samples, memory, ws, s, a, d, y, n, batch, ps, begin, end)
     if plan[OUTPUTS] == OF_LAST:
+        # a loss of logits has left probabilities in A, and the layer's own outputs are Z
+        given = s if plan[FUSED] == LOGITS else a
         for i in range(begin, end):
             to = sample_at(samples, batch.first + i) * n
-            row, source = span(samples.outputs, to, n), span(ws, a + (i - begin) * n, n)
+            row, source = span(samples.outputs, to, n), span(ws, given + (i - begin) * n, n)
             for j in range(n):
                 row[j] = source[j]
     return total

@@ -297,9 +297,7 @@ def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
 
 # ----------------------------------------------------------------------------------------- the step
 @kernel
-def chunk_step(
-    plan, net, samples, memory, ws, batch, loss_parameter, begin, end, add, gradient, g0, packed
-):
+def chunk_step(plan, net, samples, memory, ws, batch, ps, begin, end, add, gradient, g0, packed):
     """All of the step but the update, for rows [begin, end) of the batch; returns their loss."""
     m, n, tiny = end - begin, net.table[0, N], plan[REGIME] == TINY
     if tiny:
@@ -309,7 +307,7 @@ def chunk_step(
         if plan[X_DIRECT] == 0:
             gather(plan, net, samples, ws, batch, begin, end, ZERO, n, ZERO, n, ONE)
         forward_rows(plan, net, samples, ws, batch, begin, m, packed)
-    total = output_rows(plan, net, samples, memory, ws, batch, loss_parameter, begin, end, ZERO)
+    total = output_rows(plan, net, samples, memory, ws, batch, ps, begin, end, ZERO)
     if plan[GRADIENT] == MADE:
         if tiny:
             backward_columns(plan, net, ws, m, add, gradient, g0, packed)
@@ -334,7 +332,7 @@ def joins(plan, count, rank):
 
 
 @kernel
-def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
+def resident_step(plan, net, samples, memory, ws, batch, ps, rank):
     """Loss and gradients of all segments; returns the loss, the same on every rank."""
     count = segments_of(plan, batch.m)
     size = plan[PARAMETERS]
@@ -350,7 +348,7 @@ def resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank):
         for begin in range(first, last, plan[CHUNK]):
             end = min(begin + plan[CHUNK], last)
             total += chunk_step(
-                plan, net, samples, memory, ws, batch, loss_parameter, begin, end, begin > first,
+                plan, net, samples, memory, ws, batch, ps, begin, end, begin > first,
                 gradient, segment * size, rank.packed,
             )  # fmt: skip
         memory.partial[segment] = total

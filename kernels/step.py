@@ -74,7 +74,7 @@ UPDATE_WORK = 32  # multiply-adds that take as long as the update of a parameter
 
 
 @kernel
-def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, coefficients, may, rank):
+def blocked_step(plan, net, samples, memory, batch, ps, stays, coefficients, may, rank):
     """Loss and gradient by products shared among the ranks.
 
     Returns the loss, and whether the parameters have been changed already, as they `may` be.
@@ -82,7 +82,7 @@ def blocked_step(plan, net, samples, memory, batch, loss_parameter, stays, coeff
     if plan[X_DIRECT] == 0 and not stays:
         gather_batch(plan, net, samples, memory.ws, batch, rank)
     forward(plan, net, samples, memory, batch, rank)
-    total = loss(plan, net, samples, memory, batch, loss_parameter, rank)
+    total = loss(plan, net, samples, memory, batch, ps, rank)
     applied = False
     if plan[GRADIENT] == MADE:
         may = may and math.isfinite(total)
@@ -201,8 +201,8 @@ def in_turn(plan, memory, s):
 
 
 @kernel
-def steps(plan, net, samples, rule, loss_parameter, places, ws, rank):
-    """All steps of the plan, as one rank."""
+def steps(plan, net, samples, rule, ps, places, ws, rank):
+    """All steps of the plan, as one rank; `ps` holds the loss's parameters."""
     own, memory = plan[REPLICA] > 0, places
     per_epoch = (plan[SAMPLES] + plan[BATCH] - 1) // plan[BATCH]
     # what needs all of the gradient before any parameter changes
@@ -222,11 +222,11 @@ def steps(plan, net, samples, rule, loss_parameter, places, ws, rank):
             stays = s > 0 and per_epoch == 1 and net.table[0, DROP] == 0
             may = plan[UPDATE] >= 0 and not first_sum
             total, applied = blocked_step(
-                plan, net, samples, memory, batch, loss_parameter, stays, coefficients, may, rank
+                plan, net, samples, memory, batch, ps, stays, coefficients, may, rank
             )
         else:
             applied = False
-            total = resident_step(plan, net, samples, memory, ws, batch, loss_parameter, rank)
+            total = resident_step(plan, net, samples, memory, ws, batch, ps, rank)
         reason = FINITE
         finite = applied or plan[GRADIENT] != MADE or gradient_is_finite(plan, memory, batch, rank)
         if not finite:
@@ -251,18 +251,18 @@ def steps(plan, net, samples, rule, loss_parameter, places, ws, rank):
 
 # What `run` is given the addresses of, in the order of `layout`'s tuples. Those before the table's
 # change from call to call.
-TARGETS_AT, COEFFICIENTS_AT, TABLE, NET, RULE, MEMORY = 0, 4, 5, 6, 9, 11
+TARGETS_AT, COEFFICIENTS_AT, TABLE, NET, RULE, MEMORY, LOSS_PARAMETERS = 0, 4, 5, 6, 9, 11, 20
 
 
 @entry(
     lambda t: (
         *(vector(int64),) * 2,
-        *(float64,) * 2,
+        float64,
         *(vector(t), vector(other(t)), vector(t), vector(float64)),
     ),
     large=True,
 )
-def run(number, n_ranks, team, plan, at, loss_parameter, limit, x, x_other, outputs, losses):
+def run(number, n_ranks, team, plan, at, limit, x, x_other, outputs, losses):
     """Run a plan; see `engine.Engine`, which makes the arguments.
 
     `at` holds addresses; what changes from call to call has an argument of its own. One of `x` and
@@ -310,5 +310,5 @@ def run(number, n_ranks, team, plan, at, loss_parameter, limit, x, x_other, outp
     if plan[REPLICA] > 0 and number > 0:
         net = replica(plan, net, rank)
     mode = flush_denormals()
-    steps(plan, net, samples, rule, loss_parameter, memory, ws, rank)
+    steps(plan, net, samples, rule, address_at(at, LOSS_PARAMETERS, x), memory, ws, rank)
     restore(mode)

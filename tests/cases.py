@@ -16,6 +16,7 @@ from tests import naive
 from tests.naive import Array, Pair
 
 MARGIN = 0.01  # every Z, W and probability is at least so far from where a derivative jumps
+STEEP = 10.0  # no |Z| is larger: exp of exp would leave nothing but roundings
 
 # Every optimizer with its defaults, and every setting that changes its formula.
 OPTIMIZER_SETTINGS: list[tuple[str, dict[str, Any]]] = [
@@ -84,8 +85,10 @@ def draw(
     """The first random network that is away from every kink; `sizes` are repeated as needed."""
     widths = [sizes[0], *(sizes[1 + i % (len(sizes) - 1)] for i in range(len(activations)))]
     for seed in range(2000):
-        case = _draw(activations, loss, widths, m, np.random.default_rng(seed))
-        if _is_smooth(case):
+        with np.errstate(over="ignore", invalid="ignore"):  # of exp; such a network is refused
+            case = _draw(activations, loss, widths, m, np.random.default_rng(seed))
+            smooth = _is_smooth(case)
+        if smooth:
             return case
     raise AssertionError(f"no smooth data for {activations} and {loss}")
 
@@ -98,13 +101,16 @@ def _draw(
         for n_prev, n in pairwise(widths)
     ]
     W, b = parameters[-1]
-    parameters[-1] = 0.4 * W, np.abs(b)  # outputs that may well be probabilities
+    # outputs that may well be probabilities
+    parameters[-1] = 0.4 * W, np.abs(b) if activations[-1] != "exponential" else -0.5 - np.abs(b)
     X = rng.normal(size=(widths[0], m))
     A = naive.forward(X, parameters, activations)[0][-1]
     if "categorical" in loss:
         Y = naive.one_hot(rng.integers(len(A), size=m), len(A))
     elif "binary" in loss:
         Y = rng.integers(2, size=A.shape).astype(float)
+    elif loss == "poisson":
+        Y = rng.integers(4, size=A.shape).astype(float)
     else:  # residuals on both sides of 0 and of Huber's delta = 1
         Y = A + rng.choice([-1, 1], size=A.shape) * rng.choice([0.3, 0.7, 1.4], size=A.shape)
     return Case(activations, loss, parameters, X, Y)
@@ -117,6 +123,10 @@ def _is_smooth(case: Case) -> bool:
     if min(np.abs(W).min() for W, _ in case.parameters) < MARGIN:
         return False
     P = A[-1]
+    if not max(np.abs(z).max() for z in Z) <= STEEP:
+        return False
+    if case.loss == "poisson" and not (P > MARGIN).all():
+        return False  # its logarithm bends as sharply there
     if "crossentropy" in case.loss and (case.activations[-1], case.loss) not in naive.FUSED:
         if "categorical" in case.loss:
             P = P / (P.sum(axis=0) if (P.sum(axis=0) > MARGIN).all() else np.nan)

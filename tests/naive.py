@@ -58,6 +58,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], 
         lambda dA, Z: dA * (expit(Z) + Z * expit(Z) * expit(-Z)),
     ),
     "softplus": (lambda Z: np.logaddexp(0, Z), lambda dA, Z: dA * expit(Z)),
+    "exponential": (np.exp, lambda dA, Z: dA * np.exp(Z)),
     # dZ_j = sum_k dA_k dA_k/dZ_j with dA_k/dZ_j = A_k (delta_kj - A_j)
     "softmax": (softmax, lambda dA, Z: softmax(Z) * (dA - (dA * softmax(Z)).sum(axis=0))),
 }
@@ -99,16 +100,74 @@ def huber(A: Array, Y: Array, delta: float = 1.0) -> Pair:
     return loss, np.clip(E, -delta, delta) / len(A)
 
 
+def log_cosh(A: Array, Y: Array) -> Pair:
+    """mean_j(log cosh(A - Y))."""
+    E = A - Y
+    near = np.log1p(2 * np.sinh(np.minimum(np.abs(E), 1) / 2) ** 2)  # cosh E = 1 + 2 sinh(E / 2)^2
+    values = np.where(np.abs(E) < 1, near, np.logaddexp(E, -E) - np.log(2))
+    return np.mean(values, axis=0), np.tanh(E) / len(A)
+
+
+def quantile(A: Array, Y: Array, q: Any = 0.5) -> Pair:
+    """mean_j(max(q (Y - A), (q - 1) (Y - A))), q a number or one for each output."""
+    E, q = Y - A, np.broadcast_to(np.reshape(q, (-1, 1)), A.shape)
+    dA = np.where(E > 0, -q, np.where(E < 0, 1 - q, 0))
+    return np.mean(np.maximum(q * E, (q - 1) * E), axis=0), dA / len(A)
+
+
+def poisson(A: Array, Y: Array) -> Pair:
+    """mean_j(A - Y log(A + CLIP))."""
+    return np.mean(A - Y * np.log(A + CLIP), axis=0), (1 - Y / (A + CLIP)) / len(A)
+
+
+def binary_focal(
+    A: Array, Y: Array, gamma: float = 2.0, alpha: float = 0.25, apply_class_balancing: bool = False
+) -> Pair:
+    """mean_j(w (1 - p)^gamma B), p = Y A + (1 - Y) (1 - A), B the binary cross-entropy."""
+    P = np.clip(A, CLIP, 1 - CLIP)
+    B = -(Y * np.log(P) + (1 - Y) * np.log(1 - P))
+    dB = (P - Y) / (P * (1 - P)) * (P == A)
+    U = Y * (1 - A) + (1 - Y) * A  # 1 - p
+    w = Y * alpha + (1 - Y) * (1 - alpha) if apply_class_balancing else 1.0
+    dA = w * (gamma * U ** (gamma - 1) * (1 - 2 * Y) * B + U**gamma * dB)
+    return np.mean(w * U**gamma * B, axis=0), dA / len(A)
+
+
+def categorical_focal(A: Array, Y: Array, gamma: float = 2.0, alpha: float = 0.25) -> Pair:
+    """-alpha sum_j Y (1 - P)^gamma log P, P = A / sum_j A kept in [CLIP, 1 - CLIP]."""
+    total = A.sum(axis=0)
+    Q = A / total
+    P = np.clip(Q, CLIP, 1 - CLIP)
+    dQ = alpha * Y * (gamma * (1 - P) ** (gamma - 1) * np.log(P) - (1 - P) ** gamma / P) * (P == Q)
+    losses = -alpha * np.sum(Y * (1 - P) ** gamma * np.log(P), axis=0)
+    return losses, (dQ - (dQ * Q).sum(axis=0)) / total
+
+
+def sparse_categorical_crossentropy(A: Array, Y: Array, label_smoothing: float = 0.0) -> Pair:
+    """The categorical cross-entropy, Y = one_hot(labels)."""
+    return categorical_crossentropy(A, smooth(Y, label_smoothing, len(Y)))
+
+
+def smooth(Y: Array, s: float, n: int) -> Array:
+    """Y (1 - s) + s / n, of n possible answers."""
+    return Y * (1 - s) + s / n
+
+
 # name: the loss of each sample (m,) and its dA, as a function of A and Y
 LOSSES: dict[str, Callable[..., Pair]] = {
     "binary_crossentropy": binary_crossentropy,
     "categorical_crossentropy": categorical_crossentropy,
-    "sparse_categorical_crossentropy": categorical_crossentropy,  # Y = one_hot(labels)
+    "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
+    "binary_focal_crossentropy": binary_focal,
+    "categorical_focal_crossentropy": categorical_focal,
     "mean_squared_error": mean_squared_error,
     "mse": mean_squared_error,
     "mean_absolute_error": mean_absolute_error,
     "mae": mean_absolute_error,
     "huber": huber,
+    "log_cosh": log_cosh,
+    "quantile": quantile,
+    "poisson": poisson,
 }
 
 
@@ -128,17 +187,54 @@ def softmax_categorical_crossentropy(Z: Array, Y: Array) -> Pair:
     return total * logsumexp(Z, axis=0) - np.sum(Y * Z, axis=0), total * softmax(Z) - Y
 
 
-FUSED = {
+def softmax_sparse_crossentropy(Z: Array, Y: Array, label_smoothing: float = 0.0) -> Pair:
+    """The same, Y = one_hot(labels)."""
+    return softmax_categorical_crossentropy(Z, smooth(Y, label_smoothing, len(Y)))
+
+
+def sigmoid_binary_focal(
+    Z: Array, Y: Array, gamma: float = 2.0, alpha: float = 0.25, apply_class_balancing: bool = False
+) -> Pair:
+    """Loss and dZ of sigmoid with binary focal cross-entropy, from Z: nothing is clipped."""
+    B, A, rest = np.logaddexp(0, Z) - Y * Z, expit(Z), expit(-Z)
+    U = Y * rest + (1 - Y) * A
+    w = Y * alpha + (1 - Y) * (1 - alpha) if apply_class_balancing else 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # where U is 0 so is B: what is left of U^(gamma - 1) B is U^gamma, 0 as well
+        of_factor = np.where(U > 0, gamma * U ** (gamma - 1) * (1 - 2 * Y) * A * rest * B, 0)
+    dZ = w * (of_factor + U**gamma * (A * (1 - Y) - rest * Y))
+    return np.mean(w * U**gamma * B, axis=0), dZ / len(Z)
+
+
+def softmax_categorical_focal(Z: Array, Y: Array, gamma: float = 2.0, alpha: float = 0.25) -> Pair:
+    """Loss and dZ of softmax with categorical focal cross-entropy, from Z: nothing is clipped."""
+    log_A = Z - Z.max(axis=0) - logsumexp(Z - Z.max(axis=0), axis=0)
+    A, U = np.exp(log_A), -np.expm1(log_A)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_factor = np.where(U > 0, gamma * A * U ** (gamma - 1) * log_A, 0)
+    H = alpha * Y * (of_factor - U**gamma)  # A dl/dA
+    return -alpha * np.sum(Y * U**gamma * log_A, axis=0), H - A * H.sum(axis=0)
+
+
+def exponential_poisson(Z: Array, Y: Array) -> Pair:
+    """Loss and dZ of exp with Poisson's loss, from Z: nothing is added to A."""
+    return np.mean(np.exp(Z) - Y * Z, axis=0), (np.exp(Z) - Y) / len(Z)
+
+
+FUSED: dict[tuple[str, str], Callable[..., Pair]] = {
     ("sigmoid", "binary_crossentropy"): sigmoid_binary_crossentropy,
     ("softmax", "categorical_crossentropy"): softmax_categorical_crossentropy,
-    ("softmax", "sparse_categorical_crossentropy"): softmax_categorical_crossentropy,
+    ("softmax", "sparse_categorical_crossentropy"): softmax_sparse_crossentropy,
+    ("sigmoid", "binary_focal_crossentropy"): sigmoid_binary_focal,
+    ("softmax", "categorical_focal_crossentropy"): softmax_categorical_focal,
+    ("exponential", "poisson"): exponential_poisson,
 }
 
 
-def loss_and_dZ(Z: Array, Y: Array, activation: str, loss: str, **settings: float) -> Pair:
+def loss_and_dZ(Z: Array, Y: Array, activation: str, loss: str, **settings: Any) -> Pair:
     """The loss of each sample, (m,), and dZ of the last layer, (n_L, m)."""
     if (activation, loss) in FUSED:
-        return FUSED[activation, loss](Z, Y)
+        return FUSED[activation, loss](Z, Y, **settings)
     g, backward = ACTIVATIONS[activation]
     losses, dA = LOSSES[loss](g(Z), Y, **settings)
     return losses, backward(dA, Z)

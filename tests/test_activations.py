@@ -19,7 +19,8 @@ def test_a_name_is_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alias", "name"), [(None, "identity"), ("linear", "identity"), ("swish", "silu")]
+    ("alias", "name"),
+    [(None, "identity"), ("linear", "identity"), ("swish", "silu"), ("exp", "exponential")],
 )
 def test_other_names(alias: str | None, name: str) -> None:
     assert resolve(alias) == name

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastdnn
 from fastdnn.callbacks import Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from fastdnn.schedules import StepDecay
 
@@ -129,6 +130,10 @@ def test_early_stopping_forgets_an_earlier_training() -> None:
         ("val_acc", True),
         ("r2", True),
         ("val_r2", True),
+        ("val_f1_macro", True),
+        ("val_roc_auc", True),
+        ("val_log_loss", False),
+        ("median_absolute_error", False),
     ],
 )
 @pytest.mark.parametrize("make", [EarlyStopping, ReduceLROnPlateau, ModelCheckpoint])
@@ -138,6 +143,32 @@ def test_mode_auto(make: Any, monitor: str, higher: bool) -> None:
     assert callback._improved(1.0)
     assert callback._improved(2.0) is higher
     assert callback._improved(0.5) is not higher
+
+
+@pytest.mark.parametrize("make", [EarlyStopping, ReduceLROnPlateau, ModelCheckpoint])
+@pytest.mark.parametrize("monitor", ["mine", "val_mine"])
+def test_mode_auto_of_a_metric_of_ones_own(make: Any, monitor: str, tmp_path: Path) -> None:
+    options = {"path": tmp_path / "x", "save_best_only": True} if make is ModelCheckpoint else {}
+    logs = ["loss", "mine", "val_loss", "val_mine", "learning_rate"]
+    wanted = f"^{make.__name__}.mode: want 'min' or 'max' for '{monitor}', .* got 'auto'$"
+    with pytest.raises(ValueError, match=wanted):
+        make(monitor=monitor, **options).check_logs(logs)
+    for mode, higher in (("min", False), ("max", True)):
+        callback = make(monitor=monitor, mode=mode, **options)
+        callback.check_logs(logs)
+        assert callback._improved(1.0)
+        assert callback._improved(2.0) is higher
+
+
+def test_fit_refuses_to_guess_what_is_better() -> None:
+    def mine(y: Any, p: Any) -> float:
+        return 0.0
+
+    model = fastdnn.Sequential([fastdnn.Dense(1)], input_size=2)
+    model.compile("sgd", "mse", [mine])
+    with pytest.raises(ValueError, match=r"^EarlyStopping.mode: want 'min' or 'max' for 'mine'"):
+        model.fit(np.ones((4, 2)), np.ones(4), callbacks=[EarlyStopping("mine")], verbose=0)
+    assert not model.history.history
 
 
 def rates(callback: ReduceLROnPlateau, values: Sequence[float], start: float = 1.0) -> list[float]:

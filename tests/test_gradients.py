@@ -66,7 +66,13 @@ def test_output_activation(output: str, loss: str) -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("hidden", ACTIVATIONS)
 def test_hidden_activations(hidden: str, loss: str) -> None:
-    output = {"binary": "sigmoid", "error": "identity"}
+    output = {
+        "binary": "sigmoid",
+        "error": "identity",
+        "poisson": "exponential",
+        "quantile": "identity",
+        "log_cosh": "identity",
+    }
     last = next((name for part, name in output.items() if part in loss), "softmax")
     case = draw((hidden, hidden, last), loss)
     check_against_finite_differences(case.model(), case)
@@ -123,6 +129,13 @@ def test_loss_and_gradients_are_the_specification(activation: str, loss: str) ->
         ("sigmoid", "binary_crossentropy", [-800.0, 800.0, 0.0]),
         ("softmax", "categorical_crossentropy", [-800.0, 800.0, 0.0]),
         ("softmax", "sparse_categorical_crossentropy", [-800.0, 800.0, 0.0]),
+        ("identity", "binary_focal_crossentropy", [0.0, 1.0, 0.5]),
+        ("relu", "categorical_focal_crossentropy", [-1.0, 2.0, 1.0]),
+        ("sigmoid", "binary_focal_crossentropy", [-800.0, 800.0, 0.0]),
+        ("softmax", "categorical_focal_crossentropy", [-800.0, 800.0, 0.0]),
+        ("exponential", "poisson", [-800.0, 5.0, 0.0]),
+        ("identity", "poisson", [0.0, 5.0, 1e-9]),
+        ("identity", "log_cosh", [-800.0, 1e12, 1.0]),
     ],
 )
 @pytest.mark.parametrize("target", range(3))

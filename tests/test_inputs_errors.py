@@ -148,6 +148,27 @@ BAD_Y: dict[str, tuple[str, int, Any, type[Exception], str]] = {
     "two columns for three": (CATEGORICAL, 3, ONE_HOT[:, :2], ValueError, r"y: want shape \(50, 3"),
     "not in [0, 1]": (CATEGORICAL, 3, 2 * ONE_HOT, ValueError, r"y: .*\[0, 1\].*0.0 to 2.0"),
     "-1 and 1": ("binary_crossentropy", 1, 2 * (y > 0) - 1, ValueError, r"y: .*\[0, 1\].*-1 to 1"),
+    "negative counts": (
+        "poisson",
+        1,
+        COLUMN - 1,
+        ValueError,
+        r"y: want values >= 0 with the loss 'poisson', got -1.0 to 1.0",
+    ),
+    "beyond 1 for the focal loss": (
+        "binary_focal_crossentropy",
+        1,
+        2 * COLUMN,
+        ValueError,
+        r"y: want values in \[0, 1\] with the loss 'binary_focal.*got 0.0 to 4.0",
+    ),
+    "labels for the focal loss": (
+        "categorical_focal_crossentropy",
+        3,
+        y,
+        ValueError,
+        r"y: .*; .*'sparse_categorical_cross",
+    ),
     "a row": ("mse", 1, COLUMN.T, ValueError, r"y: .*X's 50 rows, got shape \(1, 50\)"),
     "a vector for two outputs": ("mse", 2, y, ValueError, r"y: want shape \(50, 2\).*\(50,\)$"),
     "two columns for one": ("mae", 1, ONE_HOT[:, 1:], ValueError, r"y: want shape \(50, 1\)"),
@@ -167,6 +188,7 @@ BAD_Y: dict[str, tuple[str, int, Any, type[Exception], str]] = {
 def test_a_bad_y_is_refused_and_nothing_changes(what: str, method: str) -> None:
     loss, n, bad, error, message = BAD_Y[what]
     last = "softmax" if n > 1 else "sigmoid" if "crossentropy" in loss else None
+    last = "exponential" if loss == "poisson" else last
     model = fastdnn.Sequential([fastdnn.Dense(n, last)], input_size=4)
     model.compile("adam", loss)
     before = fingerprint(model)

@@ -43,6 +43,7 @@ def test_naive_specifies_every_entry_of_the_tables() -> None:
         ("softplus", 0, LN2),
         ("softplus", math.log(3), math.log(4)),
         ("softplus", 1000, 1000),
+        ("exponential", math.log(3), 3),
     ],
 )
 def test_activation_by_hand(name: str, z: float, a: float) -> None:
@@ -74,6 +75,12 @@ def test_activation_backward_is_the_derivative(name: str) -> None:
         ("binary_crossentropy", [0, 0.5], [1, 0], (-math.log(1e-7) + LN2) / 2),
         ("categorical_crossentropy", [1, 3], [1, 0], 2 * LN2),  # 1 of 4
         ("categorical_crossentropy", [0, 3], [1, 0], -math.log(1e-7)),
+        ("log_cosh", [LN2, 1], [0, 1], math.log(1.25) / 2),  # cosh(log 2) = (2 + 1/2) / 2
+        ("log_cosh", [1000, 1], [0, 1], (1000 - LN2) / 2),
+        ("quantile", [3, 0], [1, 1], (0.5 * 2 + 0.5) / 2),
+        ("poisson", [1 - 1e-7, 2], [3, 0], (1 - 1e-7 + 2) / 2),
+        ("binary_focal_crossentropy", [0.25, 0.5], [1, 0], (0.75**2 * 2 * LN2 + LN2 / 4) / 2),
+        ("categorical_focal_crossentropy", [1, 3], [1, 0], 0.25 * 0.75**2 * 2 * LN2),
     ],
 )
 def test_loss_by_hand(name: str, A: list[float], Y: list[float], expected: float) -> None:
@@ -97,29 +104,33 @@ def test_no_gradient_where_a_probability_is_clipped(name: str) -> None:
 def test_loss_derivative(name: str) -> None:
     A = np.array([[0.2, 0.6], [0.5, 0.1], [0.9, 0.4]])
     Y = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
-    if "error" in name or name == "huber":
+    if "error" in name or name in ("huber", "log_cosh"):
         Y = Y * 3  # Huber's loss on both sides of delta
     expected = derivative(lambda: float(naive.LOSSES[name](A, Y)[0].sum()), A)
     assert naive.LOSSES[name](A, Y)[1] == pytest.approx(expected, rel=1e-9, abs=1e-11)
 
 
 @pytest.mark.parametrize(("activation", "loss"), naive.FUSED)
-def test_from_logits_is_the_plain_loss_of_the_probabilities(activation: str, loss: str) -> None:
+def test_fused_is_the_plain_loss_of_the_activation(activation: str, loss: str) -> None:
     Z = np.array([[-2.0, 0.6], [0.5, 0.1], [1.9, -0.4]])
     Y = np.array([[1.0, 0.0], [0.0, 0.3], [0.0, 0.5]])  # columns need not sum to 1
     g, backward = naive.ACTIVATIONS[activation]
     losses, dA = naive.LOSSES[loss](g(Z), Y)
     fused, dZ = naive.loss_and_dZ(Z, Y, activation, loss)
-    assert fused == pytest.approx(losses, rel=1e-12)
-    assert dZ == pytest.approx(backward(dA, Z), rel=1e-10, abs=1e-14)
+    added = 1e-6 if loss == "poisson" else 0.0  # CLIP, divided by a
+    assert fused == pytest.approx(losses, rel=1e-12 + added)
+    assert dZ == pytest.approx(backward(dA, Z), rel=1e-10 + added, abs=1e-14)
 
 
 @pytest.mark.parametrize(("activation", "loss"), naive.FUSED)
 def test_from_logits_nothing_is_clipped(activation: str, loss: str) -> None:
     losses, dZ = naive.loss_and_dZ(np.c_[[-400.0, 0.0]], np.c_[[1.0, 0.0]], activation, loss)
-    n = 2 if activation == "sigmoid" else 1
-    assert losses == pytest.approx([400 / n + (LN2 / n if n == 2 else 0)])
-    assert dZ[0] == pytest.approx([-1 / n])
+    n = 1 if activation == "softmax" else 2
+    # what the second output adds: nothing, log 2, a quarter of it (it is right by half), exp(0)
+    more = {"sigmoid": LN2 / (4 if "focal" in loss else 1), "exponential": 1}.get(activation, 0)
+    alpha = 0.25 if loss == "categorical_focal_crossentropy" else 1
+    assert losses == pytest.approx([alpha * (400 + more) / n])
+    assert dZ[0] == pytest.approx([-alpha / n])
 
 
 def test_one_hot() -> None:

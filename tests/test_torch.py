@@ -33,6 +33,7 @@ TORCH_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "gelu": F.gelu,
     "silu": F.silu,
     "softplus": F.softplus,
+    "exponential": torch.exp,
     "softmax": lambda Z: F.softmax(Z, dim=1),
 }
 
@@ -55,6 +56,38 @@ def torch_categorical(Z: Any, A: Any, y: Any, output: str) -> Any:
     return F.nll_loss(log_P, y if y.ndim == 1 else y.argmax(dim=1), reduction="none")
 
 
+def torch_poisson(Z: Any, A: Any, y: Any, output: str) -> Any:
+    fused = output == "exponential"
+    given = Z if fused else A
+    return F.poisson_nll_loss(given, y, log_input=fused, eps=1e-7, reduction="none").mean(dim=1)
+
+
+# Focal losses, log cosh and the pinball loss are not in PyTorch: Keras's formulas by its functions
+def torch_binary_focal(Z: Any, A: Any, y: Any, output: str) -> Any:
+    if output == "sigmoid":
+        losses = F.binary_cross_entropy_with_logits(Z, y, reduction="none")
+    else:
+        losses = F.binary_cross_entropy(clipped(A), y, reduction="none")
+    p_t = y * A + (1 - y) * (1 - A)
+    return ((1 - p_t) ** 2 * losses).mean(dim=1)
+
+
+def torch_categorical_focal(Z: Any, A: Any, y: Any, output: str) -> Any:
+    if output == "softmax":
+        log_P = F.log_softmax(Z, dim=1)
+    else:
+        log_P = clipped(A / A.sum(dim=1, keepdim=True)).log()
+    return -(0.25 * y * (1 - log_P.exp()) ** 2 * log_P).sum(dim=1)
+
+
+def torch_log_cosh(Z: Any, A: Any, y: Any, output: str) -> Any:
+    return (A - y + F.softplus(-2 * (A - y)) - np.log(2)).mean(dim=1)
+
+
+def torch_quantile(Z: Any, A: Any, y: Any, output: str) -> Any:
+    return torch.maximum(0.5 * (y - A), -0.5 * (y - A)).mean(dim=1)
+
+
 # name: the loss of each sample from Z, A, y and the output activation's name
 TORCH_LOSSES: dict[str, Callable[[Any, Any, Any, str], Any]] = {
     "binary_crossentropy": torch_binary,
@@ -62,6 +95,11 @@ TORCH_LOSSES: dict[str, Callable[[Any, Any, Any, str], Any]] = {
     "sparse_categorical_crossentropy": torch_categorical,
     "mean_squared_error": lambda Z, A, y, _: F.mse_loss(A, y, reduction="none").mean(dim=1),
     "mean_absolute_error": lambda Z, A, y, _: F.l1_loss(A, y, reduction="none").mean(dim=1),
+    "poisson": torch_poisson,
+    "binary_focal_crossentropy": torch_binary_focal,
+    "categorical_focal_crossentropy": torch_categorical_focal,
+    "log_cosh": torch_log_cosh,
+    "quantile": torch_quantile,
     "huber": lambda Z, A, y, _: F.huber_loss(A, y, reduction="none").mean(dim=1),
 }
 TORCH_LOSSES["mse"] = TORCH_LOSSES["mean_squared_error"]

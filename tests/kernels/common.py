@@ -119,7 +119,7 @@ def product_bound(a: Array, b: Array, dtype: Any, more: int = 0) -> Array:
 # An activation or its derivative takes at most so many roundings: a library function may err by a
 # whole unit in the last place (two roundings), and of sums like 1 - a^2 the error is relative to 1.
 OPERATIONS = 8
-STEEPEST = 1.13  # no activation has a larger |g'| (gelu and silu have more than 1)
+STEEPEST = 1.13  # no other activation than exp has a larger |g'| (gelu and silu have more than 1)
 
 
 def activation_bound(name: str, A: Array, dZ: Array | float, dtype: Any) -> Array:
@@ -130,6 +130,8 @@ def activation_bound(name: str, A: Array, dZ: Array | float, dtype: Any) -> Arra
     if name == "softmax":  # the sum of n terms, and 2 a_j max |dZ| to first order
         relative = roundings(len(A) + OPERATIONS, dtype) + 3 * error.max(axis=0, initial=0)
         return np.asarray(A * relative)
+    if name == "exponential":  # to first order its slope is A; a rounded Z may be larger
+        return np.asarray(A * (roundings(OPERATIONS, dtype) + 2 * error))
     return np.asarray(roundings(OPERATIONS, dtype) * (1 + np.abs(A)) + STEEPEST * error)
 
 
@@ -143,6 +145,10 @@ def derivative_bound(name: str, dA: Array, Z: Array, dtype: Any) -> Array:
         A = naive.softmax(Z)
         count += len(A)
         size = A * (size + (size * A).sum(axis=0))
+    elif name == "exponential":
+        # from an A that is rounded to a denormal number, or to 0
+        denormal = 2 * np.finfo(dtype).smallest_subnormal * size
+        return np.asarray(roundings(count, dtype) * size * np.exp(Z) + denormal)
     elif name == "silu":  # in z a (1 - a), 1 - a is off by a rounding of 1, until a is 1
         count = count + np.minimum(np.abs(Z), 40)
     return np.asarray(roundings(count, dtype) * size)

@@ -24,7 +24,7 @@ def make(
     *,
     dtype: Any = np.float64,
     input_dropout: float = 0.0,
-    loss_parameter: float = 1.0,
+    loss_parameters: Sequence[float] = (),
     **settings: Sequence[Any],
 ) -> Engine:
     """A network of layers with random W and b; `settings` are lists of `Layer`'s other fields."""
@@ -35,7 +35,7 @@ def make(
     engine = Engine(
         layers,
         loss=loss,
-        loss_parameter=loss_parameter,
+        loss_parameters=loss_parameters,
         dtype=dtype,
         input_dropout=input_dropout,
     )
@@ -63,10 +63,11 @@ def data(engine: Engine, m: int, loss: str, seed: int = 9) -> tuple[Array, Array
     if LOSSES[loss].labels:
         labels = rng.integers(n, size=m)
         return X, naive.one_hot(labels, n), Targets(np.empty((0, n), engine.dtype), labels)
-    if LOSSES[loss].probabilities:
+    if LOSSES[loss].outputs == (0, 1):
         Y = naive.softmax(2 * rng.normal(size=(n, m))) if n > 1 else rng.uniform(size=(n, m))
     else:
         Y = 2 * rng.normal(size=(n, m))
+        Y = Y if LOSSES[loss].targets[0] < 0 else np.abs(Y)
     y = np.ascontiguousarray(Y.T, engine.dtype)
     return X, y.T.astype(np.float64), Targets(y)
 

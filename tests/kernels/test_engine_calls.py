@@ -124,7 +124,7 @@ def test_a_call_finds_what_has_been_replaced(dtype: Any) -> None:
     spoilt = [one.copy() for one in held]
     fresh = copy.deepcopy(net)
     for one in (net, fresh):
-        one.set_loss("huber", 0.3)
+        one.set_loss("huber", (0.3,))
         one.train(X, given_targets, rule("adam", 3, t=4), batch=16)
     for name in ("parameters", "slots", "gradient"):
         np.testing.assert_array_equal(getattr(net, name), getattr(fresh, name))

@@ -10,7 +10,8 @@ from numba import float64, int64
 
 from fastdnn.kernels import ACTIVATIONS, LOSSES
 from fastdnn.kernels._jit import vector
-from fastdnn.kernels.losses import CLIP, loss_rows
+from fastdnn.kernels.losses import loss_rows
+from fastdnn.kernels.mean_losses import CLIP, PARAMETERS
 from tests import naive
 from tests.kernels.common import (
     Array,
@@ -24,6 +25,8 @@ from tests.kernels.common import (
 )
 
 _DOUBLES = vector(float64)
+Parameters = tuple[float, ...]
+Pair = tuple[Array, Array]
 AT_ONCE = (1, 5, 32, 1000)  # samples in a strip
 WIDTHS = [1, 2, 3, 10, 101]
 each_loss = pytest.mark.parametrize("loss", LOSSES)
@@ -33,18 +36,20 @@ each_fused = pytest.mark.parametrize(("loss", "activation"), FUSED)
 
 
 @compiled(
-    lambda t: (int64, int64, *[vector(t)] * 3, vector(int64), vector(t), int64, float64, _DOUBLES)
+    lambda t: (int64, int64, *[vector(t)] * 3, vector(int64), vector(t), int64, vector(t), _DOUBLES)
 )
-def _rows(rank, n_ranks, team, code, at_once, s, a, y, labels, d, n, p, losses):  # type: ignore[no-untyped-def]
+def _rows(rank, n_ranks, team, code, at_once, s, a, y, labels, d, n, ps, losses):  # type: ignore[no-untyped-def]
     for i in range(0, losses.size, at_once):
         at, rows = i * n, min(at_once, losses.size - i)
-        loss_rows(code, s, at, a, at, y, at, labels, i, d, at, rows, n, p, losses, i)
+        loss_rows(code, s, at, a, at, y, at, labels, i, d, at, rows, n, ps, losses, i)
 
 
-def rows(code: int, s: Array, a: Array, Y: Array, p: float, *, labels: bool) -> tuple[Array, Array]:
+def rows(code: int, s: Array, a: Array, Y: Array, p: Parameters, *, labels: bool) -> Pair:
     """The loss of each sample and the derivatives (n, m); Y may be given to a loss of labels."""
     n, m = a.shape
     dtype = a.dtype
+    ps = np.full(max(n, PARAMETERS), p[-1], dtype)
+    ps[: len(p)] = p
     numbers = Y.argmax(axis=0) if labels else np.empty(0, np.int64)
     y = np.empty(0, dtype) if labels else np.ascontiguousarray(Y.T, dtype).reshape(-1)
     z = np.ascontiguousarray(s.T).reshape(-1)
@@ -52,7 +57,7 @@ def rows(code: int, s: Array, a: Array, Y: Array, p: float, *, labels: bool) -> 
     for at_once in AT_ONCE:
         losses, d = nan(m, dtype=np.float64), nan(m * n, dtype=dtype)
         flat = a.T.reshape(-1).copy()
-        _rows(dtype, 1, code, at_once, z, flat, y, numbers, d, n, p, losses)
+        _rows(dtype, 1, code, at_once, z, flat, y, numbers, d, n, ps, losses)
         found.append((losses, d, flat))
     # the same bits however many samples a strip has
     assert len({(l.tobytes(), d.tobytes(), flat.tobytes()) for l, d, flat in found}) == 1
@@ -60,19 +65,23 @@ def rows(code: int, s: Array, a: Array, Y: Array, p: float, *, labels: bool) -> 
     return losses, d.reshape(m, n).T
 
 
-def plain(loss: str, A: Array, Y: Array, p: float = 1.0) -> tuple[Array, Array]:
+def plain(loss: str, A: Array, Y: Array, p: Parameters = ()) -> Pair:
     """A loss that reads A; it must not read S nor write A."""
     before = A.copy()
     entry = LOSSES[loss]
-    result = rows(entry.code, nan(*A.shape, dtype=A.dtype), A, Y, p, labels=entry.labels)
+    s = nan(*A.shape, dtype=A.dtype)
+    result = rows(entry.code, s, A, Y, p or entry.parameters, labels=entry.labels)
     np.testing.assert_array_equal(A, before)
     return result
 
 
-def fused(loss: str, activation: str, Z: Array, Y: Array) -> tuple[Array, Array, Array]:
+def fused(
+    loss: str, activation: str, Z: Array, Y: Array, p: Parameters = ()
+) -> tuple[Array, Array, Array]:
     """A loss that reads Z and writes A: losses, dZ, A."""
     entry, A = LOSSES[loss], nan(*Z.shape, dtype=Z.dtype)
-    losses, dZ = rows(entry.fused[activation], Z, A, Y, 1.0, labels=entry.labels)
+    code = entry.fused[activation]
+    losses, dZ = rows(code, Z, A, Y, p or entry.parameters, labels=entry.labels)
     return losses, dZ, A
 
 
@@ -80,16 +89,17 @@ def targets(loss: str, n: int, m: int, dtype: Any) -> Array:
     """Targets of the kind that the loss wants; dense class targets also spread over classes."""
     if LOSSES[loss].labels:
         return naive.one_hot(np.random.default_rng(1).integers(n, size=m), n)
-    if LOSSES[loss].probabilities:
+    if LOSSES[loss].targets == (0, 1):
         Y = np.random.default_rng(1).uniform(size=(n, m))
         Y[:, ::2] = np.round(Y[:, ::2])
         return Y.astype(dtype)
-    return 2 * draw(1, n, m, dtype=dtype)
+    Y = 2 * draw(1, n, m, dtype=dtype)
+    return Y if LOSSES[loss].targets[0] < 0 else np.abs(Y)
 
 
 def outputs(loss: str, n: int, m: int, dtype: Any) -> Array:
     """Outputs away from where the loss cuts its logarithms."""
-    if LOSSES[loss].labels or LOSSES[loss].probabilities:
+    if LOSSES[loss].outputs[0] == 0:
         return np.random.default_rng(2).uniform(0.05, 0.95, size=(n, m)).astype(dtype)
     return 2 * draw(2, n, m, dtype=dtype)
 
@@ -113,11 +123,13 @@ def test_plain(dtype: Any, loss: str, n: int) -> None:
     A64, Y64 = A.astype(np.float64), Y.astype(np.float64)
     wanted, derivative = naive.LOSSES[loss](A64, Y64)
     if "categorical" in loss and n == 1:  # the one class has 1 - CLIP: all of the loss is CLIP Y
-        assert_within(losses, wanted, unit(dtype) / CLIP * wanted)
+        # a factor 1 - (1 - CLIP) is rounded, and in a focal loss it stands three times
+        factors = 3 if "focal" in loss else 1
+        assert_within(losses, wanted, ((1 + unit(dtype) / CLIP) ** factors - 1) * np.abs(wanted))
         np.testing.assert_array_equal(dA, derivative)
         return
     # outputs and probabilities are at least 0.05: 1 / p <= 20 n
-    steep = 20 * n if "categorical" in loss else 20 if "cross" in loss else 8
+    steep = 20 * n if "categorical" in loss else 20 if LOSSES[loss].outputs[0] == 0 else 8
     size = np.abs(Y64).sum(axis=0) + np.abs(A64).sum(axis=0)
     assert_within(losses, wanted, roundings(n + 8, dtype) * (1 + np.abs(wanted) + size * steep / n))
     largest = np.abs(derivative).max(axis=0) + steep * np.abs(Y64).sum(axis=0) / n + 1 / n
@@ -127,31 +139,38 @@ def test_plain(dtype: Any, loss: str, n: int) -> None:
 @each_dtype
 @each_fused
 @each_width
-@pytest.mark.parametrize("spread", [1, 30])
+@pytest.mark.parametrize("spread", [1, 20])
 def test_fused(dtype: Any, loss: str, activation: str, n: int, spread: float) -> None:
     m = 37
     Z, Y = spread * draw(3, n, m, dtype=dtype), targets(loss, n, m, dtype)
     losses, dZ, A = fused(loss, activation, Z, Y)
     Z64, Y64 = Z.astype(np.float64), Y.astype(np.float64)
     wanted, derivative = naive.FUSED[activation, loss](Z64, Y64)
+    A64 = naive.ACTIVATIONS[activation][0](Z64)
+    largest = A64.max(axis=0)  # more than 1 of exp alone
     mass = 1 + np.abs(Y64).sum(axis=0)
-    size = mass * (1 + np.abs(Z64).max(axis=0))
-    assert_within(losses, wanted, roundings(n + 8, dtype) * size)
-    assert_within(dZ, derivative, roundings(n + 8, dtype) * mass)
-    assert_within(A, naive.ACTIVATIONS[activation][0](Z64), roundings(n + 8, dtype))
+    size = mass * (1 + np.abs(Z64).max(axis=0)) + largest
+    # a focal loss adds a power, by exp and log, and its slope holds the cross-entropy
+    count, slope = (n + 200, 4 * size) if "focal" in loss else (n + 8, mass + largest)
+    assert_within(losses, wanted, roundings(count, dtype) * size)
+    assert_within(dZ, derivative, roundings(count, dtype) * slope)
+    assert_within(A, A64, roundings(n + 8, dtype) * (1 + A64))
 
 
 @each_dtype
 @each_fused
-@pytest.mark.parametrize("size", [100, 1000, 1e4, 1e30])
+@pytest.mark.parametrize("size", [100, 800, 1000, 1e4, 1e30])
 def test_fused_at_extreme_values(dtype: Any, loss: str, activation: str, size: float) -> None:
     Z = np.array([[size, -size, 0, size], [-size, size, 0, size], [0, 0, 0, -size]], dtype)
+    if LOSSES[loss].outputs[1] == np.inf:
+        Z = -np.abs(Z)  # exp overflows; `test_poisson_of_large_z` shows where
     Y = naive.one_hot(np.array([0, 2, 1, 1]), 3)
     losses, dZ, A = fused(loss, activation, Z, Y)
     Z64 = Z.astype(np.float64)
     wanted, derivative = naive.FUSED[activation, loss](Z64, Y)
     assert_within(losses, wanted, roundings(8, dtype) * (1 + 3 * size))
-    assert_within(dZ, derivative, roundings(8, dtype))
+    # of a focal loss a power adds more roundings
+    assert_within(dZ, derivative, roundings(8 if "focal" not in loss else 32, dtype))
     assert_within(A, naive.ACTIVATIONS[activation][0](Z64), roundings(8, dtype))
 
 
@@ -164,10 +183,12 @@ def test_probabilities_are_kept_from_0_and_1(dtype: Any, loss: str) -> None:
     for Y in (naive.one_hot(np.zeros(5, int), 2), naive.one_hot(np.ones(5, int), 2)):
         losses, dA = plain(loss, A, Y)
         assert np.isfinite(losses).all()
-        wanted, _ = naive.LOSSES[loss](A.astype(np.float64), Y)
-        np.testing.assert_allclose(losses, wanted, rtol=unit(dtype) / CLIP, atol=unit(dtype))
-        # the loss is constant there
-        np.testing.assert_array_equal(dA, np.zeros(A.shape))
+        wanted, derivative = naive.LOSSES[loss](A.astype(np.float64), Y)
+        rtol = (1 + unit(dtype) / CLIP) ** (3 if "focal" in loss else 1) - 1
+        np.testing.assert_allclose(losses, wanted, rtol=rtol, atol=unit(dtype))
+        # the loss is constant there, but for the binary focal one's factor, as in Keras
+        assert derivative.any() == (loss == "binary_focal_crossentropy")
+        np.testing.assert_allclose(dA, derivative, rtol=rtol, atol=0)
 
 
 def test_categorical_crossentropy_makes_a_distribution_of_its_input() -> None:
@@ -185,7 +206,7 @@ def test_categorical_crossentropy_makes_a_distribution_of_its_input() -> None:
 def test_hubers_delta(dtype: Any, delta: float) -> None:
     A, Y = outputs("huber", 10, 37, dtype), targets("huber", 10, 37, dtype)
     Y[0] = A[0] + dtype.type(delta)  # where the two pieces meet
-    losses, dA = plain("huber", A, Y, delta)
+    losses, dA = plain("huber", A, Y, (delta,))
     wanted, derivative = naive.huber(A.astype(np.float64), Y.astype(np.float64), delta)
     size = (np.abs(A) + np.abs(Y)).max() * max(delta, 1)
     assert_within(losses, wanted, roundings(18, dtype) * (wanted + size))
@@ -218,3 +239,120 @@ def test_a_nan_makes_a_fused_loss_nan(dtype: Any, loss: str, activation: str) ->
     np.testing.assert_array_equal(np.isnan(losses), np.arange(7) == 4)
     assert np.isnan(dZ[1, 4])
     assert np.isnan(A[1, 4])
+
+
+# ------------------------------------------------------------------------------ with parameters
+@each_dtype
+@each_width
+def test_every_output_has_its_quantile(dtype: Any, n: int) -> None:
+    A, Y = outputs("quantile", n, 37, dtype), targets("quantile", n, 37, dtype)
+    A[0, 5] = Y[0, 5]  # where the two pieces meet
+    q = np.linspace(0.1, 0.9, n).astype(dtype)
+    losses, dA = plain("quantile", A, Y, tuple(q.tolist()))
+    wanted, derivative = naive.quantile(A.astype(np.float64), Y.astype(np.float64), q.astype(float))
+    assert_within(losses, wanted, roundings(n + 8, dtype) * (np.abs(A) + np.abs(Y)).max(axis=0))
+    assert_within(dA, derivative, roundings(4, dtype) / n)
+    assert dA[0, 5] == 0
+
+
+FOCAL = {
+    "binary_focal_crossentropy": [(0.0, 1, 1), (0.5, 1, 1), (1.0, 0.3, 0.7), (3.5, 0.9, 0.1)],
+    "categorical_focal_crossentropy": [(0.0, 1.0), (0.5, 0.25), (1.0, 2.0), (3.5, 0.7)],
+}
+
+
+@pytest.mark.parametrize(("loss", "p"), [(loss, p) for loss, of in FOCAL.items() for p in of])
+@each_width
+def test_focal_parameters(loss: str, p: Parameters, n: int) -> None:
+    settings: dict[str, Any] = {"gamma": p[0], "alpha": p[1]}
+    if "binary" in loss:
+        settings["apply_class_balancing"] = p[1] != 1
+    Z = 3 * draw(3, n, 37)
+    Y = targets(loss, n, 37, np.float64)
+    A = outputs(loss, n, 37, np.float64)
+    if "categorical" in loss and n == 1:
+        Z, A = np.zeros_like(Z), np.ones_like(A)
+    for got, wanted in (
+        (plain(loss, A, Y, p), naive.LOSSES[loss](A, Y, **settings)),
+        (
+            fused(loss, *LOSSES[loss].fused, Z, Y, p)[:2],
+            naive.loss_and_dZ(Z, Y, *LOSSES[loss].fused, loss, **settings),
+        ),
+    ):
+        for one, right in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(one, right, rtol=1e-10, atol=1e-13)
+
+
+def test_focal_losses_with_gamma_0_are_crossentropies() -> None:
+    Z, Y = 3 * draw(3, 5, 37), targets("binary_crossentropy", 5, 37, np.float64)
+    for focal, p, loss in (
+        ("binary_focal_crossentropy", (0.0, 1.0, 1.0), "binary_crossentropy"),
+        ("categorical_focal_crossentropy", (0.0, 1.0), "categorical_crossentropy"),
+    ):
+        (activation,) = LOSSES[loss].fused
+        for got, wanted in zip(
+            fused(focal, activation, Z, Y, p), fused(loss, activation, Z, Y), strict=True
+        ):
+            np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-14)
+
+
+@each_dtype
+@each_width
+@pytest.mark.parametrize("smoothing", [0.1, 1.0])
+def test_smoothed_labels(dtype: Any, n: int, smoothing: float) -> None:
+    loss, categorical = "sparse_categorical_crossentropy", "categorical_crossentropy"
+    Y, Z = targets(loss, n, 37, dtype), 3 * draw(3, n, 37, dtype=dtype)
+    smooth = naive.smooth(Y, smoothing, n).astype(dtype)
+    bound = roundings(2 * n + 16, dtype) * (2 * np.ptp(Z) + 20)
+    for got, wanted in zip(
+        fused(loss, "softmax", Z, Y, (smoothing,)),
+        fused(categorical, "softmax", Z, smooth),
+        strict=True,
+    ):
+        assert_within(got, wanted.astype(np.float64), bound)
+    A = outputs(loss, n, 37, dtype)
+    for got, wanted in zip(
+        plain(loss, A, Y, (smoothing,)), plain(categorical, A, smooth), strict=True
+    ):
+        assert_within(got, wanted.astype(np.float64), roundings(n + 16, dtype) * (20 * n))
+
+
+@each_dtype
+def test_log_cosh_is_accurate_near_0_and_far_off(dtype: Any) -> None:
+    E = np.array([[0, 1e-4, -1e-3, 0.3, -0.999, 1, 1.001, 5, -20, 800, -1e4, 1e30]], dtype)
+    losses, dA = plain("log_cosh", E, np.zeros_like(E))
+    wanted, derivative = naive.log_cosh(E.astype(np.float64), np.zeros(E.shape))
+    assert_within(losses, wanted, roundings(16, dtype) * wanted)
+    assert_within(dA, derivative, roundings(8, dtype) * np.abs(derivative))
+    assert (losses[1:] > 0).all()
+
+
+@each_dtype
+def test_poisson_of_large_z(dtype: Any) -> None:
+    Z = np.array([[-800, 0, 5, 800]], dtype)
+    losses, dZ, A = fused("poisson", "exponential", Z, np.full(Z.shape, 3, dtype))
+    assert losses.tolist()[:2] == [2400, 1]
+    assert dZ[0].tolist()[:2] == [-3, -2]
+    assert losses[3] == dZ[0, 3] == A[0, 3] == np.inf  # which ends a training by DivergenceError
+
+
+@each_dtype
+def test_poisson_of_no_output(dtype: Any) -> None:
+    A, Y = np.zeros((1, 2), dtype), np.array([[0, 2]], dtype)
+    losses, dA = plain("poisson", A, Y)
+    np.testing.assert_allclose(losses, [0, -2 * np.log(CLIP)], rtol=4 * unit(dtype))
+    np.testing.assert_allclose(dA[0], [1, 1 - 2 / CLIP], rtol=4 * unit(dtype))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("loss", FOCAL)
+def test_focal_losses_of_certain_outputs_are_finite(loss: str, gamma: float) -> None:
+    A, Y = np.array([[0.0, 1, 1, 0], [1, 0, 0, 1]]), np.array([[0.0, 1, 0, 1], [1, 0, 1, 0]])
+    p = (gamma, 1.0, 1.0)
+    (activation,) = LOSSES[loss].fused
+    for found in (*plain(loss, A, Y, p), *fused(loss, activation, 1600 * A - 800, Y, p)):
+        assert np.isfinite(found).all()
+    losses, dZ, _ = fused(loss, activation, 1600 * A - 800, Y, p)
+    wanted = 800 if "binary" in loss else 1600
+    assert losses.tolist() == [0, 0, wanted, wanted]
+    assert np.abs(dZ).max(axis=0).tolist() == [0, 0, *[0.5 if "binary" in loss else 1.0] * 2]
