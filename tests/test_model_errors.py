@@ -92,7 +92,7 @@ BAD_FIT: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "epochs 1.5": ({"epochs": 1.5}, TypeError, "epochs: want an integer in [0, inf), got 1.5"),
     "epochs True": ({"epochs": True}, TypeError, "epochs: want an integer in"),
     "batch_size 0": ({"batch_size": 0}, ValueError, "batch_size: want an integer in [1, inf), got"),
-    "batch_size None": ({"batch_size": None}, TypeError, "batch_size: want an integer in [1, inf)"),
+    "batch_size 1.5": ({"batch_size": 1.5}, TypeError, "batch_size: want an integer in [1, inf)"),
     "initial_epoch": ({"initial_epoch": -1}, ValueError, "initial_epoch: want an integer in [0,"),
     "shuffle": ({"shuffle": "x"}, TypeError, "shuffle: want True or False, got 'x'"),
     "split 1": ({"validation_split": 1}, ValueError, "validation_split: want a number in [0, 1)"),

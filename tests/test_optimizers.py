@@ -69,13 +69,13 @@ def test_wrong_optimizers(wrong: Any, error: type[Exception], message: str) -> N
         optimizers.get(wrong)
 
 
-POSITIVE, SHARE, NOT_NEGATIVE = "(0, inf)", "[0, 1)", "[0, inf)"
+POSITIVE, SHARE, WITH_1, NOT_NEGATIVE = "(0, inf)", "[0, 1)", "[0, 1]", "[0, inf)"
 INTERVALS = {
     "learning_rate": NOT_NEGATIVE,
     "weight_decay": NOT_NEGATIVE,
     "clipnorm": POSITIVE,
     "global_clipnorm": POSITIVE,
-    "momentum": SHARE,
+    "momentum": WITH_1,
     "rho": SHARE,
     "beta_1": SHARE,
     "beta_2": SHARE,
@@ -84,6 +84,7 @@ INTERVALS = {
 OUTSIDE: dict[str, list[Any]] = {
     POSITIVE: [0, -1e-9, np.inf, np.nan],
     SHARE: [1, 1.0, -1e-9, np.nan],
+    WITH_1: [1 + 1e-9, 2, -1e-9, np.nan],
     NOT_NEGATIVE: [-1e-9, np.inf, np.nan],
 }
 HYPER_PARAMETERS = [
