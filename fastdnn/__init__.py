@@ -19,6 +19,7 @@ from .callbacks import (
     TensorBoard,
     TerminateOnNaN,
 )
+from .custom import ArrayLoss, ScalarActivation, ScalarLoss
 from .data import datasets
 from .layers import Dense, Dropout
 from .losses import (
@@ -53,6 +54,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "ArrayLoss",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CSVLogger",
@@ -82,6 +84,8 @@ __all__ = [
     "Quantile",
     "RMSprop",
     "ReduceLROnPlateau",
+    "ScalarActivation",
+    "ScalarLoss",
     "Schedule",
     "Sequential",
     "SparseCategoricalCrossentropy",

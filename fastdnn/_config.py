@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ._custom_objects import Custom
+
 CLASSES: dict[str, Callable[..., Any]] = {}
 T = TypeVar("T", bound=type)
 
@@ -37,6 +39,8 @@ def to_config(value: Any) -> Any:
     TypeError
         If it is of a class that did not register.
     """
+    if isinstance(value, Custom):
+        return value.named()
     if is_storable(value):
         own = {f.name: to_config(getattr(value, f.name)) for f in fields(value) if f.init}
         return {"class": type(value).__name__, **own}

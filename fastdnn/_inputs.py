@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels import LOSSES
 from fastdnn.kernels.arrays import DTYPES, refuse_masked
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
@@ -105,12 +104,16 @@ def check_y(
 ) -> tuple[Array, Targets]:
     """y as metrics take it, and as the engine takes it, for a network with n outputs."""
     array = _numbers("y", y)
-    entry = LOSSES[loss.name]
+    entry = loss.entry
     if len(array.shape) == 0 or len(array) != m:
         raise ValueError(f"y: want one target for each of X's {m} rows, got shape {array.shape}")
     if entry.labels:
         labels = _check_labels(array, n, loss)
         return labels, Targets(np.empty(0, dtype), labels)
+    if loss.of_arrays:
+        check_finite("y", array, dtype)
+        array = array.reshape(m, 1) if array.ndim == n == 1 else array
+        return array, Targets(array)
     n_targets = loss.n_targets(n)
     if array.shape not in ((m, n_targets), (m,) if n_targets == 1 else (m, n_targets)):
         hint = ""

@@ -7,10 +7,16 @@ gelu (exact), silu, softplus, exponential, softmax.
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from fastdnn.kernels import ACTIVATIONS
+from fastdnn.kernels.activations import activation_of
 from fastdnn.kernels.lookup import lookup
 
-__all__ = ["ACTIVATIONS", "resolve"]
+from .custom import ScalarActivation
+from .losses import Loss
+
+__all__ = ["ACTIVATIONS", "check_output", "get", "resolve"]
 
 _ALIASES = {"linear": "identity", "swish": "silu", "exp": "exponential"}
 _NAMES = {name: name for name in ACTIVATIONS} | _ALIASES
@@ -25,3 +31,48 @@ def resolve(activation: str | None) -> str:
         If it is no string, or no known name; the nearest known one is proposed.
     """
     return "identity" if activation is None else lookup("activation", activation, _NAMES)
+
+
+def get(activation: str | ScalarActivation | None) -> str | ScalarActivation:
+    """Return a user's own activation as it is, else the table's name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `resolve`; a function alone is refused too, whose derivative is not known.
+    """
+    if isinstance(activation, ScalarActivation):
+        return activation
+    try:
+        return resolve(activation)
+    except TypeError as error:
+        raise TypeError(f"{error}; functions want ScalarActivation(g, g_prime)") from None
+
+
+def check_output(loss: Loss, activation: str | ScalarActivation) -> None:
+    """Refuse an activation of the last layer whose outputs the loss cannot take.
+
+    Raises
+    ------
+    ValueError
+        If `activation` may leave the interval that the loss wants of its outputs, or, where the
+        loss takes logits, is not the identity.
+    """
+    entry = loss.entry
+    suited = " or ".join(map(repr, entry.fused))
+    if loss.from_logits:
+        if activation != "identity":
+            raise ValueError(
+                f"loss: {loss!r} takes logits: want no activation in the last layer (the loss "
+                f"applies {suited} itself) or from_logits=False, got {activation!r}"
+            )
+        return
+    (low, high), (lowest, highest) = entry.outputs, activation_of(activation).outputs
+    if lowest < low or highest > high:
+        takes = "probabilities" if high == 1 else "outputs >= 0"
+        takes_logits = "from_logits" in {setting.name for setting in fields(loss)}
+        logits = ", or from_logits=True without one" if takes_logits else ""
+        raise ValueError(
+            f"loss: {loss.name!r} takes {takes}: want {suited} as the last layer's "
+            f"activation{logits}, got {activation!r}"
+        )

@@ -14,9 +14,10 @@ from fastdnn.kernels.calls import NO_LABELS
 from fastdnn.kernels.dense import linear_forward
 from fastdnn.kernels.engine import Engine
 
-from . import losses, optimizers
+from . import activations, losses, optimizers
 from ._checks import check_batch_size, check_flag
 from ._config import from_config, is_storable, to_config
+from ._custom_objects import refuse_ambiguous
 from ._inputs import Data, check_data, check_gradients
 from .layers import Array, Layer
 from .losses import Loss
@@ -70,6 +71,7 @@ class Compiled(Network):
         ----------
         optimizer : Optimizer or str
         loss : Loss or str
+            Also a loss of your own: a `ScalarLoss` or an `ArrayLoss`.
         metrics : iterable of str or callable
             Names (see `fastdnn.metrics.resolve`), or functions of (y_true, y_pred) that return a
             number; the logs call these by their ``__name__``.
@@ -85,7 +87,7 @@ class Compiled(Network):
         last = self._dense[-1]
         n = last.units
         optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
-        losses.check_activation(loss, str(last.activation))
+        activations.check_output(loss, last._g)
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
         if not isinstance(metrics, Iterable | None):
@@ -118,9 +120,7 @@ class Compiled(Network):
     def _ready(self, data: Data) -> Engine:
         """The engine, to read these data with the loss."""
         engine = self._engine or self._build(data.X.shape[1])
-        loss = self.loss
-        engine.set_loss(loss.name, loss.parameters(), from_logits=loss.from_logits)
-        return engine
+        return self.loss.bind(engine)
 
     def train_on_batch(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -292,13 +292,17 @@ class Compiled(Network):
     def get_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return all of the model: a configuration that JSON can hold, and arrays by name.
 
-        `from_state` makes the model of both. Functions are left out, as `save` says.
+        `from_state` makes the model of both. Functions are left out or named, as `save` says.
 
         Raises
         ------
         RuntimeError
             If the model has no parameters yet.
+        ValueError
+            If two different activations and losses of your own have one name.
         """
+        own = [layer.activation for layer in self._dense]
+        refuse_ambiguous([*own, getattr(self, "loss", None)])
         config, tensors = super().get_state()
         if hasattr(self, "loss"):
             config |= self._training_config()

@@ -16,6 +16,7 @@ from . import activations, initializers, regularizers
 from ._checks import check_count, check_flag, check_number
 from ._config import is_storable, storable, to_config
 from ._inputs import check_finite
+from .custom import ScalarActivation
 from .initializers import Initializer
 from .regularizers import L1L2
 
@@ -71,8 +72,8 @@ class Dense(Layer):
     ----------
     units : int
         n, the number of outputs.
-    activation : str, optional
-        g, a name in `fastdnn.activations.ACTIVATIONS`; None is the identity.
+    activation : str or ScalarActivation, optional
+        g, a name in `fastdnn.activations.ACTIVATIONS` or one of your own; None is the identity.
     use_bias : bool
         False: no b.
     kernel_initializer : str or callable, optional
@@ -96,7 +97,7 @@ class Dense(Layer):
     """
 
     units: int
-    activation: str | None = None
+    activation: str | ScalarActivation | None = None
     use_bias: bool = True
     kernel_initializer: str | Initializer | None = None
     kernel_regularizer: L1L2 | str | None = None
@@ -106,7 +107,7 @@ class Dense(Layer):
         if name == "units":
             return check_count("Dense.units", value, 1)
         if name == "activation":
-            return activations.resolve(value)
+            return activations.get(value)
         if name == "use_bias":
             return check_flag("Dense.use_bias", value)
         if name == "kernel_initializer":
@@ -148,6 +149,12 @@ class Dense(Layer):
         if callable(initializer) and not is_storable(initializer):
             return replace(self, kernel_initializer=None).get_config()
         return super().get_config()
+
+    @property
+    def _g(self) -> str | ScalarActivation:
+        """The activation, as the kernels take it."""
+        assert self.activation is not None  # `_checked` has made a name of None
+        return self.activation
 
     def _placed(self) -> tuple[Engine, int]:
         if self._place is None:
@@ -196,7 +203,7 @@ class Dense(Layer):
         A_prev = as_float("A_prev", A_prev, self.W.dtype)
         m = A_prev.shape[1]
         Z = np.empty((self.units, m), self.W.dtype, order="F")
-        A = kernels.linear_forward(A_prev, self.W, self.b, str(self.activation), Z=Z)
+        A = kernels.linear_forward(A_prev, self.W, self.b, self._g, Z=Z)
         return A, Cache(A_prev, Z, A)
 
     def backward(self, dA: ArrayLike, cache: Cache) -> tuple[Array, Array, Array | None]:
@@ -221,7 +228,7 @@ class Dense(Layer):
             raise TypeError(f"cache: want what forward returned, got {cache!r:.60}")
         dA = as_float("dA", dA, self.W.dtype)
         dA_prev, dW, db = kernels.linear_backward(
-            dA, cache.A_prev, self.W, str(self.activation), A=cache.A, Z=cache.Z
+            dA, cache.A_prev, self.W, self._g, A=cache.A, Z=cache.Z
         )
         assert dA_prev is not None  # only need_dA_prev=False leaves it out
         return dA_prev, dW, db.reshape(-1) if self.use_bias else None

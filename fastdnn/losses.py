@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels import ACTIVATIONS
 from fastdnn.kernels import LOSSES as TABLE
+from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.losses import Loss as Entry
 
 from ._checks import check_flag, check_number
 from ._config import CLASSES, storable
@@ -36,6 +37,17 @@ class Loss:
 
     name: ClassVar[str] = ""
     from_logits = False
+    of_arrays: ClassVar[bool] = False  # y may have any shape that begins with m
+
+    @property
+    def entry(self) -> Entry:
+        """What the kernels know the loss by."""
+        return TABLE[self.name]
+
+    def bind(self, engine: Engine) -> Engine:
+        """Have an engine use the loss; returns what to call instead of it."""
+        engine.set_loss(self.name, self.parameters(), from_logits=self.from_logits)
+        return engine
 
     def parameters(self) -> tuple[float, ...]:
         """Return the parameters of the kernel; outputs beyond them take them in turn."""
@@ -47,7 +59,7 @@ class Loss:
 
     def check_outputs(self, n: int) -> None:
         """Refuse a network with n outputs that are too few."""
-        if n < TABLE[self.name].least_outputs:
+        if n < self.entry.least_outputs:
             raise ValueError(
                 f"loss: {self.name!r} needs an output per class, and the last layer has {n}; use"
                 " 'binary_crossentropy'"
@@ -184,7 +196,7 @@ class _Crossentropy(Loss):
         """Return y (1 - s) + s / n: of an output by itself n is 2, else the number of classes."""
         if not self.label_smoothing:
             return y
-        n = y.shape[1] if TABLE[self.name].kind == "multiclass" else 2
+        n = y.shape[1] if self.entry.kind == "multiclass" else 2
         return y * (1 - self.label_smoothing) + self.label_smoothing / n
 
 
@@ -355,36 +367,14 @@ def get(loss: str | Loss, n_outputs: int) -> Loss:
         If it is neither a `Loss` nor a known name (the nearest known one is proposed), or needs
         another number of outputs.
     """
-    found = loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES)()
+    try:
+        found = loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES)()
+    except TypeError as error:
+        raise TypeError(
+            f"{error}; functions of numbers want ScalarLoss(loss, derivative), one of arrays wants "
+            "ArrayLoss(function) and returns the losses and their derivatives"
+        ) from None
     if not found.name:
         raise TypeError(f"loss: want one of {sorted(LOSSES)} or its class's object, got {loss!r}")
     found.check_outputs(n_outputs)
     return found
-
-
-def check_activation(loss: Loss, activation: str) -> None:
-    """Refuse an activation of the last layer whose outputs the loss cannot take.
-
-    Raises
-    ------
-    ValueError
-        If `activation` may leave the interval that the loss wants of its outputs, or, where the
-        loss takes logits, is not the identity.
-    """
-    entry = TABLE[loss.name]
-    suited = " or ".join(map(repr, entry.fused))
-    if loss.from_logits:
-        if activation != "identity":
-            raise ValueError(
-                f"loss: {loss!r} takes logits: want no activation in the last layer (the loss "
-                f"applies {suited} itself) or from_logits=False, got {activation!r}"
-            )
-        return
-    (low, high), (lowest, highest) = entry.outputs, ACTIVATIONS[activation].outputs
-    if lowest < low or highest > high:
-        takes = "probabilities" if high == 1 else "outputs >= 0"
-        logits = ", or from_logits=True without one" if isinstance(loss, _Crossentropy) else ""
-        raise ValueError(
-            f"loss: {loss.name!r} takes {takes}: want {suited} as the last layer's "
-            f"activation{logits}, got {activation!r}"
-        )

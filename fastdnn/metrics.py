@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels import LOSSES as TABLE
 from fastdnn.kernels.lookup import lookup
 
 from .losses import Loss, Quantile
@@ -225,7 +224,7 @@ class Named:
     @property
     def kind(self) -> str:
         """Of classification: the loss says it, or the number of outputs."""
-        kind = TABLE[self.loss.name].kind
+        kind = self.loss.entry.kind
         if self.n_outputs == 1:
             return BINARY
         return MULTILABEL if kind == "multilabel" else MULTICLASS
@@ -316,7 +315,7 @@ def resolve(metric: str | Metric, loss: Loss, n_outputs: int) -> tuple[str, Metr
 
 def _check_suits(metric: Named) -> None:
     """Refuse a metric that does not suit the loss."""
-    entry, of_loss = metric.entry, TABLE[metric.loss.name]
+    entry, of_loss = metric.entry, metric.loss.entry
     name, loss = metric.name, metric.loss.name
     if entry.needs == "numbers":
         if of_loss.labels:

@@ -12,6 +12,7 @@ from fastdnn.kernels.calls import NO_LABELS
 
 from . import checkpoint
 from ._checks import check_batch_size, check_count, check_flag
+from ._custom_objects import with_functions
 from ._inputs import Data, check_finite, split, weigh_classes
 from .compiled import Compiled
 from .history import History
@@ -282,23 +283,35 @@ class Sequential(Compiled):
 
         Notes
         -----
-        A file cannot hold functions, so metrics of your own are left out, and a schedule of your
-        own is replaced by its present learning rate (with a warning): set
+        A file cannot hold functions. Of activations and losses of your own it keeps the names, by
+        which `load` takes them again; metrics of your own are left out, and a schedule of your own
+        is replaced by its present learning rate (with a warning): set
         ``model.optimizer.learning_rate`` after `load` to go on with it.
         """
         kept = dict(self.metadata if metadata is None else metadata)
         checkpoint.write(path, checkpoint.Content(*self.get_state(), kept))
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path, *, custom_objects: Mapping[str, object] | None = None) -> Self:
         """Read a model that `save` wrote; training goes on exactly where it stood.
+
+        Parameters
+        ----------
+        path : str or Path
+        custom_objects : dict of str to ScalarActivation, ScalarLoss or ArrayLoss, optional
+            The model's activations and loss of your own, by their names. Without its loss the model
+            is not compiled, with a warning.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            If there is no such file, or it is none that `save` wrote.
+            If there is no such file, it is none that `save` wrote, or it names an activation that
+            `custom_objects` has not.
+        TypeError
+            If a custom object is of another class than the one that was saved.
         """
         config, tensors, metadata = checkpoint.read(path)
+        config = with_functions(path, config, {} if custom_objects is None else custom_objects)
         try:
             model = cls.from_state(config, tensors)
         except (KeyError, TypeError, ValueError) as error:

@@ -290,7 +290,7 @@ def _lay_out(layers: Sequence[Dense | Dropout], input_size: int, dtype: np.dtype
     input_dropout, n_prev = 0.0, input_size
     for layer in layers:
         if isinstance(layer, Dense):
-            penalty, g = regularizers.get(layer.kernel_regularizer), str(layer.activation)
+            penalty, g = regularizers.get(layer.kernel_regularizer), layer._g
             rows.append(Row(n_prev, layer.units, g, layer.use_bias, l1=penalty.l1, l2=penalty.l2))
             n_prev = layer.units
         elif rows:

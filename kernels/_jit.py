@@ -232,6 +232,26 @@ def compile_cached(
     return result
 
 
+def compile_plain(function: Callable[..., Any], types: tuple[Any, ...], **options: Any) -> Any:
+    """Compile a user's function, or what calls one, for parameters of these types.
+
+    Nothing is kept on disk: no hash of ours could tell what a user's function depends on. No
+    instruction is contracted, so an element's bits do not depend on its place in a vector.
+
+    Returns
+    -------
+    numba's dispatcher and its compile result.
+    """
+    dispatcher: Any = numba.njit(
+        **{"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, **options},
+        no_cfunc_wrapper=True,
+    )(function)
+    with _no_collection():
+        dispatcher.compile(types)
+    (result,) = dispatcher.overloads.values()
+    return dispatcher, result
+
+
 # ----------------------------------------------------------------------------------------- leaves
 _loading = threading.RLock()  # of leaves, which entries share; a leaf loads those that it calls
 

@@ -16,8 +16,9 @@ the table.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numba import int64
@@ -26,6 +27,8 @@ from ._dispatch import switch
 from ._jit import kernel, leaf, pointer, sum_kernel
 from ._scalar import Value, at_least, at_most, copy_strip, strip, where
 from ._simd import span
+from .lookup import lookup
+from .native import FIRST, SECOND, Pair, call_strip
 from .reduce import row_sum
 from .vmath import exp, expm1, normal, sigmoid, softplus, tanh
 
@@ -33,13 +36,24 @@ from .vmath import exp, expm1, normal, sigmoid, softplus, tanh
 class Activation(NamedTuple):
     """A table entry."""
 
-    code: int  # its place in the table: what the compiled step knows it by
+    code: int  # its place in the table (or a `Pair`'s): what the compiled step knows it by
     forward: Callable[..., None]  # (z, z0, a, a0, rows, n): a[a0 + e] = g(z[z0 + e])
     backward: Callable[..., None]  # (d, d0, s, s0, rows, n): d[d0 + e] *= g'(s[s0 + e])
     from_z: bool  # the backward step needs Z, not A
     whole_row: bool  # an output depends on all of its sample's Z
     outputs: tuple[float, float]  # an interval that they never leave
     rectifies: bool = False  # g is max(z, 0), which a product can do by itself
+
+
+class OwnActivation(Protocol):
+    """An activation of a user's own."""
+
+    def __hash__(self) -> int:
+        """Two objects are two activations."""
+
+    @property
+    def entry(self) -> Activation:
+        """What a table would hold; the object owns the code that the entry's `code` names."""
 
 
 def _identity(z: Value) -> Value:
@@ -201,8 +215,39 @@ ACTIVATIONS = {
     for code, (name, facts) in enumerate(_STRIPS.items())
 }
 
-_forward = switch([entry.forward for entry in ACTIVATIONS.values()])
-_backward = switch([entry.backward for entry in ACTIVATIONS.values()])
+
+def activation_of(activation: str | OwnActivation) -> Activation:
+    """Return the table entry of a name, or the entry of a user's own activation.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither; the nearest known name is proposed.
+    """
+    if isinstance(activation, str):
+        return lookup("activation", activation, ACTIVATIONS)
+    entry = getattr(activation, "entry", None)
+    return entry if isinstance(entry, Activation) else lookup("activation", activation, ACTIVATIONS)
+
+
+def native_entry(pair: Pair, outputs: tuple[float, float] = (-inf, inf)) -> Activation:
+    """Return the entry of a pair of g(x) and x g'(y), and of the interval that g stays in."""
+    forward, backward = partial(activate, pair.code), partial(differentiate, pair.code)
+    return Activation(pair.code, forward, backward, from_z=True, whole_row=False, outputs=outputs)
+
+
+@kernel
+def _native_forward(code, z, z0, a, a0, rows, n):
+    call_strip(code, FIRST, rows * n, a, a0, z, z0, z, z0, 1.0)
+
+
+@kernel
+def _native_backward(code, d, d0, s, s0, rows, n):
+    call_strip(code, SECOND, rows * n, d, d0, d, d0, s, s0, 1.0)
+
+
+_forward = switch([entry.forward for entry in ACTIVATIONS.values()], _native_forward)
+_backward = switch([entry.backward for entry in ACTIVATIONS.values()], _native_backward)
 
 
 def _strip(t: Any) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,3 +60,11 @@ class Again(NamedTuple):
     key: tuple[Any, ...]
     arguments: Arguments
     losses: NDArray[np.float64]
+
+
+def parts_of(m: int, size: int, report: Report | None) -> Iterator[slice]:
+    """m samples by `size` at a time; tells `report` how many are done each time."""
+    for begin in range(0, m, size):
+        yield slice(begin, begin + size)
+        if report is not None:
+            report(min(size, m - begin))

@@ -21,12 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 from . import targets, threads
 from ._jit import matrix, named, vector
 from ._simd import nowhere, span
-from .activations import ACTIVATIONS, Activation, activate, differentiate
+from .activations import Activation, OwnActivation, activate, activation_of, differentiate
 from .arrays import Matrix, aligned_empty, as_float, as_matrix, grown, rounded
 from .entry import entry
 from .gemm import FORWARD, PLAIN, Start, block_depth, packed_elements, product
 from .layout import CODE, FIELDS, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, ZEROS, A, B, N, Rank, S
-from .lookup import lookup
 from .reduce import COLUMNS, column_sums
 from .sharing import part, share
 
@@ -88,12 +87,12 @@ def _multiply(
 def _table(
     n: int,
     has_bias: bool = False,
-    activation: str = "identity",
+    activation: str | OwnActivation = "identity",
     keeps_z: bool = False,
     a_at: int = 0,
 ) -> Array:
     """A network's table of one layer, whose Z lies at 0 and A at `a_at`."""
-    g = ACTIVATIONS[activation]
+    g = activation_of(activation)
     row = np.zeros((1, FIELDS), np.int64)
     row[0, [N, B, CODE]] = n, 0 if has_bias else -1, g.code
     row[0, [FROM_Z, WHOLE_ROW, A]] = keeps_z, g.whole_row, a_at
@@ -166,7 +165,7 @@ def _check_result(name: str, array: Array | None, shape: tuple[int, int]) -> Non
 
 
 def _saved(
-    activation: str, entry: Activation, A: ArrayLike | None, Z: ArrayLike | None
+    activation: str | OwnActivation, entry: Activation, A: ArrayLike | None, Z: ArrayLike | None
 ) -> ArrayLike:
     name, saved = ("Z", Z) if entry.from_z else ("A", A)
     if saved is None:
@@ -181,7 +180,7 @@ def linear_forward(
     A_prev: ArrayLike,
     W: ArrayLike,
     b: ArrayLike | None,
-    activation: str = "identity",
+    activation: str | OwnActivation = "identity",
     *,
     out: Array | None = None,
     Z: Array | None = None,
@@ -194,8 +193,8 @@ def linear_forward(
         The outputs of the layer before, a column per sample.
     W : array_like of shape (n, n_prev)
     b : array_like of shape (n, 1) or (n,), or None
-    activation : str
-        A name in `ACTIVATIONS`.
+    activation : str or ScalarActivation
+        A name in `ACTIVATIONS`, or a `fastdnn.ScalarActivation`.
     out, Z : ndarray of shape (n, m), optional
         Take A and Z.
 
@@ -210,7 +209,7 @@ def linear_forward(
         If a shape does not fit the others, the activation is unknown, or an array holds no real
         numbers.
     """
-    lookup("activation", activation, ACTIVATIONS)
+    activation_of(activation)
     A_prev, W = _check_layer(A_prev, W)
     (n, k), m, dtype = W.shape, A_prev.shape[1], W.dtype
     bias = None if b is None else _check_bias(b, n, dtype)
@@ -242,20 +241,20 @@ def _can_take(out: Array | None, dtype: Any, operands: tuple[Array | None, ...])
     return fits and not any(x is not None and np.may_share_memory(out, x) for x in operands)
 
 
-def activation_forward(Z: ArrayLike, activation: str) -> Array:
+def activation_forward(Z: ArrayLike, activation: str | OwnActivation) -> Array:
     """A = g(Z).
 
     Parameters
     ----------
     Z : array_like of shape (n, m)
-    activation : str
-        A name in `ACTIVATIONS`.
+    activation : str or ScalarActivation
+        A name in `ACTIVATIONS`, or a `fastdnn.ScalarActivation`.
 
     Returns
     -------
     ndarray of shape (n, m)
     """
-    g = lookup("activation", activation, ACTIVATIONS)
+    g = activation_of(activation)
     Z = as_float("Z", Z)
     n, m = Z.shape
     rows = np.array(Z.T, order="C")
@@ -272,15 +271,19 @@ def activation_forward(Z: ArrayLike, activation: str) -> Array:
 
 
 def activation_backward(
-    dA: ArrayLike, activation: str, *, A: ArrayLike | None = None, Z: ArrayLike | None = None
+    dA: ArrayLike,
+    activation: str | OwnActivation,
+    *,
+    A: ArrayLike | None = None,
+    Z: ArrayLike | None = None,
 ) -> Array:
     """dZ = dA * g'(Z).
 
     Parameters
     ----------
     dA : array_like of shape (n, m)
-    activation : str
-        A name in `ACTIVATIONS`.
+    activation : str or ScalarActivation
+        A name in `ACTIVATIONS`, or a `fastdnn.ScalarActivation`.
     A, Z : array_like of shape (n, m)
         A where ``ACTIVATIONS[activation].from_z`` is false (sigmoid, relu, tanh, …), else Z.
 
@@ -288,7 +291,7 @@ def activation_backward(
     -------
     ndarray of shape (n, m)
     """
-    g = lookup("activation", activation, ACTIVATIONS)
+    g = activation_of(activation)
     dA = as_float("dA", dA)
     s = _check_same("Z" if g.from_z else "A", _saved(activation, g, A, Z), dA.shape, dA.dtype)
     n, m = dA.shape
@@ -331,7 +334,7 @@ def linear_backward(
     dA: ArrayLike,
     A_prev: ArrayLike,
     W: ArrayLike,
-    activation: str = "identity",
+    activation: str | OwnActivation = "identity",
     *,
     A: ArrayLike | None = None,
     Z: ArrayLike | None = None,
@@ -345,8 +348,8 @@ def linear_backward(
         The loss's derivative by A, per sample. With the identity, this is dZ.
     A_prev : array_like of shape (n_prev, m)
     W : array_like of shape (n, n_prev)
-    activation : str
-        A name in `ACTIVATIONS`.
+    activation : str or ScalarActivation
+        A name in `ACTIVATIONS`, or a `fastdnn.ScalarActivation`.
     A, Z : array_like of shape (n, m)
         As `activation_backward` wants them; the identity needs neither.
     need_dA_prev : bool

@@ -11,11 +11,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import layout, step, targets, threads
 from ._jit import FLOATS
-from .activations import ACTIVATIONS
+from .activations import activation_of
 from .arrays import address_of, as_matrix, is_plain
-from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Targets
+from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Targets, parts_of
 from .layout import BLOCKED, FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
-from .losses import LOSSES
+from .losses import OwnLoss, loss_of
 from .mean_losses import PARAMETERS
 from .placement import TABLE, Layer, Place, place_batch, place_parameters
 from .plans import plan_of
@@ -38,8 +38,8 @@ class Engine:
     ----------
     layers : sequence of Layer
         From the first to the output layer; each `n_prev` is the `n` before.
-    loss, loss_parameters : str, sequence of float
-        An entry of `losses.LOSSES` and its parameters, as `set_loss` takes them.
+    loss, loss_parameters : str or OwnLoss, sequence of float
+        As `set_loss` takes them.
     dtype : float32 or float64
         Of parameters and all computation.
     input_dropout : float
@@ -62,7 +62,7 @@ class Engine:
         self,
         layers: Sequence[Layer],
         *,
-        loss: str = "mean_squared_error",
+        loss: str | OwnLoss = "mean_squared_error",
         loss_parameters: Sequence[float] = (),
         dtype: DTypeLike = "float32",
         input_dropout: float = 0.0,
@@ -93,6 +93,9 @@ class Engine:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        # a user's own functions may lie elsewhere
+        penalties, self._places = self._layout.penalties, {}
+        self._layout = place_parameters(self.layers, self._tile)._replace(penalties=penalties)
         self._forget_calls()
         # a copy or a pickle of the parameters has lost what lies behind them
         values = self.parameters
@@ -100,16 +103,18 @@ class Engine:
         self.parameters[:] = values
         # which a shallow copy has in common with the original
         self._loss_parameters = self._loss_parameters.copy()
+        (loss, parameters, from_logits), self._loss_given = self._loss_given, None
+        self.set_loss(loss, parameters, from_logits=from_logits)
 
     def set_loss(
-        self, loss: str, parameters: Sequence[float] = (), *, from_logits: bool = False
+        self, loss: str | OwnLoss, parameters: Sequence[float] = (), *, from_logits: bool = False
     ) -> None:
         """Choose the loss of the following calls.
 
         Parameters
         ----------
-        loss : str
-            An entry of `losses.LOSSES`.
+        loss : str or OwnLoss
+            What `losses.loss_of` takes.
         parameters : sequence of float
             Its parameters, or none for the entry's own; outputs beyond them take them in turn.
         from_logits : bool
@@ -117,7 +122,7 @@ class Engine:
         """
         if (loss, parameters, from_logits) == self._loss_given:
             return
-        entry, activation = LOSSES[loss], self.layers[-1].activation
+        entry, activation = loss_of(loss), self.layers[-1].activation
         if from_logits:
             (activation,) = entry.fused
         self._fused = layout.LOGITS if from_logits else int(activation in entry.fused)
@@ -180,12 +185,9 @@ class Engine:
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
         found = []
         for part in self._parts(len(X), batch, report):
-            given = None if weights is None else weights[part]
-            found.append(
-                self._call(
-                    X[part], targets.rows(part), batch, weights=given, outputs=outputs[part]
-                ).losses
-            )
+            given, to = None if weights is None else weights[part], outputs[part]
+            outcome = self._call(X[part], targets.rows(part), batch, weights=given, outputs=to)
+            found.append(outcome.losses)
         losses = np.concatenate(found)
         sizes = np.minimum(batch, len(X) - batch * np.arange(len(losses)))
         return float(np.dot(losses, sizes) / len(X)), outputs
@@ -193,10 +195,7 @@ class Engine:
     def _parts(self, m: int, batch: int, report: Report | None) -> Iterator[slice]:
         """m samples by calls, whole batches each, between which Ctrl-C is noticed."""
         size = max(CALL_FLOPS // (self._layout.work * batch), 1) * batch
-        for begin in range(0, m, size):
-            yield slice(begin, begin + size)
-            if report is not None:
-                report(min(size, m - begin))
+        return parts_of(m, size, report)
 
     def differentiate(
         self,
@@ -278,11 +277,12 @@ class Engine:
         seed: int = 0,
         step_number: int = 0,
         dropout: bool = False,
+        steps: int | None = None,
     ) -> Outcome:
         samples, asked = len(X), batch
         batch = min(batch, samples)
         place = self._place(batch)
-        steps = -(-samples // batch) if rule is None else len(rule.coefficients)
+        steps = steps or (-(-samples // batch) if rule is None else len(rule.coefficients))
         if gradient:
             self._make_gradient()
         coefficients, limit = _NO_COEFFICIENTS[self.dtype], np.inf
@@ -320,7 +320,7 @@ class Engine:
         self._run(n_ranks, arguments, limit, x.flat, taken, losses)
         # so small a call has one rank, whatever the number of threads will be
         is_small = self._layout.work * samples < threads.AWAKE_FLOPS
-        if targets is None and is_small and is_plain(X):
+        if targets is None and is_small and is_plain(X) and not dropout:
             plan, addresses, used = arguments
             again = Arguments(plan.copy(), addresses.copy(), used)
             self._again = Again((X.shape, X.dtype, asked), again, losses)
@@ -338,9 +338,8 @@ class Engine:
     ) -> None:
         dtype, other = self.dtype, _OTHER[self.dtype]
         xs = (x, _NONE[other]) if x.dtype == dtype else (_NONE[dtype], x)
-        step.run(
-            dtype, n_ranks, arguments.plan, arguments.addresses, limit, *xs, outputs, losses
-        )  # fmt: skip
+        plan, addresses, _ = arguments
+        step.run(dtype, n_ranks, plan, addresses, limit, *xs, outputs, losses)
 
     def _place(self, batch: int) -> Place:
         if batch not in self._places:
@@ -367,7 +366,7 @@ class Engine:
         memory = self._workspace.of(place, self._layout, batch, n_ranks, own)
         self._drop_arguments(held, self._workspace.version != version)
         used = (table, *held, chunks, self._layout.penalties, *memory, self._loss_parameters)
-        activation = ACTIVATIONS[self.layers[-1].activation]
+        activation = activation_of(self.layers[-1].activation)
         sizes = len(chunks), own, self.slots.size
         plan = plan_of(place, self._layout, batch, loss, fused, activation, self._penalised, *sizes)
         addresses = np.array([0] * step.TABLE + [address_of(one) for one in used], np.int64)

@@ -20,15 +20,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numba import float64, int64
 
 from . import class_losses, mean_losses
 from ._dispatch import switch
-from ._jit import leaf, pointer
+from ._jit import kernel, leaf, pointer
+from ._scalar import copy_strip
 from ._simd import span
 from .mean_losses import PARAMETERS
+from .native import FIRST, SECOND, Pair, call_strip
 
 Strip = Callable[..., None]
 Interval = tuple[float, float]
@@ -39,7 +42,7 @@ class Loss(NamedTuple):
     """A table entry."""
 
     code: int
-    fused: dict[str, int]  # output activation -> code of the fused function
+    fused: dict[Any, int]  # output activation -> code of the fused function
     labels: bool = False  # targets are class numbers
     targets: Interval = ANY  # where dense targets lie
     outputs: Interval = ANY  # where outputs have to lie
@@ -112,7 +115,27 @@ LOSSES = {
         labels=True,
     ),
 }
-_strip = switch(_functions)
+GIVEN = "given"  # a loss whose y are the derivatives dA themselves, and whose value is 0
+
+
+@kernel
+def _given(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+    copy_strip(rows * n, d, d0, y, y0)
+    l = span(l, l0, rows)
+    for i in range(rows):
+        l[i] = 0.0
+
+
+@kernel
+def _native(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+    # a `Pair` of value(a, y) and slope(a, y) / n
+    call_strip(code, FIRST, rows * n, d, d0, a, a0, y, y0, 1.0)
+    mean_losses.row_means(d, d0, rows, n, l, l0)
+    call_strip(code, SECOND, rows * n, d, d0, a, a0, y, y0, np.float64(n))
+
+
+_ENTRIES = LOSSES | {GIVEN: _entry(_given)}
+_strip = switch(_functions, _native)
 
 
 @leaf(
@@ -129,3 +152,21 @@ def loss_rows(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, 
         span(labels, label0, rows), 0, span(d, d0, size), 0, rows, n,
         span(ps, 0, n + PARAMETERS), span(l, l0, rows), 0,
     )  # fmt: skip
+
+
+class OwnLoss(Protocol):
+    """A loss of a user's own, of scalars."""
+
+    @property
+    def entry(self) -> Loss:
+        """What a table would hold; the object owns the code that the entry's `code` names."""
+
+
+def loss_of(loss: str | OwnLoss) -> Loss:
+    """Return the entry of a name in `LOSSES`, of `GIVEN`, or of a user's own loss."""
+    return _ENTRIES[loss] if isinstance(loss, str) else loss.entry
+
+
+def native_entry(pair: Pair) -> Loss:
+    """Return the entry of a mean over outputs, of a pair of value(a, y) and slope(a, y) / share."""
+    return Loss(pair.code, {})

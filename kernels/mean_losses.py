@@ -156,8 +156,8 @@ def _focal_of_sigmoid_slope(z: Value, a: Value, y: Value, p: Parameters) -> Valu
 
 # ------------------------------------------------------------------------------------- functions
 @kernel
-def _row_means(d, d0, rows, n, l, l0):
-    # l_i = 1/n sum_j d_ij
+def row_means(d, d0, rows, n, l, l0):
+    """l_i = 1/n sum_j d_ij."""
     l = span(l, l0, rows)
     if n == 1:
         d = span(d, d0, rows)
@@ -179,7 +179,7 @@ def _mean(value: Callable[..., Value], slope: Callable[..., Value]) -> Callable[
     @kernel
     def mean(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
         values(rows * n, d, d0, a, a0, y, y0, ps[0], ps[1], ps[2], 1)
-        _row_means(d, d0, rows, n, l, l0)
+        row_means(d, d0, rows, n, l, l0)
         slopes(rows * n, d, d0, a, a0, y, y0, ps[0], ps[1], ps[2], n)
 
     return mean  # type: ignore[no-any-return]
@@ -194,7 +194,7 @@ def _fused_mean(
     @kernel
     def fused(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
         values(rows * n, d, d0, s, s0, y, y0, ps[0], ps[1], ps[2], 1)
-        _row_means(d, d0, rows, n, l, l0)
+        row_means(d, d0, rows, n, l, l0)
         forward(s, s0, a, a0, rows, n)
         slopes(rows * n, d, d0, s, s0, a, a0, y, y0, ps[0], ps[1], ps[2], n)
 
@@ -222,7 +222,7 @@ def quantile(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
     for i in range(rows):
         a_i, y_i, d_i = a0 + i * n, y0 + i * n, d0 + i * n
         _pinballs(n, d, d_i, a, a_i, y, y_i, ps, 0)
-    _row_means(d, d0, rows, n, l, l0)
+    row_means(d, d0, rows, n, l, l0)
     for i in range(rows):
         a_i, y_i, d_i = a0 + i * n, y0 + i * n, d0 + i * n
         _pinball_slopes(n, d, d_i, a, a_i, y, y_i, ps, 0, n)

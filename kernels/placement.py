@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
-from .activations import ACTIVATIONS
+from .activations import OwnActivation, activation_of
 from .arrays import rounded
 from .blocked import BLOCK_COLUMNS, BLOCK_SIZE
 from .dropout import threshold_of
@@ -80,7 +80,7 @@ class Layer(NamedTuple):
 
     n_prev: int
     n: int
-    activation: str = "identity"
+    activation: str | OwnActivation = "identity"
     use_bias: bool = True
     dropout: float = 0.0
     l1: float = 0.0
@@ -146,7 +146,7 @@ def place_parameters(layers: Sequence[Layer], tile: Tile) -> Parameters:
     chunks: list[TABLE] = []
     penalties: list[tuple[float, float]] = []
     for l, layer in enumerate(layers, 1):
-        activation, last = ACTIVATIONS[layer.activation], l == len(layers)
+        activation, last = activation_of(layer.activation), l == len(layers)
         table[l, [N_PREV, N, W, B]] = layer.n_prev, layer.n, at, -1
         # the output layer's activation belongs to the loss
         table[l, CODE] = -1 if last else activation.code

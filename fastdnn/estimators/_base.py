@@ -199,8 +199,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         n_0, dtype = self.coefs_[0].shape[0], self.coefs_[0].dtype.name
         model = Sequential(layers, input_size=n_0, dtype=dtype, seed=seed)
         model.compile("adam" if self.solver == "lbfgs" else optimizer_of(self), loss)
-        loss = model.loss
-        model.engine.set_loss(loss.name, loss.parameters(), from_logits=loss.from_logits)
+        model.loss.bind(model.engine)
         for layer, W, b in zip(_dense(model), self.coefs_, self.intercepts_, strict=True):
             layer.W, layer.b = np.transpose(W), b
         return model
