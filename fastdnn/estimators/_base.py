@@ -142,7 +142,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if not goes_on:
                 self._draw_start(data, rng)
             open_records(self, validates and self.solver != "lbfgs")
-            context = FitContext(self, X, y, sample_weight)
+            context = FitContext(self, X, y, sample_weight, 1 if incremental else self.max_iter)
             if self.solver == "lbfgs":
                 fit_by_lbfgs(self, data, context)
             else:

@@ -53,12 +53,10 @@ def fit_by_lbfgs(of: BaseMLP, data: Data, context: FitContext) -> None:
         of.loss_curve_.append(loss + constant)
         if of.verbose:
             print(f"Iteration {iterations}, loss = {loss + constant:.8f}")
-        stops = context.end(lambda: fitted_copy(of))
-        if iterations < of.max_iter:
-            context.begin(iterations)
-        return stops
+        # only now: SciPy does not tell when an iteration begins, nor which one is the last
+        context.begin(iterations - 1)
+        return context.end(lambda: fitted_copy(of))
 
-    context.begin(0)
     of.n_iter_, loss = minimise(
         FullBatch(model.engine, data, of.alpha, of._summed, of._averaged),
         max_iter=of.max_iter, max_fun=of.max_fun, tol=of.tol, after=after,

@@ -200,6 +200,8 @@ def hidden_activations(of: Any) -> list[str]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         given = [given] * len(units)
     given = list(given)
+    if None in given:  # which `Dense` takes as "identity"
+        raise TypeError(f"activation: want names, got {of.activation!r}")
     if len(given) != len(units):
         raise ValueError(
             f"activation: want one name, or one for each of {len(units)} hidden layers, got {given}"
