@@ -106,7 +106,8 @@ class Rules(Callback):
         if not np.isfinite(A).all():
             return nan
         if self._scorer is None:
-            return of._score_outputs(A, unseen)
+            with np.errstate(over="ignore"):  # the square of an error: its score is -inf
+                return of._score_outputs(A, unseen)
         if unseen.weights is not None and "sample_weight" in signature(self._scorer).parameters:
             weights["sample_weight"] = unseen.weights
         with warnings.catch_warnings():

@@ -10,7 +10,8 @@ import pytest
 from sklearn.base import clone
 
 import fastdnn
-from fastdnn.estimators._solvers import SOLVERS, UncorrectedAdam, optimizer_of
+from fastdnn.estimators._solvers import SOLVERS, optimizer_of
+from fastdnn.optimizers import UncorrectedAdam
 from tests.estimators.common import KINDS, assert_same, data, parameters_of, small, twins
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
