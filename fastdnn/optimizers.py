@@ -188,6 +188,20 @@ class Adam(Optimizer):
 
 @storable
 @dataclass
+class UncorrectedAdam(Adam):
+    """`Adam` with epsilon added to the root of the uncorrected v, as scikit-learn does.
+
+    theta -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon)
+    """
+
+    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
+        b1, b2 = self.beta_1, self.beta_2
+        step = lr * np.sqrt(1.0 - power(b2, t)) / (1.0 - power(b1, t))
+        return "adam", [step, b1, 1.0 - b1, b2, 1.0 - b2, 1.0, 1.0, self.epsilon]
+
+
+@storable
+@dataclass
 class AdamW(Optimizer):
     """Adam after theta *= 1 - lr weight_decay, on all parameters.
 

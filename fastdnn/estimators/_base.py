@@ -25,8 +25,14 @@ from fastdnn.validation import EVALUATION_BATCH
 
 from ._compat import CallbackSupportMixin, FitContext, validate_data, with_callbacks
 from ._fitting import fit_by_epochs, fit_by_lbfgs, not_finite
-from ._parameters import check_parameters, hidden_activations, hidden_units
-from ._rules import forget_records
+from ._parameters import (
+    check_parameters,
+    check_unchanged,
+    check_use,
+    hidden_activations,
+    hidden_units,
+)
+from ._rules import forget_records, open_records
 from ._samples import is_sparse, outputs_of
 from ._solvers import optimizer_of
 
@@ -51,8 +57,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 setattr(self, name, value)
 
     @abstractmethod
-    def _targets(self, X: Any, y: Array, *, reset: bool) -> Data:
-        """Check y; return X with the targets that the loss takes, as data without weights."""
+    def _targets(self, X: Any, y: Array, *, reset: bool, unseen: bool) -> Data:
+        """Check y; return X with the targets that the loss takes, as data without weights.
+
+        `reset` makes the network's outputs those of y, `unseen` says that y is for validation.
+        """
 
     @abstractmethod
     def _output(self) -> tuple[int, str, str | Loss]:
@@ -115,18 +124,25 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, *, incremental: bool
     ) -> BaseMLP:
         check_parameters(self)
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
         goes_on = hasattr(self, "coefs_") and (incremental or self.warm_start)
-        data = self._checked(X, y, sample_weight, reset=not goes_on, incremental=incremental)
+        validates = validation_data is not None or self.early_stopping
+        check_use(self, incremental=incremental, validates=validates)
+        if validation_data is not None and self.solver == "lbfgs":
+            raise ValueError("validation_data: solver='lbfgs' takes none; use another solver")
+        dtype: Any = FLOATS if self.dtype is None else np.dtype(self.dtype)
+        if goes_on:
+            check_unchanged(self)
+            dtype = self.coefs_[0].dtype
+        data = self._checked(X, y, sample_weight, dtype, reset=not goes_on, incremental=incremental)
         unseen = None
         if validation_data is not None:
-            unseen = self._checked_validation(validation_data)
+            unseen = self._checked_validation(validation_data, data.X.dtype)
         rng = check_random_state(self.random_state)
         with self._threads():
             if not goes_on:
-                self._draw_start(data, rng, unseen is not None)
-            context = FitContext(self, X, y, sample_weight)
+                self._draw_start(data, rng)
+            open_records(self, validates and self.solver != "lbfgs")
+            context = FitContext(self, X, y, sample_weight, 1 if incremental else self.max_iter)
             if self.solver == "lbfgs":
                 fit_by_lbfgs(self, data, context)
             else:
@@ -140,32 +156,42 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return nullcontext() if self.n_threads is None else num_threads(self.n_threads)
 
     def _checked(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, incremental: bool = False
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        dtype: Any,
+        *,
+        reset: bool,
+        incremental: bool = False,
+        unseen: bool = False,
     ) -> Data:
-        """Everything that a pass with the loss reads, checked."""
-        dtype = FLOATS if self.dtype is None else np.dtype(self.dtype)
+        """Return everything that a pass with the loss reads, checked and of one dtype."""
         X, y = validate_data(
             self, X, y, accept_sparse=SPARSE, multi_output=True, dtype=dtype, reset=reset,
             **self._y_settings,
         )  # fmt: skip
-        data = self._targets(X.tocsr() if is_sparse(X) else X, y, reset=reset and not incremental)
+        X = X.tocsr() if is_sparse(X) else X
+        y = y.toarray() if is_sparse(y) else y
+        data = self._targets(X, y, reset=reset and not incremental, unseen=unseen)
         weight = None
         if sample_weight is not None:
             weight = _checked_weight(sample_weight, len(data.y), X.dtype)
         return data._replace(weights=self._class_weights(data, weight))
 
-    def _checked_validation(self, given: Any) -> Data:
+    def _checked_validation(self, given: Any, dtype: Any) -> Data:
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
             raise ValueError(
                 "validation_data: want a tuple (X, y) or (X, y, sample_weight), got "
                 f"{type(given).__name__}"
             )
         try:
-            return self._checked(*(*given, None)[:3], reset=False)
+            X, y, weight = (*given, None)[:3]
+            return self._checked(X, y, weight, dtype, reset=False, unseen=True)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
-    def _draw_start(self, data: Data, rng: np.random.RandomState, validates: bool) -> None:
+    def _draw_start(self, data: Data, rng: np.random.RandomState) -> None:
         """Draw W and b, layer by layer, and start all records."""
         n_outputs, output, _ = self._output()
         units = [data.X.shape[1], *hidden_units(self), n_outputs]
@@ -181,7 +207,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self.n_iter_ = self.t_ = 0
         self.n_layers_, self.n_outputs_ = len(units), n_outputs
         self.out_activation_ = OUTPUT_NAMES.get(output, output)
-        forget_records(self, validates or self.early_stopping)
+        forget_records(self)
 
     # ------------------------------------------------------------------------- the network
     def _build(self, l2: float, seed: int) -> Sequential:
@@ -255,6 +281,8 @@ def _checked_weight(weight: Any, m: int, dtype: Any) -> Any:
     weight = check_array(weight, ensure_2d=False, dtype=dtype, input_name="sample_weight")
     if weight.shape != (m,):
         raise ValueError(f"sample_weight: want shape ({m},), got {weight.shape}")
+    if weight.min() < 0:
+        raise ValueError(f"sample_weight: want weights >= 0, got {weight.min()}")
     if not weight.any():
         raise ValueError("sample_weight: want at least one weight other than 0, got only zeros")
     return weight

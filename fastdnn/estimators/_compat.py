@@ -43,9 +43,11 @@ class FitContext:
     estimator : estimator
     X, y, sample_weight
         The training data, as the estimator's user gave them.
+    epochs : int
+        How many there are at most.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, epochs: int) -> None:
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self._fit: Any = None
@@ -55,7 +57,7 @@ class FitContext:
             estimator, "_parent_callback_ctx"
         )
         if HAS_CALLBACKS and listens:
-            self._fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+            self._fit = estimator._init_callback_context(max_subtasks=epochs)
             self._fit.call_on_fit_task_begin(**self._given)
 
     def begin(self, number: int) -> None:

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from fastdnn._checks import check_number
 from fastdnn._inputs import Data
-from fastdnn.hooks import Callback, check_callbacks
+from fastdnn.hooks import Callback
 from fastdnn.progress import ProgressBar
 from fastdnn.training import DivergenceError, State
 
 from ._epochs import EpochTrainer
-from ._lbfgs import minimise
+from ._lbfgs import INTERRUPTED, FullBatch, minimise
+from ._parameters import hidden_activations
 from ._rules import Rules, fitted_copy
 
 if TYPE_CHECKING:
@@ -42,24 +44,32 @@ def fit_by_lbfgs(of: BaseMLP, data: Data, context: FitContext) -> None:
     l2 = of.alpha / 2 / len(data.y)
     model = of._build(l2, 0)
     of._bind(model)
+    of._made_for = None  # partial_fit needs another network
     iterations = 0
 
     def after(loss: float) -> bool:
         nonlocal iterations
         iterations += 1
+        of.loss_curve_.append(loss + constant)
         if of.verbose:
             print(f"Iteration {iterations}, loss = {loss + constant:.8f}")
-        stops = context.end(lambda: fitted_copy(of))
-        if iterations < of.max_iter:
-            context.begin(iterations)
-        return stops
+        # only now: SciPy does not tell when an iteration begins, nor which one is the last
+        context.begin(iterations - 1)
+        return context.end(lambda: fitted_copy(of))
 
-    context.begin(0)
     of.n_iter_, loss = minimise(
-        model.engine, data, of.alpha, of._summed, of._averaged,
+        FullBatch(model.engine, data, of.alpha, of._summed, of._averaged),
         max_iter=of.max_iter, max_fun=of.max_fun, tol=of.tol, after=after,
     )  # fmt: skip
     of.loss_ = loss + constant
+    if not of.early_stopping:
+        of.best_loss_ = min(of.best_loss_, of.loss_)
+
+
+def _made_for(of: BaseMLP) -> tuple[Any, ...]:
+    """Return the parameters that a network holds: others than before need another network."""
+    clips = of.clipnorm, of.global_clipnorm
+    return of.solver, of.loss, of.alpha > 0, of.dropout, hidden_activations(of), *clips
 
 
 def fit_by_epochs(
@@ -85,15 +95,15 @@ def fit_by_epochs(
         data, unseen = _split(of, data, rng)
     m = len(data.y)
     batch = _batch_size(of, m)
-    if not (incremental and of._is_bound()):
+    made_for = _made_for(of)
+    if not (incremental and of._is_bound() and of._made_for == made_for):
         seed = int(rng.randint(2**31)) if of.dropout > 0 else 0
-        of._state, of._l2 = State(seed), of.alpha / 2 / batch
+        of._state, of._l2, of._made_for = State(seed), of.alpha / 2 / batch, made_for
         of._bind(of._build(of._l2, seed))
     model = of.model_
     of._optimizer = model.optimizer
     rules = Rules(of, model.engine, data, unseen, context)
-    names = ["loss", "learning_rate", *([] if unseen is None else ["val_loss", "val_score"])]
-    callbacks: list[Callback] = [rules, *check_callbacks(of.callbacks, names)]
+    callbacks: list[Callback] = [rules, *(of.callbacks or ())]
     epochs = range(1 if incremental else of.max_iter)
     if of.verbose == "bar":
         callbacks.append(ProgressBar(len(epochs), m, batch, 1))
@@ -118,7 +128,7 @@ def _run(of: BaseMLP, trainer: EpochTrainer, model: Any, epochs: range, rules: R
     try:
         trainer.run(model, epochs)
     except KeyboardInterrupt:
-        warnings.warn("the training was interrupted; the parameters are usable", stacklevel=6)
+        warnings.warn(INTERRUPTED, stacklevel=6)
     except DivergenceError as error:
         rules.diverged()
         if rules.best is None:
@@ -141,6 +151,7 @@ def _batch_size(of: BaseMLP, m: int) -> int:
 
 def _split(of: BaseMLP, data: Data, rng: np.random.RandomState) -> tuple[Data, Data]:
     """Draw the samples that early stopping looks at."""
+    check_number("validation_fraction", of.validation_fraction, "(0, 1)")
     m = len(data.y)
     train, unseen = train_test_split(
         np.arange(m), random_state=rng, test_size=of.validation_fraction,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -19,29 +21,62 @@ from ._epochs import sum_of_squares
 from ._samples import dense_parts
 
 Array = NDArray[Any]
-CONVERGED = 0  # SciPy's status
+CONVERGED, STOPPED = 0, 99  # SciPy's status; the second is that of a callback's StopIteration
+INTERRUPTED = "the training was interrupted; the parameters are usable"
 
 
-def minimise(
-    engine: Engine,
-    data: Data,
-    alpha: float,
-    summed: float,
-    averaged: float,
-    *,
-    max_iter: int,
-    max_fun: int,
-    tol: float,
-    after: Callable[[float], bool],
-) -> tuple[int, float]:
-    """Minimise the loss of all samples; the engine has the parameters that SciPy found.
+@dataclass
+class FullBatch:
+    """The loss of all samples, as a function of the flat vector of parameters.
 
     Parameters
     ----------
     engine : Engine
-        With the start as its parameters, and L2 penalties alpha / 2 / m.
-    summed, averaged : float
+        With L2 penalties alpha / 2 / m.
+    data : Data
+    alpha, outputs_summed, outputs_averaged : float
         As for `EpochTrainer`.
+    """
+
+    engine: Engine
+    data: Data
+    alpha: float
+    outputs_summed: float
+    outputs_averaged: float
+
+    def __post_init__(self) -> None:
+        m, weights = len(self.data.y), self.data.weights
+        self._total = float(m if weights is None else weights.sum(dtype=np.float64))
+        self._weights: Array | None = None
+        if weights is not None or self.outputs_summed != 1.0:
+            ones = np.ones(m) if weights is None else weights * (m / self._total)
+            self._weights = (self.outputs_summed * ones).astype(self.engine.dtype)
+
+    def loss_and_gradient(self, theta: Array) -> tuple[float, Array]:
+        """Return the loss at theta, which becomes the engine's parameters, and its gradient."""
+        engine, data, m = self.engine, self.data, len(self.data.y)
+        engine.parameters[...] = theta
+        engine.scale_penalties(m / self._total)
+        loss, gradient = 0.0, np.zeros(theta.size)
+        for part, X in dense_parts(data.X):
+            given = None if self._weights is None else self._weights[part]
+            share = len(X) / m
+            loss += share * engine.differentiate(X, data.targets.rows(part), weights=given)
+            gradient += share * engine.gradient
+        engine.scale_penalties(1.0)
+        if self.outputs_averaged != 1.0:
+            penalty = self.alpha / 2 * sum_of_squares(engine) / self._total
+            loss = (loss - penalty) / self.outputs_averaged + penalty
+        return loss, gradient
+
+
+def minimise(
+    of: FullBatch, *, max_iter: int, max_fun: int, tol: float, after: Callable[[float], bool]
+) -> tuple[int, float]:
+    """Minimise the loss; its engine has the start as its parameters, and in the end the minimum.
+
+    Parameters
+    ----------
     after : function
         Is told the loss after each iteration; a True return ends the training.
 
@@ -54,47 +89,40 @@ def minimise(
     -----
     ConvergenceWarning
         If the number of iterations or evaluations ran out, or no step could be found.
+    UserWarning
+        If Ctrl-C ended the training; the parameters are those of the last iteration.
     """
-    m = len(data.y)
-    total = m if data.weights is None else float(data.weights.sum())
-    weights = np.full(m, summed) if summed != 1.0 else None
-    if data.weights is not None:
-        weights = summed * m / total * data.weights
-    weights = None if weights is None else weights.astype(engine.dtype)
-    engine.scale_penalties(m / total)
-
-    def loss_and_gradient(theta: Array) -> tuple[float, Array]:
-        engine.parameters[...] = theta
-        loss, gradient = 0.0, np.zeros(theta.size)
-        for part, X in dense_parts(data.X):
-            given = None if weights is None else weights[part]
-            share = len(X) / m
-            loss += share * engine.differentiate(X, data.targets.rows(part), weights=given)
-            gradient += share * engine.gradient
-        if averaged != 1.0:
-            penalty = alpha / 2 * sum_of_squares(engine) / total
-            loss = (loss - penalty) / averaged + penalty
-        return loss, gradient
+    reached = of.engine.parameters.astype(np.float64), nan, 0
 
     def callback(intermediate_result: Any) -> None:
-        if after(float(intermediate_result.fun)):
+        nonlocal reached
+        loss = float(intermediate_result.fun)
+        reached = intermediate_result.x.copy(), loss, reached[2] + 1
+        if after(loss):
             raise StopIteration
 
-    start = engine.parameters.astype(np.float64)
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
-    with threads.run():
-        found = minimize(
-            loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options,
-            callback=callback,
-        )  # fmt: skip
-    engine.parameters[...] = found.x
-    stopped = found.status == 99  # by `after`
-    if found.status != CONVERGED and not stopped:
-        reached = f"{max_iter} iterations" if found.nit >= max_iter else f"{found.nit} iterations"
-        warnings.warn(
-            f"lbfgs did not converge in {reached} ({found.message}). Increase max_iter or max_fun, "
-            "or scale the data.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
+    try:
+        with threads.run():
+            found = minimize(
+                of.loss_and_gradient, reached[0], jac=True, method="L-BFGS-B", options=options,
+                callback=callback,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        of.engine.parameters[...], loss, n_iter = reached
+        warnings.warn(INTERRUPTED, stacklevel=5)
+        return n_iter, loss
+    of.engine.parameters[...] = found.x
+    _warn_unless_converged(found, max_iter)
     return min(int(found.nit), max_iter), float(found.fun)
+
+
+def _warn_unless_converged(found: Any, max_iter: int) -> None:
+    if found.status in (CONVERGED, STOPPED):
+        return
+    warnings.warn(
+        f"lbfgs did not converge in {min(found.nit, max_iter)} iterations ({found.message}). "
+        "Increase max_iter or max_fun, or scale the data.",
+        ConvergenceWarning,
+        stacklevel=6,
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from inspect import signature
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +57,7 @@ class Rules(Callback):
         self._constant = estimator._constant(data)
         wanted = estimator.restore_best_weights
         self._restores = bool(estimator.early_stopping if wanted is None else wanted)
-        # whether the best epoch is that of the best score, not that of the lowest loss
-        self._by_score = unseen is not None and (estimator.early_stopping or self._restores)
+        self._scorer = scorer_of(estimator)
         self.best = engine.parameters.copy() if self._restores else None
         self._talks = bool(estimator.verbose) and estimator.verbose != "bar"
 
@@ -91,34 +92,52 @@ class Rules(Callback):
         of = self.of
         loss, A = evaluate(self.engine, unseen, EVALUATION_BATCH)
         loss = loss * of._summed / of._averaged + of._constant(unseen)
-        score = _score(of, unseen, A, loss)
+        score = self._score(unseen, A, loss)
         of.validation_curve_.append(loss)
         of.validation_scores_.append(score)
         logs["val_loss"], logs["val_score"] = loss, score
         self._say(f"Validation score: {score:f}")
 
+    def _score(self, unseen: Data, A: Array, loss: float) -> float:
+        """Return how good the network is on the validation samples; higher is better."""
+        of, weights = self.of, {}
+        if of.scoring == "loss":
+            return -loss
+        if not np.isfinite(A).all():
+            return nan
+        if self._scorer is None:
+            with np.errstate(over="ignore"):  # the square of an error: its score is -inf
+                return of._score_outputs(A, unseen)
+        if unseen.weights is not None and "sample_weight" in signature(self._scorer).parameters:
+            weights["sample_weight"] = unseen.weights
+        with warnings.catch_warnings():
+            # the samples came as a frame with names, and are an array now
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            return float(self._scorer(of, unseen.X, of._labels(unseen), **weights))
+
     def _count(self) -> None:
         """Count the epochs in a row without an improvement by tol; after a NaN, anew."""
         of, tol = self.of, self.of.tol
-        if self._by_score:
-            value, best = of.validation_scores_[-1], of.best_validation_score_
-            is_worse, is_best = value < best + tol, value > best
+        if of.early_stopping:
+            is_worse = of.validation_scores_[-1] < of.best_validation_score_ + tol
         else:
-            value, best = of.loss_, of.best_loss_
-            is_worse, is_best = value > best - tol, value < best
+            is_worse = of.loss_ > of.best_loss_ - tol
         of._no_improvement_count = of._no_improvement_count + 1 if is_worse else 0
-        if not is_best:
-            return
-        if self._by_score:
-            of.best_validation_score_ = value
-        else:
-            of.best_loss_ = value
-        if self._restores:
+        if self._keep_best() and self._restores:
             self.best = self.engine.parameters.copy()
+
+    def _keep_best(self) -> bool:
+        """Record the best loss and score; return whether this epoch is the best one."""
+        of, is_best = self.of, False
+        if not of.early_stopping and of.loss_ < of.best_loss_:
+            of.best_loss_, is_best = of.loss_, self.unseen is None
+        if self.unseen is not None and of.validation_scores_[-1] > of.best_validation_score_:
+            of.best_validation_score_, is_best = of.validation_scores_[-1], True
+        return is_best
 
     def _stop_or_slow_down(self) -> None:
         of, optimizer = self.of, self.model.optimizer
-        what = "Validation score" if self._by_score else "Training loss"
+        what = "Validation score" if of.early_stopping else "Training loss"
         said = f"{what} did not improve by tol={of.tol:f} for {of.n_iter_no_change} epochs."
         if of.learning_rate == "adaptive" and of.solver == "sgd":
             if optimizer.learning_rate > SMALLEST_RATE:
@@ -142,23 +161,17 @@ class Rules(Callback):
 
     def on_train_end(self) -> None:
         """Bring the best epoch's parameters back, where they are wanted."""
+        self.engine.scale_penalties(1.0)  # the last batch had a scale of its own
         if self.best is not None:
             self.engine.parameters[...] = self.best
 
 
-def _score(of: BaseMLP, unseen: Data, A: Array, loss: float) -> float:
-    """Return how good the network is on the validation samples; higher is better."""
-    if of.scoring == "loss":
-        return -loss
-    if not np.isfinite(A).all():
-        return nan
-    if of.scoring is None:
-        return of._score_outputs(A, unseen)
-    scorer = check_scoring(of, scoring=of.scoring)
-    with warnings.catch_warnings():
-        # the samples came as a frame with names, and are an array now
-        warnings.filterwarnings("ignore", "X does not have valid feature names")
-        return float(scorer(of, unseen.X, of._labels(unseen)))
+def scorer_of(of: BaseMLP) -> Callable[..., float] | None:
+    """Return the scorer that an estimator's `scoring` names; None where it needs none."""
+    if of.scoring is None or of.scoring == "loss":
+        return None
+    scorer: Callable[..., float] = check_scoring(of, scoring=of.scoring)
+    return scorer
 
 
 def fitted_copy(of: BaseMLP) -> dict[str, Any]:
@@ -169,11 +182,18 @@ def fitted_copy(of: BaseMLP) -> dict[str, Any]:
     }
 
 
-def forget_records(of: BaseMLP, validates: bool) -> None:
+def forget_records(of: BaseMLP) -> None:
     """Start an estimator's records anew."""
     of.loss_curve_ = []
     of._no_improvement_count = 0
-    of.validation_scores_ = [] if validates else None
-    of.validation_curve_ = [] if validates else None
-    of.best_validation_score_ = -inf if validates else None
-    of.best_loss_ = None if of.early_stopping else inf
+    of.validation_scores_ = of.validation_curve_ = None
+    of.best_validation_score_ = of.best_loss_ = None
+
+
+def open_records(of: BaseMLP, validates: bool) -> None:
+    """Have the records that a training will write; a warm start goes on with those there are."""
+    if validates and of.validation_scores_ is None:
+        of.validation_scores_, of.validation_curve_ = [], []
+        of.best_validation_score_ = -inf
+    if not of.early_stopping and of.best_loss_ is None:
+        of.best_loss_ = inf

@@ -171,15 +171,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._keep(locals())
 
     # ----------------------------------------------------------------------------- targets
-    def _targets(self, X: Any, y: Array, *, reset: bool) -> Data:
+    def _targets(self, X: Any, y: Array, *, reset: bool, unseen: bool) -> Data:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        is_new = reset or not hasattr(self, "classes_")
-        if is_new:
+        if reset or not hasattr(self, "classes_"):
             self._set_classes(y)
         else:
-            self._check_classes(y)
+            self._check_classes(y, wants_all=self.warm_start and not unseen)
         if self._is_multilabel:
             targets = np.ascontiguousarray(y, X.dtype)
             return Data(X, targets, Targets(targets), None)
@@ -201,10 +200,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._is_multilabel = kind == "multilabel-indicator"
         self.classes_ = unique_labels(y)
 
-    def _check_classes(self, y: Array) -> None:
+    def _check_classes(self, y: Array, *, wants_all: bool) -> None:
         """Refuse classes that the network was not made for."""
+        columns = (len(self.classes_),) if self._is_multilabel else ()
+        if y.shape[1:] != columns:
+            wanted = (len(y), *columns)
+            raise ValueError(f"y: want shape {wanted} for the classes known, got {y.shape}")
         classes = unique_labels(y)
-        if self.warm_start:
+        if wants_all:
             if set(classes) != set(self.classes_):
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in the previous "

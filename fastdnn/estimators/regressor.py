@@ -157,11 +157,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> None:
         self._keep(locals())
 
-    def _targets(self, X: Any, y: Array, *, reset: bool) -> Data:
+    def _targets(self, X: Any, y: Array, *, reset: bool, unseen: bool) -> Data:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        self._n_targets = 1 if y.ndim == 1 else y.shape[1]
         y = np.ascontiguousarray(y, X.dtype).reshape(len(y), -1)
+        if reset or not hasattr(self, "_n_targets"):
+            self._n_targets = y.shape[1]
+        elif y.shape[1] != self._n_targets:
+            raise ValueError(
+                f"y: want {self._n_targets} numbers for each sample as before, got {y.shape[1]}"
+            )
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(f"y: want values >= 0 with loss='poisson', got {y.min()}")
         return Data(X, y, Targets(y), None)

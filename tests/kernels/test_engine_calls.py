@@ -173,3 +173,32 @@ def test_a_long_call_is_several(
     assert again == value
     np.testing.assert_array_equal(found, outputs)
     assert rows == told == [16, 16, 16, 16, 6] * 2
+
+
+@each_dtype
+def test_penalties_are_scaled(dtype: Any) -> None:
+    loss = "mean_squared_error"
+
+    def net(factor: float) -> Any:
+        l1, l2 = [0.25 * factor, 0.0], [0.5 * factor, 0.125 * factor]
+        return make([5, 7, 3], ["tanh", "identity"], loss, dtype=dtype, l1=l1, l2=l2)
+
+    def results(engine: Any) -> tuple[Any, ...]:
+        found = engine.differentiate(X, targets), engine.gradient.copy()
+        outcome = engine.train(X, targets, rule("adam", 4), batch=8)
+        return (*found, outcome.losses, engine.parameters)
+
+    X, _, targets = data(net(1.0), 20, loss)
+    # powers of 2, which no product rounds
+    for factor in (4.0, 0.25, 1.0, 0.0):
+        scaled = net(1.0)
+        scaled.scale_penalties(16.0)
+        scaled.differentiate(X, targets)
+        scaled.scale_penalties(factor)  # not on top of the one before
+        for got, wanted in zip(results(scaled), results(net(factor)), strict=True):
+            if factor:
+                np.testing.assert_array_equal(got, wanted)
+            else:  # the sum has zeros in it, or none
+                np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+    plain, penalised = net(0.0), net(1.0)
+    assert plain.differentiate(X, targets) < penalised.differentiate(X, targets)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -163,3 +165,64 @@ def test_a_step_has_as_many_ranks_as_repay_it(
     threads.set_num_threads(2)
     net.train(X, Targets(y), rule(name, n), batch=batch)
     assert given == [min(ranks, MOST)]
+
+
+def in_another_thread(call: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
+def test_a_block_is_one_python_threads() -> None:
+    threads.set_num_threads(2)
+    with threads.num_threads(3):
+        assert in_another_thread(threads.get_num_threads) == 2
+        threads.set_num_threads(1)  # of the process: a block's own number comes first
+        assert threads.get_num_threads() == 3
+        assert in_another_thread(threads.get_num_threads) == 1
+    assert threads.get_num_threads() == 1
+
+
+def test_those_who_train_share_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "available_cpus", lambda: 4)
+    threads.set_num_threads(4)
+    most = min(4, MOST)
+    with threads.run():
+        assert threads.workers(10**9) == most
+        with threads.run():  # a training within a training is not a second one
+            assert threads._runs == 1
+            assert threads.workers(10**9) == most
+        assert threads._runs == 1
+        assert in_another_thread(_workers_of_a_run) == min(2, most)
+        with threads.num_threads(1):
+            assert in_another_thread(_workers_of_a_run) == min(2, most)
+        with pytest.raises(ZeroDivisionError), threads.run():
+            raise ZeroDivisionError
+        assert threads._runs == 1
+    assert threads._runs == 0
+    with pytest.raises(KeyboardInterrupt), threads.run():
+        raise KeyboardInterrupt
+    assert threads._runs == 0
+
+
+def _workers_of_a_run() -> int:
+    with threads.run():
+        assert threads._runs == 2
+        return threads.workers(10**9)
+
+
+def test_more_trainings_than_cpus_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads.set_num_threads(4)
+    monkeypatch.setattr(threads, "available_cpus", lambda: 4)
+    monkeypatch.setattr(threads, "_runs", 5)
+    assert threads.workers(10**9) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
+def test_a_forked_child_trains_alone() -> None:
+    with threads.run():
+        child = os.fork()
+        if child == 0:
+            os._exit(threads._runs)
+        assert os.waitpid(child, 0)[1] == 0
+        assert threads._runs == 1
