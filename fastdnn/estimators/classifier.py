@@ -13,14 +13,12 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
-from fastdnn import losses
 from fastdnn._inputs import Data
-from fastdnn.kernels import LOSSES
-from fastdnn.kernels.calls import Targets
 from fastdnn.losses import Loss
 
 from ._base import BaseMLP
 from ._compat import with_callbacks
+from ._losses import of_classes, targets_of
 
 Array = NDArray[Any]
 
@@ -179,19 +177,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._set_classes(y)
         else:
             self._check_classes(y, wants_all=self.warm_start and not unseen)
+        n, _, loss = self._output()
         if self._is_multilabel:
-            targets = np.ascontiguousarray(y, X.dtype)
-            return Data(X, targets, Targets(targets), None)
-        codes = np.searchsorted(self.classes_, y)
-        if len(self.classes_) > 2:
-            return Data(X, codes, self._of_classes(codes, X.dtype), None)
-        return Data(X, codes, Targets(codes.astype(X.dtype).reshape(-1, 1)), None)
-
-    def _of_classes(self, codes: Array, dtype: Any) -> Targets:
-        """Return class numbers, or one row of 0 and 1 for each where the loss takes these."""
-        if LOSSES[self._loss.name].labels:
-            return Targets(np.empty(0, dtype), codes)
-        return Targets(np.eye(len(self.classes_), dtype=dtype)[codes])
+            y = y.astype(X.dtype)
+            return Data(X, y, targets_of(loss, y, n, X.dtype), None)
+        y = np.searchsorted(self.classes_, y)
+        codes = y if loss.entry.labels or n == 1 else np.eye(n, dtype=X.dtype)[y]
+        return Data(X, y, targets_of(loss, codes, n, X.dtype), None)
 
     def _set_classes(self, y: Array) -> None:
         kind = type_of_target(y)
@@ -220,21 +212,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
 
     @property
-    def _loss(self) -> Loss:
-        if self.loss != "log_loss":
-            return losses.get(self.loss, self._n_outputs)
-        many = not self._is_multilabel and len(self.classes_) > 2
-        name = "sparse_categorical_crossentropy" if many else "binary_crossentropy"
-        return losses.get(name, self._n_outputs)
-
-    @property
     def _n_outputs(self) -> int:
         n = len(self.classes_)
         return n if self._is_multilabel or n > 2 else 1
 
     def _output(self) -> tuple[int, str, Loss]:
-        softmax = self._n_outputs > 1 and not self._is_multilabel
-        return self._n_outputs, "softmax" if softmax else "sigmoid", self._loss
+        n, loss = self._n_outputs, self.loss
+        together = n > 1 and not self._is_multilabel
+        if loss == "log_loss":
+            loss = "sparse_categorical_crossentropy" if together else "binary_crossentropy"
+        return n, *of_classes(loss, n, together=together)
 
     @property
     def _summed(self) -> float:  # type: ignore[override]

@@ -11,13 +11,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 
-from fastdnn import losses
 from fastdnn._inputs import Data
-from fastdnn.kernels.calls import Targets
-from fastdnn.losses import Loss
+from fastdnn.losses import Loss, Quantile
 
 from ._base import BaseMLP
 from ._compat import with_callbacks
+from ._losses import d2_of_quantiles, of_numbers, targets_of
 from .classifier import _has_steps
 
 Array = NDArray[Any]
@@ -167,14 +166,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError(
                 f"y: want {self._n_targets} numbers for each sample as before, got {y.shape[1]}"
             )
-        if self.loss == "poisson" and y.min() < 0:
-            raise ValueError(f"y: want values >= 0 with loss='poisson', got {y.min()}")
-        return Data(X, y, Targets(y), None)
+        n, _, loss = self._output()
+        return Data(X, y, targets_of(loss, y, n, X.dtype), None)
 
     def _output(self) -> tuple[int, str, Loss]:
         name = "mean_squared_error" if self.loss == "squared_error" else self.loss
-        activation = "exponential" if self.loss == "poisson" else "identity"
-        return self._n_targets, activation, losses.get(name, self._n_targets)
+        return of_numbers(name, self._n_targets)
 
     @property
     def _summed(self) -> float:  # type: ignore[override]
@@ -199,6 +196,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return data.y[:, 0] if data.y.shape[1] == 1 else data.y
 
     def _score_outputs(self, A: Array, data: Data) -> float:
+        if isinstance(self.loss, Quantile):
+            return d2_of_quantiles(self.loss, data.y, A, data.weights)
         return float(r2_score(data.y, A, sample_weight=data.weights))
 
     @available_if(_has_steps)
@@ -217,6 +216,21 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         self._fit(X, y, sample_weight, None, incremental=True)
         return self
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R^2 of `predict`, with a `Quantile` loss the mean of its quantiles' D^2.
+
+        Both are 1 at best, and 0 for the best constant; D^2 takes the pinball loss for the square.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        """
+        if not isinstance(self.loss, Quantile):
+            return float(super().score(X, y, sample_weight))
+        A = self.predict(X).reshape(len(y), -1)
+        return d2_of_quantiles(self.loss, np.reshape(y, (len(y), -1)), A, sample_weight)
 
     def predict(self, X: Any) -> Array:
         """Return the output for each row of X: (m,), or (m, n_outputs) if there are several."""
