@@ -147,7 +147,7 @@ def test_other_losses() -> None:
     dense = quietly(clone(one).set_params(loss="categorical_crossentropy").fit, X, y)
     np.testing.assert_array_equal(parameters_of(named), parameters_of(plain))
     np.testing.assert_allclose(parameters_of(dense), parameters_of(plain), rtol=1e-10)
-    brier = quietly(clone(one).set_params(loss=fastdnn.losses.Loss("mean_squared_error")).fit, X, y)
+    brier = quietly(clone(one).set_params(loss=fastdnn.losses.MeanSquaredError()).fit, X, y)
     P = brier.predict_proba(X)
     curve = quietly(
         clone(brier).set_params(max_iter=6).fit, X, y, validation_data=(X, y)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 
 import fastdnn
-from tests.estimators.common import assert_same, data, small, twins, weights
+from tests.estimators.common import KINDS, assert_same, data, small, twins, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -62,3 +62,32 @@ def test_a_loss_of_classes_is_refused() -> None:
     for loss in ("binary_crossentropy", "sparse_categorical_crossentropy"):
         with pytest.raises(ValueError, match=f"loss: .*{loss}"):
             fastdnn.MLPRegressor(loss=loss).fit(X, y)
+
+
+@pytest.mark.skipif(
+    "loss" not in KINDS["MLPRegressor"][1]().get_params(),
+    reason="scikit-learn's regressor has losses from 1.7 on",
+)
+def test_counts_by_poissons_loss() -> None:
+    X, y = data("diabetes")
+    counts = np.floor(np.exp(y))
+    assert counts.min() == 0
+    several = np.stack([counts, counts[::-1]], axis=1)
+    for target in (counts, several):
+        for weight in (None, weights(len(y))):
+            for settings in ({"solver": "sgd", "alpha": 1.0}, {"early_stopping": True}):
+                ours, theirs = twins(
+                    "MLPRegressor", X, target, weight, loss="poisson", batch_size=100, **settings
+                )
+                assert_same(ours, theirs, X)
+                assert ours.out_activation_ == "exp"
+            lbfgs = {"solver": "lbfgs", "alpha": 1.0, "loss": "poisson"}
+            assert_same(*twins("MLPRegressor", X, target, weight, **lbfgs), X, rtol=1e-6)
+    with pytest.raises(ValueError, match="y: want values >= 0 with loss='poisson', got -1"):
+        fastdnn.MLPRegressor("poisson").fit(X, counts - 1)
+    one = fastdnn.MLPRegressor("poisson", (5,), max_iter=3).fit(
+        X, counts, validation_data=(X, counts)
+    )
+    A = one.predict(X)
+    deviance = A - counts + np.where(counts > 0, counts * np.log(np.maximum(counts, 1) / A), 0)
+    assert one.validation_curve_[-1] == pytest.approx(deviance.mean(), rel=1e-10)
