@@ -35,6 +35,7 @@ SMALLEST = {
     "memory.Growth": ("digits",),
     "startup.Startup": (),
     "accuracy.Digits": (),
+    "estimators.Fit": ("fastdnn",),
 }
 
 
