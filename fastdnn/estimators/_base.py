@@ -83,9 +83,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Return the weights of the samples times those of their classes."""
         return weight
 
+    def _constants(self, data: Data) -> Array | None:
+        """Return what each sample's loss has beside the engine's, by scikit-learn's definition."""
+        return None
+
     def _constant(self, data: Data) -> float:
-        """Return what the loss has beside the engine's, by scikit-learn's definition."""
-        return 0.0
+        """Return the mean of `_constants`."""
+        terms = self._constants(data)
+        return 0.0 if terms is None else float(np.average(terms, weights=data.weights))
 
     # -------------------------------------------------------------------------------- fit
     @with_callbacks

@@ -38,6 +38,8 @@ class EpochTrainer(Trainer):
     outputs_summed, outputs_averaged : float
         The engine's losses are means over the outputs. They are trained on times the first number,
         and the loss that is told is that sum divided by the second one.
+    constants : ndarray, optional
+        What is added to the samples' losses where they are told.
     """
 
     draw: Callable[[int], Draw] = field(init=False)
@@ -47,6 +49,7 @@ class EpochTrainer(Trainer):
     l2: float
     outputs_summed: float
     outputs_averaged: float
+    constants: Array | None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,7 +86,8 @@ class EpochTrainer(Trainer):
 
     def _slice(self, first: int, count: int, outputs: Array | None, epoch: int, done: int) -> float:
         """Run steps that share the penalty's scale in one call; tell the sum of their losses."""
-        total, end = 0.0, first + count
+        end = first + count
+        total = self._constant(slice(first * self.batch, end * self.batch))
         while first < end:
             scale = self._sums[first]
             same = 1 if self._by_step else _run_length(self._sums[first:end])
@@ -97,6 +101,15 @@ class EpochTrainer(Trainer):
             total += (loss - penalty) / self.outputs_averaged + penalty
             first, done = first + same, done + same
         return total
+
+    def _constant(self, part: slice) -> float:
+        """Return what these samples of the epoch add to the sum of losses."""
+        if self.constants is None:
+            return 0.0
+        rows = self._index[part]
+        if self._weights is None:
+            return float(self.constants[rows].sum())
+        return float(np.dot(self.constants[rows], self._weights[rows]) / self.outputs_summed)
 
     def _train(self, rule: Rule, first: int, number: int, outputs: Array | None) -> Outcome:
         X: Any = self.data.X

@@ -111,6 +111,7 @@ def fit_by_epochs(
         engine=model.engine, lock=model.lock, optimizer=model.optimizer, state=of._state,
         data=data, batch=batch, metrics={}, callbacks=callbacks, shuffle=of.shuffle, rng=rng,
         alpha=of.alpha, l2=of._l2, outputs_summed=of._summed, outputs_averaged=of._averaged,
+        constants=of._constants(data),
     )  # fmt: skip
     of.n_iter_ = 0
     _run(of, trainer, model, epochs, rules)

@@ -54,7 +54,6 @@ class Rules(Callback):
         self.unseen = unseen
         self.context = context
         self._m = len(data.y)
-        self._constant = estimator._constant(data)
         wanted = estimator.restore_best_weights
         self._restores = bool(estimator.early_stopping if wanted is None else wanted)
         self._scorer = scorer_of(estimator)
@@ -68,7 +67,6 @@ class Rules(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Record the epoch, and stop or slow down where it is no better than those before."""
         of = self.of
-        logs["loss"] += self._constant
         of.n_iter_ += 1
         of.loss_ = logs["loss"]
         of.t_ += self._m

@@ -185,12 +185,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         # the squared error that scikit-learn tells is a mean over the outputs all the same
         return float(self._n_targets) if self.loss == "squared_error" else 1.0
 
-    def _constant(self, data: Data) -> float:
+    def _constants(self, data: Data) -> Array | None:
         if self.loss != "poisson":
-            return 0.0
+            return None
         y = data.y.astype(np.float64)
         terms = y * np.log(np.where(y > 0, y, 1.0)) - y
-        return float(np.average(terms.sum(axis=1), weights=data.weights))
+        return np.asarray(terms.sum(axis=1))
 
     def _labels(self, data: Data) -> Array:
         return data.y[:, 0] if data.y.shape[1] == 1 else data.y
