@@ -285,6 +285,12 @@ class Leaf:
             llvm.add_symbol(self.symbol(kind), address)
             self._results[kind] = result
 
+    def address(self, kind: Any) -> int:
+        """Where the code lies, loaded if need be."""
+        self.load(kind)
+        result = self._results[kind]
+        return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
+
     def promise(self, kind: Any) -> None:
         """Register the symbol without its code, to compile what calls it and not to run that."""
         self._results[kind] = None
@@ -312,10 +318,29 @@ def leaf(
 
 
 def _leaf(one: Leaf) -> Callable[..., None]:
+    def function_of(builder: Any, kind: Any, of: Any, arguments: Any) -> Any:
+        return cgutils.get_or_insert_function(builder.module, of, one.symbol(kind)), arguments
+
+    LEAVES.append(one)
+    return caller(one.function, one.signature, function_of, one.load)
+
+
+def caller(
+    like: Callable[..., None],
+    signature: Callable[[Any], tuple[Any, ...]],
+    function_of: Callable[..., Any],
+    prepare: Callable[[Any], None] = lambda kind: None,
+) -> Callable[..., None]:
+    """Make what kernels call: code that was compiled for parameters of this signature.
+
+    `function_of` gives LLVM's function, and its arguments, in a builder; it takes its name, its
+    parameters and its docstring from `like`.
+    """
+
     def call(*given: Any) -> Any:
         kind = next(g.dtype for g in given if getattr(g, "dtype", None) in FLOATS.values())
-        one.load(kind)
-        parameters = one.signature(kind)
+        prepare(kind)
+        parameters = signature(kind)
         # an array may stand for the address of its first element
         taken = [
             g
@@ -329,25 +354,20 @@ def _leaf(one: Leaf) -> Callable[..., None]:
                 value if of == wanted else context.make_array(of)(context, builder, value).data
                 for value, of, wanted in zip(arguments, taken, parameters, strict=True)
             ]
-            function = cgutils.get_or_insert_function(
-                builder.module,
-                context.call_conv.get_function_type(numba.types.none, parameters),
-                one.symbol(kind),
-            )
-            context.call_conv.call_function(
-                builder, function, numba.types.none, parameters, arguments
-            )
+            convention, none = context.call_conv, numba.types.none
+            of = convention.get_function_type(none, parameters)
+            function, arguments = function_of(builder, kind, of, arguments)
+            convention.call_function(builder, function, none, parameters, arguments)
             return context.get_dummy_value()
 
         return numba.types.void(*taken), emit
 
     # numba reads an intrinsic's parameters off the function itself
-    names = ", ".join(inspect.signature(one.function).parameters)
+    names = ", ".join(inspect.signature(like).parameters)
     scope: dict[str, Any] = {"call": call}
-    exec(f"def {one.function.__name__}(typing, {names}): return call({names})", scope)
-    named = scope[one.function.__name__]
-    named.__doc__ = one.function.__doc__
-    LEAVES.append(one)
+    exec(f"def {like.__name__}(typing, {names}): return call({names})", scope)
+    named = scope[like.__name__]
+    named.__doc__ = like.__doc__
     return intrinsic(named)  # type: ignore[no-any-return]
 
 

@@ -9,12 +9,16 @@ import numba
 import numpy as np
 
 from . import _jit, entry, targets, threads
+from .losses import SPARES
 
 
 def warmup() -> None:
     """Compile every kernel for both dtypes, or read it from the cache: for container builds."""
     for _ in entry.warmup():
         pass
+    for one in SPARES:
+        for kind in _jit.FLOATS.values():
+            one.load(kind)
 
 
 def info() -> dict[str, str | int]:

@@ -15,7 +15,7 @@ from .activations import activation_of
 from .arrays import address_of, as_matrix, is_plain
 from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Targets, parts_of
 from .layout import BLOCKED, FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
-from .losses import OwnLoss, loss_of
+from .losses import OwnLoss, loss_of, native_code
 from .mean_losses import PARAMETERS
 from .placement import TABLE, Layer, Place, place_batch, place_parameters
 from .plans import plan_of
@@ -126,7 +126,7 @@ class Engine:
         if from_logits:
             (activation,) = entry.fused
         self._fused = layout.LOGITS if from_logits else int(activation in entry.fused)
-        self._loss = entry.fused.get(activation, entry.code)
+        self._loss = native_code(entry.fused.get(activation, entry.code), self.dtype)
         given = parameters or entry.parameters
         self._loss_parameters[:] = np.resize(given, self._loss_parameters.size)
         self._loss_given = loss, parameters, from_logits

@@ -24,14 +24,16 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numba import float64, int64
+from numpy.typing import NDArray
 
 from . import class_losses, mean_losses
 from ._dispatch import switch
-from ._jit import kernel, leaf, pointer
+from ._jit import FLOATS, Leaf, kernel, leaf, pointer
 from ._scalar import copy_strip
 from ._simd import span
+from .arrays import address_of
 from .mean_losses import PARAMETERS
-from .native import FIRST, SECOND, Pair, call_strip
+from .native import FIRST, SECOND, Pair, call_at, call_strip
 
 Strip = Callable[..., None]
 Interval = tuple[float, float]
@@ -53,17 +55,22 @@ class Loss(NamedTuple):
     parameters: tuple[float, ...] = (0.0,)  # by default; outputs take them in turn
 
 
-_functions: list[Strip] = []
+RARE = 100  # the first code of a rare loss's functions
+_common: list[Strip] = []  # compiled into the step's leaf
+_rare: list[Strip] = []  # each a leaf of its own, compiled for who chooses it
 
 
-def _code(strip: Strip) -> int:
-    _functions.append(strip)
-    return len(_functions) - 1
+def _code(strip: Strip, of: list[Strip]) -> int:
+    of.append(strip)
+    return len(of) - 1 + (RARE if of is _rare else 0)
 
 
-def _entry(strip: Strip, fused: dict[str, Strip] | None = None, **facts: Any) -> Loss:
-    codes = {activation: _code(function) for activation, function in (fused or {}).items()}
-    return Loss(_code(strip), codes, **facts)
+def _entry(
+    strip: Strip, fused: dict[str, Strip] | None = None, *, rare: bool = False, **facts: Any
+) -> Loss:
+    of = _rare if rare else _common
+    codes = {activation: _code(function, of) for activation, function in (fused or {}).items()}
+    return Loss(_code(strip, of), codes, **facts)
 
 
 _OF_LABELS: dict[str, Any] = {
@@ -77,11 +84,12 @@ LOSSES = {
     "mean_squared_error": _entry(mean_losses.squared_error),
     "mean_absolute_error": _entry(mean_losses.absolute_error),
     "huber": _entry(mean_losses.huber, parameters=(1.0,)),
-    "log_cosh": _entry(mean_losses.log_cosh),
-    "quantile": _entry(mean_losses.quantile, kind="regression", parameters=(0.5,)),
+    "log_cosh": _entry(mean_losses.log_cosh, rare=True),
+    "quantile": _entry(mean_losses.quantile, rare=True, kind="regression", parameters=(0.5,)),
     "poisson": _entry(
         mean_losses.poisson,
         {"exponential": mean_losses.exponential_poisson},
+        rare=True,
         targets=NOT_NEGATIVE,
         outputs=NOT_NEGATIVE,
         kind="regression",
@@ -94,6 +102,7 @@ LOSSES = {
     "binary_focal_crossentropy": _entry(
         mean_losses.binary_focal,
         {"sigmoid": mean_losses.sigmoid_focal},
+        rare=True,
         **_OF_LABELS,
         parameters=(2.0, 1.0, 1.0),
     ),
@@ -105,6 +114,7 @@ LOSSES = {
     "categorical_focal_crossentropy": _entry(
         class_losses.categorical_focal,
         {"softmax": class_losses.softmax_focal},
+        rare=True,
         **_OF_CLASSES,
         parameters=(2.0, 0.25),
     ),
@@ -126,24 +136,62 @@ def _given(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
         l[i] = 0.0
 
 
-@kernel
-def _native(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+_ENTRIES = LOSSES | {GIVEN: _entry(_given, rare=True)}
+
+
+def _signature(t: Any) -> tuple[Any, ...]:
+    return (
+        *(int64, pointer(t), int64, pointer(t), int64, pointer(t), int64, pointer(int64), int64),
+        *(pointer(t), int64, int64, int64, pointer(t), pointer(float64), int64),
+    )
+
+
+def _own(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
     # a `Pair` of value(a, y) and slope(a, y) / n
     call_strip(code, FIRST, rows * n, d, d0, a, a0, y, y0, 1.0)
     mean_losses.row_means(d, d0, rows, n, l, l0)
     call_strip(code, SECOND, rows * n, d, d0, a, a0, y, y0, np.float64(n))
 
 
-_ENTRIES = LOSSES | {GIVEN: _entry(_given)}
-_strip = switch(_functions, _native)
+def _spare(strip: Strip, number: int) -> Leaf:
+    def rare(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+        size = rows * n
+        strip(
+            span(s, s0, size), 0, span(a, a0, size), 0, span(y, y0, size), 0,
+            span(labels, label0, rows), 0, span(d, d0, size), 0, rows, n,
+            span(ps, 0, n + PARAMETERS), span(l, l0, rows), 0,
+        )  # fmt: skip
+
+    # a name of its own: code from the cache is told apart by names
+    rare.__name__ = rare.__qualname__ = f"rare_{number}"
+    return Leaf(rare, _signature)
 
 
-@leaf(
-    lambda t: (
-        *(int64, pointer(t), int64, pointer(t), int64, pointer(t), int64, pointer(int64), int64),
-        *(pointer(t), int64, int64, int64, pointer(t), pointer(float64), int64),
-    )
-)
+SPARES = [_spare(strip, number) for number, strip in enumerate(_rare)]
+SPARES.append(Leaf(_own, _signature))
+_places: dict[tuple[str, int, str], NDArray[np.int64]] = {}
+
+
+def native_code(code: int, dtype: np.dtype[Any]) -> int:
+    """Return what the compiled step knows a loss's function by, in a network of this dtype.
+
+    `code` is that of a table entry, or of a user's `Pair`. What is not compiled into the step is
+    loaded first, and known by where its address lies.
+    """
+    if code < RARE:
+        return code
+    is_own = code >= RARE + len(_rare)
+    spare, inner = (SPARES[-1], code) if is_own else (SPARES[code - RARE], 0)
+    key = spare.name, inner, dtype.name
+    if key not in _places:
+        _places[key] = np.array([spare.address(FLOATS[dtype]), inner], np.int64)
+    return address_of(_places[key])
+
+
+_strip = switch(_common, call_at(_own, _signature))
+
+
+@leaf(_signature)
 def loss_rows(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
     """The loss of each sample of a strip, and its derivatives."""
     size = rows * n

@@ -19,7 +19,7 @@ from numba import boolean, float32, float64, int64, types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
-from ._jit import compile_plain, inline_kernel, leaf, pointer
+from ._jit import caller, compile_plain, inline_kernel, leaf, pointer
 from ._simd import I64, address, data_pointer, span
 from .arrays import address_of
 
@@ -172,3 +172,21 @@ def call_strip(code, which, count, out, out0, x, x0, y, y0, share):
         filled = span(to, 0, count)
         for e in range(count):
             filled[e] = np.nan
+
+
+def call_at(
+    like: Callable[..., None], signature: Callable[[Any], tuple[Any, ...]]
+) -> Callable[..., None]:
+    """Make a kernel whose first argument says where two numbers lie: an address, and an argument.
+
+    It calls the function at that address, of this signature, with the second number in the place of
+    its first argument.
+    """
+
+    def function_of(builder: Any, kind: Any, of: Any, arguments: Any) -> Any:
+        code, *others = arguments
+        place = builder.inttoptr(code, I64.as_pointer())
+        function = builder.inttoptr(builder.load(place), of.as_pointer())
+        return function, [builder.load(builder.gep(place, [ir.Constant(I64, 1)])), *others]
+
+    return caller(like, signature, function_of)

@@ -10,7 +10,7 @@ from numba import float64, int64
 
 from fastdnn.kernels import ACTIVATIONS, LOSSES
 from fastdnn.kernels._jit import vector
-from fastdnn.kernels.losses import loss_rows
+from fastdnn.kernels.losses import RARE, SPARES, loss_rows, native_code
 from fastdnn.kernels.mean_losses import CLIP, PARAMETERS
 from tests import naive
 from tests.kernels.common import (
@@ -57,7 +57,7 @@ def rows(code: int, s: Array, a: Array, Y: Array, p: Parameters, *, labels: bool
     for at_once in AT_ONCE:
         losses, d = nan(m, dtype=np.float64), nan(m * n, dtype=dtype)
         flat = a.T.reshape(-1).copy()
-        _rows(dtype, 1, code, at_once, z, flat, y, numbers, d, n, ps, losses)
+        _rows(dtype, 1, native_code(code, dtype), at_once, z, flat, y, numbers, d, n, ps, losses)
         found.append((losses, d, flat))
     # the same bits however many samples a strip has
     assert len({(l.tobytes(), d.tobytes(), flat.tobytes()) for l, d, flat in found}) == 1
@@ -111,6 +111,20 @@ def test_the_table_is_the_specifications() -> None:
     assert len(set(codes)) == len(codes)
     assert not set(codes) & {code for one in LOSSES.values() for code in one.fused.values()}
     assert all(activation in ACTIVATIONS for _, activation in FUSED)
+
+
+@each_dtype
+def test_rare_losses_are_known_by_where_they_lie(dtype: Any) -> None:
+    dtype = np.dtype(dtype)
+    codes = [LOSSES[name].code for name in ("mean_squared_error", "quantile", "log_cosh")]
+    common, *rare = [native_code(code, dtype) for code in codes]
+    assert common == codes[0] < RARE <= min(codes[1:])
+    assert len({*rare, *(native_code(code, np.dtype("float64")) for code in codes[1:])}) == (
+        2 if dtype == np.float64 else 4
+    )
+    # the same place again, though it is compiled once
+    assert rare == [native_code(code, dtype) for code in codes[1:]]
+    assert len({one.name for one in SPARES}) == len(SPARES)
 
 
 @each_dtype
