@@ -24,7 +24,7 @@ PAIR = re.compile(
 EQUAL = re.compile(r"\nEqual: ((?:`\w+`(?:, )?)+)(?:, to (\d+e-\d+))?\.")
 MODULES = {"scikit-learn": "sklearn", "Keras": "keras", "PyTorch": "torch"}
 # Relative, in norm: what rounding makes of some hundred steps, in float64 and in float32.
-TOLERANCE = {"scikit-learn": 1e-9, "Keras": 1e-5, "PyTorch": 1e-5}
+TOLERANCE = {"scikit-learn": 1e-10, "Keras": 1e-5, "PyTorch": 1e-5}
 COLUMNS = 56  # two of these stand beside each other
 
 
