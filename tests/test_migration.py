@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+from tests.migration import CHAPTERS, MODULES, TEXT, imported
+
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAIR = re.compile(
     r"^<table>\n<tr><th>(?P<library>[\w-]+)</th><th>fastdnn</th></tr>\n<tr><td>\n\n"
@@ -22,7 +19,6 @@ PAIR = re.compile(
     re.MULTILINE,
 )
 EQUAL = re.compile(r"\nEqual: ((?:`\w+`(?:, )?)+)(?:, to (\d+e-\d+))?\.")
-MODULES = {"scikit-learn": "sklearn", "Keras": "keras", "PyTorch": "torch"}
 # Relative, in norm: what rounding makes of some hundred steps, in float64 and in float32.
 TOLERANCE = {"scikit-learn": 1e-10, "Keras": 1e-5, "PyTorch": 1e-5}
 COLUMNS = 56  # two of these stand beside each other
@@ -68,7 +64,7 @@ def part_of(text: str) -> Part:
     for section in sections:
         title, pair = section.splitlines()[0], read(section)
         if pair is None:
-            alone |= {title: block for block in FENCE.findall(section)}
+            (alone[title],) = FENCE.findall(section)
         elif not pair.equal:
             assert both is None
             both = pair
@@ -78,7 +74,7 @@ def part_of(text: str) -> Part:
     return Part(library, data, both, pairs, alone)
 
 
-PARTS = [part_of(text) for text in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]]
+PARTS = [part_of(text) for text in CHAPTERS.values()]
 PAIRS = [
     pytest.param(part, pair, id=f"{part.library}: {title}")
     for part in PARTS
@@ -89,17 +85,6 @@ ALONE = [
     for part in PARTS
     for title, code in part.alone.items()
 ]
-
-
-def imported(library: str) -> ModuleType:
-    """The other library; the test is skipped where it is not installed."""
-    name = MODULES[library]
-    if name == "keras" and importlib.util.find_spec("torch"):
-        os.environ.setdefault("KERAS_BACKEND", "torch")
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        pytest.skip(f"only fastdnn's side was run, as {library} cannot be imported: {error}")
 
 
 def run(*blocks: str) -> dict[str, Any]:
@@ -131,6 +116,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("part", "pair"), PAIRS)
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_pair(part: Part, pair: Pair) -> None:
     before = [part.data] if part.both is None else [part.data, part.both.ours]
@@ -162,12 +148,20 @@ def test_every_block_is_run() -> None:
 @pytest.mark.parametrize(("part", "pair"), PAIRS)
 def test_both_sides_fit_beside_each_other(part: Part, pair: Pair) -> None:
     assert pair.library == part.library
+    assert "fastdnn" not in pair.theirs
+    assert "sklearn.neural_network" not in pair.ours
     assert max(map(len, (pair.theirs + pair.ours).splitlines())) <= COLUMNS
 
 
 @pytest.mark.parametrize(
     ("want", "got"),
-    [(1.0, 1.0 + 1e-8), ([1.0, 2.0], [1.0, 2.1]), (np.ones(2), np.ones((2, 1))), ("a", "b"), (3, 4)],
+    [
+        (1.0, 1.0 + 1e-8),
+        ([1.0, 2.0], [1.0, 2.1]),
+        (np.ones(2), np.ones((2, 1))),
+        ("a", "b"),
+        (3, 4),
+    ],
 )
 def test_a_difference_is_noticed(want: object, got: object) -> None:
     pair = Pair("scikit-learn", "", "", ("value",), TOLERANCE["scikit-learn"])

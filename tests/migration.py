@@ -1,0 +1,88 @@
+"""docs/migration.md as its tests read it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import fastdnn
+
+TEXT = (Path(__file__).parents[1] / "docs" / "migration.md").read_text(encoding="utf-8")
+CHAPTERS = {
+    text.splitlines()[0].removeprefix("From "): text
+    for text in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
+}
+MODULES = {"scikit-learn": "sklearn", "Keras": "keras", "PyTorch": "torch"}
+
+
+class Cells(NamedTuple):
+    """What a row says of the two libraries."""
+
+    theirs: str
+    ours: str
+
+
+def imported(library: str) -> Any:
+    """The other library; the test is skipped where it is not installed."""
+    name = MODULES[library]
+    if name == "keras" and importlib.util.find_spec("torch"):
+        os.environ.setdefault("KERAS_BACKEND", "torch")
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        pytest.skip(f"only fastdnn's side was run, as {library} cannot be imported: {error}")
+
+
+def numbers(cell: str) -> list[float]:
+    """The numbers that a cell names."""
+    return [float(number) for number in re.findall(r"\b\d+(?:\.\d+)?(?:e-?\d+)?\b", cell)]
+
+
+def names(cell: str) -> list[str]:
+    """The names that a cell sets in code."""
+    return re.findall(r"`(\w+)`", cell)
+
+
+class Table:
+    """The differences from a library; each row is one test's.
+
+    Used as a decorator, it gives the test the row's two cells.
+    """
+
+    def __init__(self, library: str) -> None:
+        (text,) = re.findall(
+            rf"^### What differs from {library}\n(.*)", CHAPTERS[library], re.M | re.S
+        )
+        lines = [line[1:-1].split("|") for line in text.splitlines() if line.startswith("|")]
+        self.rows = {
+            name.strip(): Cells(left.strip(), right.strip()) for name, left, right in lines
+        }
+        del self.rows[""], self.rows["---"]
+        self.tested: set[str] = set()
+
+    def __call__(self, name: str) -> Callable[[Any], Any]:
+        self.tested.add(name)
+        return pytest.mark.parametrize("cells", [pytest.param(self.rows[name], id=name)])
+
+
+def flushes() -> bool:
+    """Whether numbers below the smallest normal one count as 0 on this CPU."""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def exported(kind: type) -> set[str]:
+    """The names of fastdnn's classes of this kind."""
+    found = {name: getattr(fastdnn, name) for name in fastdnn.__all__}
+    return {
+        name
+        for name, value in found.items()
+        if isinstance(value, type) and issubclass(value, kind) and value is not kind
+    }
