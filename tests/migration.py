@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ CHAPTERS = {
     text.splitlines()[0].removeprefix("From "): text
     for text in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 }
+KERAS_HOME = tempfile.TemporaryDirectory()
 MODULES = {"scikit-learn": "sklearn", "Keras": "keras", "PyTorch": "torch"}
 
 
@@ -33,8 +35,10 @@ class Cells(NamedTuple):
 def imported(library: str) -> Any:
     """The other library; the test is skipped where it is not installed."""
     name = MODULES[library]
-    if name == "keras" and importlib.util.find_spec("torch"):
-        os.environ.setdefault("KERAS_BACKEND", "torch")
+    if name == "keras":
+        if importlib.util.find_spec("torch"):
+            os.environ.setdefault("KERAS_BACKEND", "torch")
+        os.environ.setdefault("KERAS_HOME", KERAS_HOME.name)  # Keras writes there
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -64,7 +64,8 @@ def part_of(text: str) -> Part:
     for section in sections:
         title, pair = section.splitlines()[0], read(section)
         if pair is None:
-            (alone[title],) = FENCE.findall(section)
+            blocks = FENCE.findall(section)
+            alone |= {f"{title} {i}".removesuffix(" 0"): block for i, block in enumerate(blocks)}
         elif not pair.equal:
             assert both is None
             both = pair
@@ -112,7 +113,6 @@ def compare(theirs: dict[str, Any], ours: dict[str, Any], pair: Pair) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder to write files to."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
 
 @pytest.mark.parametrize(("part", "pair"), PAIRS)
