@@ -12,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 import fastdnn
+from fastdnn import Dense
 
 TEXT = (Path(__file__).parents[1] / "docs" / "migration.md").read_text(encoding="utf-8")
 CHAPTERS = {
     text.splitlines()[0].removeprefix("From "): text
     for text in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 }
+LOSS = "sparse_categorical_crossentropy"
 KERAS_HOME = tempfile.TemporaryDirectory()
 MODULES = {"scikit-learn": "sklearn", "Keras": "keras", "PyTorch": "torch"}
 
@@ -56,15 +59,14 @@ def names(cell: str) -> list[str]:
 
 
 class Table:
-    """The differences from a library; each row is one test's.
+    """A table under a heading "What differs from …"; each row is one test's.
 
     Used as a decorator, it gives the test the row's two cells.
     """
 
-    def __init__(self, library: str) -> None:
-        (text,) = re.findall(
-            rf"^### What differs from {library}\n(.*)", CHAPTERS[library], re.M | re.S
-        )
+    def __init__(self, library: str, of: str = "") -> None:
+        title = re.escape(f"### What differs from {library}{of}\n")
+        (text,) = re.findall(rf"^{title}([^#]*)", CHAPTERS[library], re.MULTILINE)
         lines = [line[1:-1].split("|") for line in text.splitlines() if line.startswith("|")]
         self.rows = {
             name.strip(): Cells(left.strip(), right.strip()) for name, left, right in lines
@@ -90,3 +92,21 @@ def exported(kind: type) -> set[str]:
         for name, value in found.items()
         if isinstance(value, type) and issubclass(value, kind) and value is not kind
     }
+
+
+def networks(Z: Any) -> tuple[Any, Callable[..., Any]]:
+    """Two networks that are softmax(Z) at X = 1."""
+    n = len(Z)
+    model = fastdnn.Sequential([Dense(n, "softmax", use_bias=False)], input_size=1)
+    model.layers[0].W = np.reshape(Z, (n, 1))
+    model.compile(fastdnn.SGD(0.1), LOSS, ["accuracy"])
+
+    def theirs(*metrics: str) -> Any:
+        keras = imported("Keras")
+        layer = keras.layers.Dense(n, "softmax", use_bias=False)
+        network = keras.Sequential([keras.Input((1,)), layer])
+        network.set_weights([np.reshape(Z, (1, n))])
+        network.compile(keras.optimizers.SGD(0.1), LOSS, metrics=list(metrics))
+        return network
+
+    return model, theirs
