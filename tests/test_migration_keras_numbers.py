@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from math import sqrt
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import get_scorer_names
 
 import fastdnn
 from fastdnn import Dense
@@ -147,6 +149,47 @@ def test_weighted_metrics(cells: Cells) -> None:
     (name,) = names(cells.theirs)
     assert name not in inspect.signature(model.compile).parameters
     assert name in inspect.signature(imported("Keras").Model.compile).parameters
+
+
+@row("Metrics by name")
+def test_metrics_by_name(cells: Cells) -> None:
+    quoted = re.findall(r'"(\w+)"', cells.ours)
+    assert set(quoted) <= set(get_scorer_names())
+    rng = np.random.default_rng(0)
+    for name in quoted:
+        n = 3 if name == "f1_macro" else 1
+        model = fastdnn.Sequential([Dense(n, "softmax" if n > 1 else "sigmoid")], seed=0)
+        loss = LOSS if n > 1 else "mse" if name == "r2" else "binary_crossentropy"
+        model.compile("sgd", loss, [name])
+        X, y = rng.standard_normal((50, 4)), rng.integers(0, max(n, 2), 50)
+        assert name in model.fit(X, y, verbose=0).history
+    metrics = imported("Keras").metrics
+    for name in quoted:
+        with pytest.raises(ValueError, match=name):
+            metrics.get(name)
+
+
+@row("A loss or activation of your own")
+def test_of_your_own(cells: Cells) -> None:
+    def square(a: float, y: float) -> float:
+        return (a - y) ** 2
+
+    def wrong(a: float, y: float) -> float:
+        return a - y
+
+    with pytest.raises(TypeError, match="derivative"):
+        fastdnn.ScalarLoss(square)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="derivative"):
+        fastdnn.ScalarLoss(square, wrong)
+    with pytest.raises(TypeError, match="g_prime"):
+        fastdnn.ScalarActivation(square)  # type: ignore[call-arg]
+    keras = imported("Keras")
+    layer = keras.layers.Dense(1, lambda z: z / (1 + keras.ops.abs(z)))
+    network = keras.Sequential([keras.Input((1,)), layer])
+    network.compile("sgd", lambda y_true, y_pred: keras.ops.square(y_pred - y_true))
+    before = network.get_weights()[0]
+    network.fit(np.ones((1, 1)), np.full((1, 1), 2.0), verbose=0)
+    assert network.get_weights()[0] != before
 
 
 @row("A metric's function")

@@ -158,6 +158,11 @@ def test_output(cells: Cells) -> None:
     assert model.predict(Z) == pytest.approx(A)
     model.compile(loss="sparse_categorical_crossentropy")
     loss = model.evaluate(Z, [0])["loss"]
+    logits = fastdnn.Sequential([Dense(3)], input_size=3, dtype="float64")
+    logits.layers[0].W = np.eye(3)
+    logits.compile(loss=fastdnn.SparseCategoricalCrossentropy(from_logits=True))
+    assert logits.predict(Z) == pytest.approx(Z)
+    assert logits.evaluate(Z, [0])["loss"] == pytest.approx(loss)
     torch = imported("PyTorch")
     theirs = getattr(torch.nn, names(cells.theirs)[0])()
     assert theirs(torch.tensor(Z), torch.tensor([0])).item() == pytest.approx(loss)
@@ -197,6 +202,8 @@ def test_modes(cells: Cells) -> None:
 
 @row("Gradients")
 def test_gradients(cells: Cells) -> None:
+    with pytest.raises(TypeError, match="derivative"):
+        fastdnn.ScalarLoss(lambda a, y: (a - y) ** 2)  # type: ignore[call-arg]
     (name,) = names(cells.ours)
     loss, [(dW, db)] = getattr(scalar(), name)(*data())
     assert (loss, dW.item(), db) == (1.0, 2.0, None)
