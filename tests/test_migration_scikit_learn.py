@@ -22,7 +22,10 @@ from tests.migration import Cells, Table, flushes, names, numbers
 
 row = Table("scikit-learn")
 MLPS = {name: getattr(fastdnn, name) for name in ("MLPClassifier", "MLPRegressor")}
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.skipif(not HAS_CALLBACKS, reason="the table is of scikit-learn 1.9"),
+]
 
 
 def samples(m: int = 300) -> tuple[Any, Any]:
@@ -159,7 +162,7 @@ def test_sparse(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_callbacks(cells: Cells) -> None:
     for name, ours in MLPS.items():
         assert not hasattr(getattr(neural_network, name), "set_callbacks")
-        assert hasattr(ours, "set_callbacks") == HAS_CALLBACKS
+        assert hasattr(ours, "set_callbacks")
 
 
 @row("Numbers below the smallest normal one")
