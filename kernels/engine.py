@@ -74,7 +74,7 @@ class Engine:
         self._places: dict[int, Place] = {}
         self._layout = place_parameters(self.layers, self._tile)
         self._penalties = self._layout.penalties.copy()
-        self._penalised = any(layer.l1 or layer.l2 for layer in self.layers)
+        self._penalised = int(any(layer.l1 or layer.l2 for layer in self.layers))
         self.parameters = zeros(self._layout.size, self.dtype)
         self.gradient = self.slots = _NONE[self.dtype]
         self._loss_parameters = np.empty(max(self.layers[-1].n, PARAMETERS), self.dtype)
@@ -131,9 +131,10 @@ class Engine:
         self._loss_parameters[:] = np.resize(given, self._loss_parameters.size)
         self._loss_given = loss, parameters, from_logits
 
-    def scale_penalties(self, factor: float) -> None:
-        """Multiply the layers' penalties by `factor` in the following calls."""
+    def scale_penalties(self, factor: float, *, per_sample: bool = False) -> None:
+        """Have the penalties be `factor` times the layers', by the batch's samples if need be."""
         self._layout.penalties[...] = factor * self._penalties
+        self._penalised = min(self._penalised, 1) * (2 if per_sample else 1)
 
     def compile(self) -> None:
         """Have the step compiled, or read from the cache, before the first call."""
@@ -301,7 +302,7 @@ class Engine:
         table = place.undropped_table if gradient else place.plain_table
         arguments = self._arguments_of(
             batch, n_ranks, place.table if dropout else table, targets is not None,
-            self._penalised or clip == CLIPPING["tensor"],
+            self._penalised > 0 or clip == CLIPPING["tensor"],
             place.replica if may_replicate and n_ranks > 1 else 0,
         )  # fmt: skip
         arguments.plan[:VARYING] = (
@@ -356,8 +357,8 @@ class Engine:
         The slots and the gradient may be other arrays than before, and there may be more memory.
         """
         loss, fused = (self._loss, self._fused) if with_loss else (-1, 0)
-        held = self.parameters, self.gradient, self.slots
-        key = (batch, n_ranks, id(table), loss, fused, by_tensor, own, *map(id, held))
+        held, settings = (self.parameters, self.gradient, self.slots), (batch, n_ranks, own)
+        key = (*settings, loss, fused, by_tensor, self._penalised, *map(id, (table, *held)))
         found = self._arguments.get(key)
         if found is not None:
             return found

@@ -17,7 +17,7 @@ def plan_of(
     loss: int,
     fused: int,
     output: Activation,
-    penalised: bool,
+    penalised: int,
     chunks: int,
     own: int,
     slots: int,
@@ -33,8 +33,8 @@ def plan_of(
         The code of the loss's row function, or -1; and whether it applies the output activation.
     output : Activation
         That of the last layer.
-    penalised : bool
-        Whether some layer has a penalty.
+    penalised : int
+        1 where some layer has a penalty, 2 where the batch's samples divide it; else 0.
     chunks : int
         Ranges of the parameters that are updated at a time.
     own : int

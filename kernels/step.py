@@ -124,11 +124,12 @@ def penalise(plan, net, rule, memory, batch, rank):
     A gradient that the caller has given holds them already.
     """
     chunks, gradient = rule.chunks, net.gradient
+    share = 1.0 / batch.m if plan[PENALTIES] == 2 else 1.0
     begin, end = part(chunks.shape[0], ONE, rank.number, rank.of)
     for c in range(begin, end):
         start, stop, tensor = chunks[c, 0], chunks[c, 1], chunks[c, 2]
         combine(plan, net, memory, batch, start, stop, rank)
-        l1, l2 = rule.penalties[2 * tensor], rule.penalties[2 * tensor + 1]
+        l1, l2 = share * rule.penalties[2 * tensor], share * rule.penalties[2 * tensor + 1]
         memory.partial[c] = 0.0
         if plan[GRADIENT] == MADE and (l1 != 0.0 or l2 != 0.0):
             memory.partial[c] = add_penalty_gradient(net.p, gradient, start, stop, l1, l2)
@@ -206,7 +207,7 @@ def steps(plan, net, samples, rule, ps, places, ws, rank):
     own, memory = plan[REPLICA] > 0, places
     per_epoch = (plan[SAMPLES] + plan[BATCH] - 1) // plan[BATCH]
     # what needs all of the gradient before any parameter changes
-    first_sum = plan[GRADIENT] > 0 and (plan[UPDATE] < 0 or plan[CLIP] > 0 or plan[PENALTIES] == 1)
+    first_sum = plan[GRADIENT] > 0 and (plan[UPDATE] < 0 or plan[CLIP] > 0 or plan[PENALTIES] > 0)
     for s in range(plan[STEPS]):
         first = (plan[FIRST] + s) % per_epoch * plan[BATCH]
         batch = Batch(first, min(plan[BATCH], plan[SAMPLES] - first), plan[STEP] + s)

@@ -85,22 +85,27 @@ class EpochTrainer(Trainer):
         self._weights[self._index] = scaled
 
     def _slice(self, first: int, count: int, outputs: Array | None, epoch: int, done: int) -> float:
-        """Run steps that share the penalty's scale in one call; tell the sum of their losses."""
-        end = first + count
-        total = self._constant(slice(first * self.batch, end * self.batch))
-        while first < end:
-            scale = self._sums[first]
-            same = 1 if self._by_step else _run_length(self._sums[first:end])
-            penalty = 0.0
+        """Run the steps, one by one if the penalty needs it; tell the sum of their losses."""
+        constant = self._constant(slice(first * self.batch, (first + count) * self.batch))
+        if not self._by_step:
             if self.alpha > 0:
-                self.engine.scale_penalties(self.alpha / 2 / scale / self.l2 if scale > 0 else 0.0)
-                if self.outputs_averaged != 1.0:
-                    penalty = self.alpha / 2 * sum_of_squares(self.engine) / scale
-            loss = super()._slice(first, same, outputs, epoch, done)
-            penalty *= self._sizes[first]
-            total += (loss - penalty) / self.outputs_averaged + penalty
-            first, done = first + same, done + same
-        return total
+                self.engine.scale_penalties(self.alpha / 2 / self.l2, per_sample=True)
+            loss = super()._slice(first, count, outputs, epoch, done)
+            return loss / self.outputs_averaged + constant
+        return constant + sum(
+            self._penalised_step(first + i, outputs, epoch, done + i) for i in range(count)
+        )
+
+    def _penalised_step(self, step: int, outputs: Array | None, epoch: int, done: int) -> float:
+        """Run one step, whose penalty is divided by its weights; tell the sum of its losses."""
+        total, penalty = self._sums[step], 0.0
+        if total > 0:
+            self.engine.scale_penalties(self.alpha / 2 / total / self.l2)
+            penalty = self.alpha / 2 * sum_of_squares(self.engine) / total * self._sizes[step]
+        else:
+            self.engine.scale_penalties(0.0)
+        loss = super()._slice(step, 1, outputs, epoch, done)
+        return (loss - penalty) / self.outputs_averaged + penalty
 
     def _constant(self, part: slice) -> float:
         """Return what these samples of the epoch add to the sum of losses."""
@@ -131,12 +136,6 @@ class EpochTrainer(Trainer):
                 break
         losses = np.concatenate(found)
         return Outcome(losses, done + outcome.done, outcome.reason)
-
-
-def _run_length(values: Array) -> int:
-    """Return how many values at the start are equal."""
-    differs = values != values[0]
-    return int(differs.argmax()) if differs.any() else len(values)
 
 
 def sum_of_squares(engine: Any) -> float:

@@ -202,3 +202,15 @@ def test_penalties_are_scaled(dtype: Any) -> None:
                 np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
     plain, penalised = net(0.0), net(1.0)
     assert plain.differentiate(X, targets) < penalised.differentiate(X, targets)
+    # by the samples of each batch, of which the last has four
+    shared, in_turn = net(1.0), net(1.0)
+    shared.scale_penalties(16.0, per_sample=True)
+    outcome = shared.train(X, targets, rule("adam", 3), batch=8)
+    losses = []
+    for step, size in enumerate((8, 8, 4)):
+        in_turn.scale_penalties(16.0 / size)
+        part = rule("adam", 3)
+        part = part._replace(coefficients=part.coefficients[step : step + 1])
+        losses += in_turn.train(X, targets, part, batch=8, first=step).losses.tolist()
+    assert outcome.losses.tolist() == losses
+    np.testing.assert_array_equal(shared.parameters, in_turn.parameters)
