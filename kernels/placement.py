@@ -47,6 +47,7 @@ from .update import UPDATES
 SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
 # A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
+RESIDENT_LINES = 5_000  # cache lines of the largest W: it is read and its dW written in each chunk
 # So is a larger one of at most so many, if the batch has so many segments, in each of which are at
 # least so many activations to a parameter: they need not move, but W is packed by each rank.
 LARGE_PARAMETERS, LARGE_SEGMENTS, LARGE_SHARE = 1_000_000, 4, 0.75
@@ -283,7 +284,8 @@ def _regime(
 ) -> tuple[int, int, int]:
     """The regime, the samples of a segment and of a chunk."""
     widths, size = table[:, N], parameters.size
-    few_parameters, narrow = size <= RESIDENT_PARAMETERS, TINY_VECTORS * tile.lanes
+    largest, narrow = int((table[1:, N_PREV] * widths[1:]).max()), TINY_VECTORS * tile.lanes
+    few_parameters = size <= RESIDENT_PARAMETERS and largest <= RESIDENT_LINES * tile.line
     is_tiny = few_parameters and widths.max() <= narrow and not drops
     is_tiny = is_tiny and not table[:, WHOLE_ROW].any()
     is_small = is_tiny or (few_parameters and batch >= RESIDENT_ROWS)

@@ -36,6 +36,7 @@ def force(monkeypatch: pytest.MonkeyPatch, regime: str) -> None:
     the blocked regime, and a tiny one has a single segment.
     """
     monkeypatch.setattr(placement, "RESIDENT_PARAMETERS", HUGE)
+    monkeypatch.setattr(placement, "RESIDENT_LINES", HUGE)
     monkeypatch.setattr(placement, "RESIDENT_ROWS", 0)
     for name, value in REGIMES[regime].items():
         monkeypatch.setattr(placement, name, value)

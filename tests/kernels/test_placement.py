@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels import layout, targets
+from fastdnn.kernels import layout, placement, targets
 from fastdnn.kernels.activations import ACTIVATIONS
 from fastdnn.kernels.arrays import ALIGNMENT
 from fastdnn.kernels.dropout import LEVELS
@@ -243,6 +243,18 @@ def test_the_regime_of_each_net(dtype: Any, name: str, regime: int) -> None:
         # few samples do not repay packing W
         few = regime == RESIDENT and batch < RESIDENT_ROWS
         assert placed(NETS[name], dtype, batch).regime == (BLOCKED if few else regime)
+
+
+def test_a_large_matrix_of_a_small_net_is_not_resident() -> None:
+    wide = [Layer(784, 64, "relu"), Layer(64, 10, "softmax")]
+    deep = [Layer(64, 64, "tanh")] * 17
+    for dtype, tile in TILES.items():
+        largest, most = 784 * 64, placement.RESIDENT_LINES * tile.line
+        for layers, fits in ((wide, largest <= most), (deep, True)):
+            assert place_parameters(layers, tile).size <= RESIDENT_PARAMETERS
+            assert placed(layers, dtype, 200).regime == (RESIDENT if fits else BLOCKED)
+    # as many bytes in either dtype
+    assert {placed(wide, dtype, 200).regime for dtype in TILES} == {RESIDENT, BLOCKED}
 
 
 @each_dtype
