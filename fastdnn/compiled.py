@@ -128,7 +128,7 @@ class Compiled(Network):
         """One step on all of X; returns the loss and metrics before it."""
         data = self._checked(X, y, sample_weight, self.input_size)
         trainer = Trainer(
-            self._ready(data), self._lock, self.optimizer, self._state, data, len(data.X),
+            self._ready(data), self.lock, self.optimizer, self._state, data, len(data.X),
             lambda number: Draw(NO_LABELS, data.weights), self.metrics,
         )  # fmt: skip
         return trainer.epoch(self._state.epochs)
@@ -197,9 +197,9 @@ class Compiled(Network):
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         return_dict = check_flag("return_dict", return_dict)
         data = self._checked(X, y, sample_weight, self.input_size)
-        self._built_engine()
-        with self._lock, sample_bar("evaluate", len(data.X), verbose) as report:
-            logs = evaluate(self._ready(data), data, self.metrics, batch, report)
+        with self.lock, sample_bar("evaluate", len(data.X), verbose) as report:
+            # not `_ready`: the data to evaluate do not make a network
+            logs = evaluate(self.loss.bind(self.engine), data, self.metrics, batch, report)
         return logs if return_dict else list(logs.values())
 
     @overload
@@ -249,7 +249,7 @@ class Compiled(Network):
         """
         inputs = check_flag("inputs", inputs)
         data = self._checked(X, y, sample_weight, self.input_size)
-        with self._lock:
+        with self.lock:
             engine = self._ready(data)
             dZ_1 = np.empty((len(data.X), engine.layers[0].n), self.dtype) if inputs else None
             loss = engine.differentiate(data.X, data.targets, weights=data.weights, dZ_1=dZ_1)
@@ -279,8 +279,8 @@ class Compiled(Network):
             If `compile` has not been called, or the model has no parameters yet.
         """
         self._check_compiled()
-        engine, number = self._built_engine(), self._state.steps
-        with self._lock:
+        engine, number = self.engine, self._state.steps
+        with self.lock:
             views = engine.gradients()
             checked = check_gradients(gradients, views, self.dtype)
             rule = self.optimizer.rule(np.array([number]))
@@ -306,7 +306,7 @@ class Compiled(Network):
         config, tensors = super().get_state()
         if hasattr(self, "loss"):
             config |= self._training_config()
-        slots = self._built_engine().slots
+        slots = self.engine.slots
         if slots.size:
             tensors["optimizer"] = slots.copy()
         return config, tensors
@@ -343,4 +343,4 @@ class Compiled(Network):
             slots, size = tensors["optimizer"], self.parameters.size
             if slots.shape not in ((size,), (2 * size,)):
                 raise ValueError(f"want one or two numbers for each parameter, got {slots.shape}")
-            self._built_engine().slots = slots.astype(self.dtype)
+            self.engine.slots = slots.astype(self.dtype)

@@ -21,7 +21,7 @@ from .layers import Array, Layer
 from .network import check_layers
 from .progress import ProgressBar
 from .training import Draw, Trainer, log_names, tells_of_X
-from .validation import plan_validation
+from .validation import check_validation, plan_validation
 
 BATCH_SIZE = 32  # samples in a step
 Given = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -228,7 +228,7 @@ class Sequential(Compiled):
             callbacks.append(ProgressBar(epochs, samples, batch_size, verbose))
         engine, self.history = self._ready(data), history
         trainer = Trainer(
-            engine, self._lock, self.optimizer, self._state, data, batch_size,
+            engine, self.lock, self.optimizer, self._state, data, batch_size,
             self._draws(data, shuffle), self.metrics, validation, callbacks, steps,
         )  # fmt: skip
         trainer.run(self, range(initial_epoch, epochs), refuse)
@@ -241,7 +241,7 @@ class Sequential(Compiled):
 
     def _refusal(self, X: Array) -> Callable[[], None]:
         """A function that refuses an X that is not finite, with the model as it is now."""
-        engine, state, history = self._built_engine(), self._state, self.history
+        engine, state, history = self.engine, self._state, self.history
         parameters, slots = engine.parameters.copy(), engine.slots.copy()
         steps, epochs = state.steps, state.epochs
 
@@ -261,16 +261,8 @@ class Sequential(Compiled):
         """What to train on, and what to validate on."""
         if validation is None:
             return split(data, share)
-        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-            raise ValueError(
-                "validation_data: want a tuple (X, y) or (X, y, sample_weight), "
-                f"got {type(validation).__name__}"
-            )
-        X, y, sample_weight = (*validation, None)[:3]
-        try:
-            return data, self._checked(X, y, sample_weight, data.X.shape[1])
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data: {error}") from None
+        n_0 = data.X.shape[1]
+        return data, check_validation(validation, lambda X, y, w: self._checked(X, y, w, n_0))
 
     def save(self, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> None:
         """Write the model, with the optimizer's memory, to a safetensors file, whole or not at all.

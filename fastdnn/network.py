@@ -53,31 +53,21 @@ class Network:
         assert isinstance(entropy, int)
         self._state = State(entropy)
         self._engine: Engine | None = None
-        self._lock = RLock()  # the engine has one workspace: threads use it in turn
+        self.lock = RLock()  # the engine has one workspace: threads use it in turn
         self.input_size = None if input_size is None else check_count("input_size", input_size, 1)
         if self.input_size is not None and self.layers:
             self._build(self.input_size)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None}  # a lock can be neither pickled nor copied
+        return {**self.__dict__, "lock": None}  # a lock can be neither pickled nor copied
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=RLock())
+        self.__dict__.update(state, lock=RLock())
 
     @property
     def built(self) -> bool:
         """Whether the input size is known, and so there are parameters."""
         return self._engine is not None
-
-    @property
-    def engine(self) -> Engine:
-        """The compiled network; RuntimeError as long as the input size is unknown."""
-        return self._built_engine()
-
-    @property
-    def lock(self) -> RLock:
-        """Who holds it may use the engine, which has one workspace."""
-        return self._lock
 
     @property
     def _dense(self) -> list[Dense]:
@@ -103,7 +93,9 @@ class Network:
         self.input_size, self._engine = input_size, engine
         return engine
 
-    def _built_engine(self) -> Engine:
+    @property
+    def engine(self) -> Engine:
+        """The compiled network; RuntimeError as long as the input size is unknown."""
         if self._engine is None and self.input_size is not None:
             return self._build(self.input_size)  # the layers have been added since
         if self._engine is None:
@@ -115,11 +107,11 @@ class Network:
     @property
     def parameters(self) -> Array:
         """All W and b, layer by layer: a writable view."""
-        return self._built_engine().parameters
+        return self.engine.parameters
 
     def get_weights(self) -> list[Array]:
         """Copies of W_1 transposed (n_0, n_1), b_1 (n_1,), …: Keras's order and shapes."""
-        engine = self._built_engine()
+        engine = self.engine
         weights = []
         for l in range(1, len(engine.layers) + 1):
             weights.append(engine.weights(l).T.copy())
@@ -143,7 +135,7 @@ class Network:
 
     def _named_parameters(self) -> dict[str, Array]:
         """W1 (n_1, n_0), b1 (n_1,), …: the notes' names and shapes, as views."""
-        engine, named = self._built_engine(), {}
+        engine, named = self.engine, {}
         for l in range(1, len(engine.layers) + 1):
             named[f"W{l}"] = engine.weights(l)
             b = engine.bias(l)
@@ -217,12 +209,12 @@ class Network:
         ndarray of shape (m, n_L)
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
-        engine = self._built_engine()
+        engine = self.engine
         X = check_X(X, self.input_size, self.dtype)
         if verbose == 0:  # a service's single samples: even a context takes a microsecond
-            with self._lock:
+            with self.lock:
                 return engine.forward(X, batch=batch)
-        with self._lock, sample_bar("predict", len(X), verbose) as report:
+        with self.lock, sample_bar("predict", len(X), verbose) as report:
             return engine.forward(X, batch=batch, report=report)
 
     def count_params(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ._checks import check_count
 from ._inputs import Data
@@ -17,6 +17,27 @@ class Validation(NamedTuple):
     data: Data
     batch: int
     is_due: Callable[[int], bool]
+
+
+def check_validation(given: Any, check: Callable[[Any, Any, Any], Data]) -> Data:
+    """Return what `check` makes of `validation_data`: of X, y and the weights, None if not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no tuple (X, y) or (X, y, sample_weight), or what `check` raises, with the
+        argument's name before it.
+    """
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise ValueError(
+            "validation_data: want a tuple (X, y) or (X, y, sample_weight), "
+            f"got {type(given).__name__}"
+        )
+    X, y, sample_weight = (*given, None)[:3]
+    try:
+        return check(X, y, sample_weight)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation_data: {error}") from None
 
 
 def plan_validation(

@@ -134,7 +134,7 @@ class Engine:
     def scale_penalties(self, factor: float, *, per_sample: bool = False) -> None:
         """Have the penalties be `factor` times the layers', by the batch's samples if need be."""
         self._layout.penalties[...] = factor * self._penalties
-        self._penalised = min(self._penalised, 1) * (2 if per_sample else 1)
+        self._penalised = min(self._penalised, 1) * (layout.PER_SAMPLE if per_sample else 1)
 
     def compile(self) -> None:
         """Have the step compiled, or read from the cache, before the first call."""

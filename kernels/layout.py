@@ -41,7 +41,7 @@ FIELDS = 16
     FUSED,  # 1: the loss applies the output activation itself; LOGITS: and A_L is Z_L nevertheless
     OUT_CODE,  # the output activation
     OUT_FROM_Z,  # 1: its derivative needs Z
-    PENALTIES,  # 1: some layer has one; 2: and they are divided by the batch's samples
+    PENALTIES,  # 1: some layer has one; PER_SAMPLE: and they are divided by the batch's samples
     TARGETS,  # offset of the batch's rows of y in the workspace
     REGIME,  # one of the three below
     DEFERRED,  # blocked, 1: each dZ has a place of its own, and all dW follow when all dZ are there
@@ -57,6 +57,7 @@ FIELDS = 16
     SLOTS,  # elements of the update rule's memory
 ) = range(33)
 PLAN, VARYING = 33, 14
+PER_SAMPLE = 2
 LOGITS = 2
 
 MADE, GIVEN = 1, 2

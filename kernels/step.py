@@ -43,6 +43,7 @@ from .layout import (
     PACKED_SIZE,
     PARAMETERS,
     PENALTIES,
+    PER_SAMPLE,
     REASON,
     REGIME,
     REPLICA,
@@ -124,7 +125,7 @@ def penalise(plan, net, rule, memory, batch, rank):
     A gradient that the caller has given holds them already.
     """
     chunks, gradient = rule.chunks, net.gradient
-    share = 1.0 / batch.m if plan[PENALTIES] == 2 else 1.0
+    share = 1.0 / batch.m if plan[PENALTIES] == PER_SAMPLE else 1.0
     begin, end = part(chunks.shape[0], ONE, rank.number, rank.of)
     for c in range(begin, end):
         start, stop, tensor = chunks[c, 0], chunks[c, 1], chunks[c, 2]

@@ -236,7 +236,7 @@ def test_a_trainer_draws_the_samples_of_each_pass() -> None:
 
     data = drawn._checked(X, y, None, 4)
     trainer = Trainer(
-        drawn._ready(data), drawn._lock, drawn.optimizer, drawn._state, data, 16, draw, {}
+        drawn._ready(data), drawn.lock, drawn.optimizer, drawn._state, data, 16, draw, {}
     )
     for epoch in range(3):
         trainer.epoch(epoch)
@@ -258,7 +258,7 @@ def test_penalty() -> None:
     model = fastdnn.Sequential(layers, input_size=4, dtype="float64", seed=0)
     first, _, last = (layer.W for layer in layers)
     expected = 0.5 * np.abs(first).sum() + 0.25 * (first**2).sum() + 2 * (last**2).sum()
-    assert training.penalty(model._built_engine()) == pytest.approx(expected, rel=1e-14)
+    assert training.penalty(model.engine) == pytest.approx(expected, rel=1e-14)
 
 
 def test_the_loss_of_a_step_has_the_penalty_of_before_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import pairwise
 from numbers import Real
 from typing import Any
@@ -14,14 +15,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from fastdnn._inputs import Data
+from fastdnn._inputs import Data, check_weights
 from fastdnn.kernels.threads import num_threads
 from fastdnn.layers import Dense, Dropout
 from fastdnn.losses import Loss
 from fastdnn.model import Sequential
 from fastdnn.regularizers import L2
 from fastdnn.training import State
-from fastdnn.validation import EVALUATION_BATCH
+from fastdnn.validation import EVALUATION_BATCH, check_validation
 
 from ._compat import CallbackSupportMixin, FitContext, validate_data, with_callbacks
 from ._fitting import fit_by_epochs, fit_by_lbfgs, not_finite
@@ -141,7 +142,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         data = self._checked(X, y, sample_weight, dtype, reset=not goes_on, incremental=incremental)
         unseen = None
         if validation_data is not None:
-            unseen = self._checked_validation(validation_data, data.X.dtype)
+            check = partial(self._checked, dtype=data.X.dtype, reset=False, unseen=True)
+            unseen = check_validation(validation_data, check)
         rng = check_random_state(self.random_state)
         with self._threads():
             if not goes_on:
@@ -183,18 +185,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if sample_weight is not None:
             weight = _checked_weight(sample_weight, len(data.y), X.dtype)
         return data._replace(weights=self._class_weights(data, weight))
-
-    def _checked_validation(self, given: Any, dtype: Any) -> Data:
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-            raise ValueError(
-                "validation_data: want a tuple (X, y) or (X, y, sample_weight), got "
-                f"{type(given).__name__}"
-            )
-        try:
-            X, y, weight = (*given, None)[:3]
-            return self._checked(X, y, weight, dtype, reset=False, unseen=True)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data: {error}") from None
 
     def _draw_start(self, data: Data, rng: np.random.RandomState) -> None:
         """Draw W and b, layer by layer, and start all records."""
@@ -275,19 +265,23 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return tags
 
 
+def has_steps(estimator: Any) -> bool:
+    """Return True; AttributeError where the solver takes none, and so there is no `partial_fit`."""
+    if estimator.solver == "lbfgs":
+        raise AttributeError("partial_fit: want a solver that takes steps, got solver='lbfgs'")
+    return True
+
+
 def _dense(model: Sequential) -> list[Dense]:
     return [layer for layer in model.layers if isinstance(layer, Dense)]
 
 
-def _checked_weight(weight: Any, m: int, dtype: Any) -> Any:
+def _checked_weight(weight: Any, m: int, dtype: Any) -> Array:
     """Return one finite weight for each sample."""
     if isinstance(weight, Real):
         weight = np.full(m, weight)
     weight = check_array(weight, ensure_2d=False, dtype=dtype, input_name="sample_weight")
-    if weight.shape != (m,):
-        raise ValueError(f"sample_weight: want shape ({m},), got {weight.shape}")
-    if weight.min() < 0:
-        raise ValueError(f"sample_weight: want weights >= 0, got {weight.min()}")
-    if not weight.any():
+    weights = check_weights(weight, m, dtype)
+    if not weights.any():
         raise ValueError("sample_weight: want at least one weight other than 0, got only zeros")
-    return weight
+    return weights

@@ -159,7 +159,7 @@ class Rules(Callback):
 
     def on_train_end(self) -> None:
         """Bring the best epoch's parameters back, where they are wanted."""
-        self.engine.scale_penalties(1.0)  # the last batch had a scale of its own
+        self.engine.scale_penalties(1.0)  # the epochs divided them by each batch's samples
         if self.best is not None:
             self.engine.parameters[...] = self.best
 

@@ -16,17 +16,11 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from fastdnn._inputs import Data
 from fastdnn.losses import Loss
 
-from ._base import BaseMLP
+from ._base import BaseMLP, has_steps
 from ._compat import with_callbacks
 from ._losses import of_classes, targets_of
 
 Array = NDArray[Any]
-
-
-def _has_steps(estimator: Any) -> bool:
-    if estimator.solver == "lbfgs":
-        raise AttributeError("partial_fit: want a solver that takes steps, got solver='lbfgs'")
-    return True
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -255,7 +249,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return float(np.average(right, weights=data.weights))
 
     # -------------------------------------------------------------------------- public part
-    @available_if(_has_steps)
+    @available_if(has_steps)
     @with_callbacks
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None

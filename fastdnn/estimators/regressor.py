@@ -14,10 +14,9 @@ from sklearn.utils.metaestimators import available_if
 from fastdnn._inputs import Data
 from fastdnn.losses import Loss, Quantile
 
-from ._base import BaseMLP
+from ._base import BaseMLP, has_steps
 from ._compat import with_callbacks
 from ._losses import d2_of_quantiles, of_numbers, targets_of
-from .classifier import _has_steps
 
 Array = NDArray[Any]
 
@@ -200,7 +199,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return d2_of_quantiles(self.loss, data.y, A, data.weights)
         return float(r2_score(data.y, A, sample_weight=data.weights))
 
-    @available_if(_has_steps)
+    @available_if(has_steps)
     @with_callbacks
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train one epoch more, with the optimizer's memory of those before.
