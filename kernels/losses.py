@@ -153,21 +153,26 @@ def _own(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
     call_strip(code, SECOND, rows * n, d, d0, a, a0, y, y0, np.float64(n))
 
 
-def _spare(strip: Strip, number: int) -> Leaf:
-    def rare(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+def _on_spans(pick: Strip, name: str) -> Callable[..., None]:
+    """Make the function of addresses that calls `pick(code, …)` with the strip's spans."""
+
+    def rows(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
         size = rows * n
-        strip(
-            span(s, s0, size), 0, span(a, a0, size), 0, span(y, y0, size), 0,
+        pick(
+            code, span(s, s0, size), 0, span(a, a0, size), 0, span(y, y0, size), 0,
             span(labels, label0, rows), 0, span(d, d0, size), 0, rows, n,
             span(ps, 0, n + PARAMETERS), span(l, l0, rows), 0,
         )  # fmt: skip
 
-    # a name of its own: code from the cache is told apart by names
-    rare.__name__ = rare.__qualname__ = f"rare_{number}"
-    return Leaf(rare, _signature)
+    # code from the cache is told apart by names
+    rows.__name__ = rows.__qualname__ = name
+    return rows
 
 
-SPARES = [_spare(strip, number) for number, strip in enumerate(_rare)]
+SPARES = [
+    Leaf(_on_spans(switch([strip]), f"rare_{number}"), _signature)
+    for number, strip in enumerate(_rare)
+]
 SPARES.append(Leaf(_own, _signature))
 _places: dict[tuple[str, int, str], NDArray[np.int64]] = {}
 
@@ -188,18 +193,8 @@ def native_code(code: int, dtype: np.dtype[Any]) -> int:
     return address_of(_places[key])
 
 
-_strip = switch(_common, call_at(_own, _signature))
-
-
-@leaf(_signature)
-def loss_rows(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
-    """The loss of each sample of a strip, and its derivatives."""
-    size = rows * n
-    _strip(
-        code, span(s, s0, size), 0, span(a, a0, size), 0, span(y, y0, size), 0,
-        span(labels, label0, rows), 0, span(d, d0, size), 0, rows, n,
-        span(ps, 0, n + PARAMETERS), span(l, l0, rows), 0,
-    )  # fmt: skip
+# The loss of each sample of a strip, and its derivatives.
+loss_rows = leaf(_signature)(_on_spans(switch(_common, call_at(_own, _signature)), "loss_rows"))
 
 
 class OwnLoss(Protocol):
