@@ -22,6 +22,7 @@ from .callbacks import (
 from .custom import ArrayLoss, ScalarActivation, ScalarLoss
 from .data import datasets
 from .layers import Dense, Dropout
+from .loop import DivergenceError
 from .losses import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
@@ -40,7 +41,6 @@ from .model import Sequential
 from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from .regularizers import L1, L1L2, L2
 from .schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay
-from .training import DivergenceError
 
 if typing.TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor

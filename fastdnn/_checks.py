@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import floor
 from numbers import Integral, Real
 from typing import Any
 
@@ -56,6 +58,15 @@ def check_count(name: str, value: Any, least: int) -> int:
         return value
     check_number(name, value, f"[{least}, inf)", whole=True)
     return int(value)
+
+
+def share_of(share: float, count: int) -> int:
+    """Return the whole number that is nearest to a share of a count of at least 2.
+
+    It is that of exact arithmetic, so 0.1 of 30 is 3, and leaves neither part empty.
+    """
+    exact = Fraction(str(float(share))) * count
+    return min(max(floor(exact + Fraction(1, 2)), 1), count - 1)
 
 
 def check_batch_size(value: Any, default: int) -> int:

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels.arrays import DTYPES, refuse_masked
+from fastdnn.kernels.arrays import refuse_masked
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
 
-from ._checks import check_number
+from ._checks import check_number, share_of
+from .data.rows import Part, dense, is_readable, is_small, is_sparse
 from .losses import Loss
 
 Array = NDArray[Any]
@@ -23,23 +24,26 @@ FEW = 5_000  # for so few numbers a scalar product is quicker, and BLAS starts n
 class Data(NamedTuple):
     """Samples in rows, with what they are compared with."""
 
-    X: Array
+    X: Any  # a matrix, or sparse rows
     y: Array  # labels (m,) or dense targets (m, n_L): what metrics take
     targets: Targets
     weights: Array | None
 
-    def rows(self, part: slice | NDArray[np.int64]) -> Data:
+    def rows(self, part: Part) -> Data:
         """Some of the samples."""
         weights = None if self.weights is None else self.weights[part]
         return Data(self.X[part], self.y[part], self.targets.rows(part), weights)
 
 
-def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any], *, finite: bool = True) -> Array:
+def check_X(
+    X: Any, n_0: int | None, dtype: np.dtype[Any], *, finite: bool = True, whole: bool = True
+) -> Any:
     """X as (m, n_0) in float32 or float64: kept where it is that, else converted to `dtype`.
 
-    Without `finite`, NaN and infinity are not looked for.
+    Without `finite`, NaN and infinity are not looked for. Unless it is wanted `whole`, X stays as
+    it is, or rows of SciPy's CSR, where a converted one would take much memory.
     """
-    array = _numbers("X", X)
+    array = _sparse_rows(X) if is_sparse(X) else _numbers("X", X)
     if array.ndim != 2:
         hint = "; for one sample use X.reshape(1, -1)" if array.ndim == 1 else ""
         raise ValueError(f"X: want 2 dimensions (samples, features), got shape {array.shape}{hint}")
@@ -47,32 +51,57 @@ def check_X(X: ArrayLike, n_0: int | None, dtype: np.dtype[Any], *, finite: bool
         raise ValueError(f"X: got shape {array.shape}, without features")
     if n_0 is not None and array.shape[1] != n_0:
         raise ValueError(f"X: want {n_0} features, as the model's input_size, got {array.shape[1]}")
-    if array.dtype not in DTYPES:
-        array = array.astype(dtype)
+    if not is_readable(array) and (whole or is_small(array, dtype)):
+        array = dense(array, dtype)
     if finite:
         check_finite("X", array, dtype)
     return array
 
 
-def check_finite(name: str, array: Array, dtype: np.dtype[Any]) -> None:
+def _sparse_rows(X: Any) -> Any:
+    """X as rows of SciPy's CSR."""
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"X: want real numbers, got dtype {X.dtype}")
+    return X if X.format == "csr" or X.ndim != 2 else X.tocsr()
+
+
+def check_finite(name: str, array: Any, dtype: np.dtype[Any]) -> None:
     """Refuse NaN, infinity and what is infinite in `dtype`, saying where the first one is."""
     if array.dtype.kind != "f":
         return  # an integer fits any float's range
+    if is_sparse(array):
+        if not _sum_is_finite(array.data, dtype):
+            _refuse_infinite(name, array.tocoo(), dtype)
+        return
     # one quick pass, and only a suspicious result has a second look: in a sum they survive
     if array.flags.c_contiguous and array.dtype == dtype:
         flat = array.ravel()
         if math.isfinite(np.vdot(flat, flat)) if flat.size < FEW else all_finite(flat):
             return
+    if not _sum_is_finite(array, dtype):
+        _refuse_infinite(name, array, dtype)
+
+
+def _sum_is_finite(array: Array, dtype: np.dtype[Any]) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(array.sum(dtype=dtype)):
-            return
-        where = np.argwhere(~np.isfinite(array.astype(dtype, copy=False)))
-    if len(where):
-        at = tuple(where[0].tolist())
-        raise ValueError(
-            f"{name}: want finite numbers of {dtype}, got {array[at]} at "
-            f"{name}[{', '.join(map(str, at))}] ({len(where)} such values)"
-        )
+        return math.isfinite(array.sum(dtype=dtype))
+
+
+def _refuse_infinite(name: str, array: Any, dtype: np.dtype[Any]) -> None:
+    """Say where an array, or the COO form of a sparse one, is not finite, if it is not."""
+    values = array.data if is_sparse(array) else array
+    with np.errstate(over="ignore", invalid="ignore"):
+        where = np.argwhere(~np.isfinite(values.astype(dtype, copy=False)))
+    if not len(where):
+        return
+    at = tuple(where[0].tolist())
+    value = values[at]
+    if is_sparse(array):
+        at = int(array.row[at[0]]), int(array.col[at[0]])
+    raise ValueError(
+        f"{name}: want finite numbers of {dtype}, got {value} at "
+        f"{name}[{', '.join(map(str, at))}] ({len(where)} such values)"
+    )
 
 
 def _numbers(name: str, values: ArrayLike) -> Array:
@@ -169,7 +198,7 @@ def check_weights(sample_weight: ArrayLike, m: int, dtype: np.dtype[Any]) -> Arr
 
 
 def check_data(
-    X: ArrayLike,
+    X: Any,
     y: ArrayLike,
     n_0: int | None,
     n: int,
@@ -178,13 +207,15 @@ def check_data(
     sample_weight: ArrayLike | None = None,
     *,
     finite: bool = True,
+    whole: bool = True,
 ) -> Data:
     """Everything that a pass with a loss reads, at least one sample of it."""
-    X = check_X(X, n_0, dtype, finite=finite)
-    if len(X) == 0:
+    X = check_X(X, n_0, dtype, finite=finite, whole=whole)
+    m = X.shape[0]
+    if m == 0:
         raise ValueError("X: got no samples; want at least one")
-    y, targets = check_y(y, len(X), n, loss, dtype)
-    weights = None if sample_weight is None else check_weights(sample_weight, len(X), dtype)
+    y, targets = check_y(y, m, n, loss, dtype)
+    weights = None if sample_weight is None else check_weights(sample_weight, m, dtype)
     return Data(X, y, targets, weights)
 
 
@@ -245,8 +276,8 @@ def split(data: Data, share: float) -> tuple[Data, Data | None]:
     check_number("validation_split", share, "[0, 1)")
     if share == 0:
         return data, None
-    m = len(data.X)
-    cut = int(m * (1 - share))
-    if cut in (0, m):
-        raise ValueError(f"validation_split: {share} of {m} samples leaves one part empty")
+    m = len(data.y)
+    if m == 1:
+        raise ValueError(f"validation_split: {share} of one sample leaves one part empty")
+    cut = m - share_of(share, m)
     return data.rows(slice(cut)), data.rows(slice(cut, m))

@@ -19,6 +19,8 @@ from ._checks import check_batch_size, check_flag
 from ._config import from_config, is_storable, to_config
 from ._custom_objects import refuse_ambiguous
 from ._inputs import Data, check_data, check_gradients
+from .data.streams import Stream, refuse_lonely
+from .evaluation import evaluate, metric_functions
 from .layers import Array, Layer
 from .losses import Loss
 from .metrics import Metric
@@ -26,7 +28,7 @@ from .network import Network
 from .optimizers import Optimizer
 from .progress import sample_bar
 from .schedules import Schedule
-from .training import Draw, Trainer, evaluate, metric_functions
+from .training import Draw, Trainer
 from .validation import EVALUATION_BATCH
 
 Gradients = list[tuple[Array, Array | None]]
@@ -112,10 +114,11 @@ class Compiled(Network):
         n_0: int | None,
         *,
         finite: bool = True,
+        whole: bool = True,
     ) -> Data:
         self._check_compiled()
-        n = self._dense[-1].units
-        return check_data(X, y, n_0, n, self.loss, self.dtype, sample_weight, finite=finite)
+        n, dtype = self._dense[-1].units, self.dtype
+        return check_data(X, y, n_0, n, self.loss, dtype, sample_weight, finite=finite, whole=whole)
 
     def _ready(self, data: Data) -> Engine:
         """The engine, to read these data with the loss."""
@@ -128,16 +131,17 @@ class Compiled(Network):
         """One step on all of X; returns the loss and metrics before it."""
         data = self._checked(X, y, sample_weight, self.input_size)
         trainer = Trainer(
-            self._ready(data), self.lock, self.optimizer, self._state, data, len(data.X),
-            lambda number: Draw(NO_LABELS, data.weights), self.metrics,
+            engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
+            metrics=self.metrics, data=data, batch=len(data.y),
+            draw=lambda number: Draw(NO_LABELS, data.weights),
         )  # fmt: skip
         return trainer.epoch(self._state.epochs)
 
     @overload
     def evaluate(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: ArrayLike | None = None,
         batch_size: int | None = None,
         verbose: int | str = 0,
         sample_weight: ArrayLike | None = None,
@@ -148,8 +152,8 @@ class Compiled(Network):
     @overload
     def evaluate(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: ArrayLike | None = None,
         batch_size: int | None = None,
         verbose: int | str = 0,
         sample_weight: ArrayLike | None = None,
@@ -159,8 +163,8 @@ class Compiled(Network):
 
     def evaluate(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: ArrayLike | None = None,
         batch_size: int | None = None,
         verbose: int | str = 0,
         sample_weight: ArrayLike | None = None,
@@ -196,8 +200,16 @@ class Compiled(Network):
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         return_dict = check_flag("return_dict", return_dict)
-        data = self._checked(X, y, sample_weight, self.input_size)
-        with self.lock, sample_bar("evaluate", len(data.X), verbose) as report:
+        n_0, total = self.input_size, getattr(X, "n_samples", None)
+        data: Data | Stream
+        if y is None:
+            self._check_compiled()
+            refuse_lonely(X, sample_weight=sample_weight)
+            data = Stream(X, lambda X, y, w: self._checked(X, y, w, n_0))
+        else:
+            data = self._checked(X, y, sample_weight, n_0, whole=False)
+            total = len(data.y)
+        with self.lock, sample_bar("evaluate", total, verbose) as report:
             # not `_ready`: the data to evaluate do not make a network
             logs = evaluate(self.loss.bind(self.engine), data, self.metrics, batch, report)
         return logs if return_dict else list(logs.values())

@@ -107,15 +107,15 @@ class Callback:
             The mean "loss" of the epoch so far, and fastdnn's own metrics of this step.
         """
 
-    def on_batches_end(self, step: int, n_steps: int, logs: dict[str, float]) -> None:
+    def on_batches_end(self, step: int, n_steps: int | None, logs: dict[str, float]) -> None:
         """Act about every 0.1 s within an epoch.
 
         Parameters
         ----------
         step : int
             How many of the epoch's steps are done.
-        n_steps : int
-            How many steps the epoch has.
+        n_steps : int or None
+            How many steps the epoch has, if that is known: a stream of batches may not say.
         logs : dict
             The mean "loss" of the epoch so far, and fastdnn's own metrics of the samples since the
             last call.

@@ -67,6 +67,7 @@ class Entry(NamedTuple):
     kinds: frozenset[str] = EVERY  # of classification that f is meant for
     one_output: bool = False  # is all that f takes
     quick: bool = False  # for every 0.1 s of an epoch, and of any samples
+    mean: bool = False  # over the samples: of parts, it is their weighted mean
 
 
 def _of(name: str, **options: Any) -> Metric:
@@ -112,10 +113,10 @@ def _of_numbers(higher: bool, *names: str) -> dict[str, Entry]:
 
 
 _ONE_LABEL = frozenset({BINARY, MULTICLASS})
-_MSE = Entry(mean_squared_error, "numbers", False, quick=True)
-_MAE = Entry(mean_absolute_error, "numbers", False, quick=True)
+_MSE = Entry(mean_squared_error, "numbers", False, quick=True, mean=True)
+_MAE = Entry(mean_absolute_error, "numbers", False, quick=True, mean=True)
 _RMSE = Entry(root_mean_squared_error, "numbers", False, quick=True)
-_ACCURACY = Entry(accuracy, "classes", True, quick=True)
+_ACCURACY = Entry(accuracy, "classes", True, quick=True, mean=True)
 _R2 = Entry(r2, "numbers", True)
 _EXPLAINED = Entry(_of("explained_variance_score"), "numbers", True)
 _LOG_LOSS = Entry(_of_classes("log_loss"), "probabilities", False, _ONE_LABEL)

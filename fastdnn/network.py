@@ -19,10 +19,13 @@ from . import initializers, regularizers
 from ._checks import check_batch_size, check_count
 from ._config import from_config
 from ._inputs import check_finite, check_X
+from .data.rows import is_readable
+from .data.streams import inputs_of, is_source
+from .evaluation import outputs_of
 from .layers import Array, Dense, Dropout, Layer
+from .loop import INITIALIZATION, State
 from .progress import sample_bar
 from .summary import summarize
-from .training import INITIALIZATION, State
 from .validation import EVALUATION_BATCH
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -191,12 +194,14 @@ class Network:
                 raise ValueError(f"want a tensor {name} of shape {view.shape}")
             view[...] = tensors[name]
 
-    def predict(self, X: ArrayLike, batch_size: int | None = None, verbose: int | str = 0) -> Array:
+    def predict(self, X: Any, batch_size: int | None = None, verbose: int | str = 0) -> Array:
         """A_L for every row of X, without dropout.
 
         Parameters
         ----------
-        X : array_like of shape (m, n_0)
+        X : array_like of shape (m, n_0), or source of batches
+            Also rows of SciPy's CSR and its like. Of a source of batches (see `Sequential.fit`) the
+            y are left alone, and a batch may be X without y.
         batch_size : int, optional
             Bounds the samples at work at once, and so the memory; 1024 by default. A sample's
             output is the same, to the bit, in a batch of any size, and with any number of threads.
@@ -210,12 +215,25 @@ class Network:
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         engine = self.engine
-        X = check_X(X, self.input_size, self.dtype)
-        if verbose == 0:  # a service's single samples: even a context takes a microsecond
+        if is_source(X):
+            return self._predict_batches(X, batch, verbose)
+        X = check_X(X, self.input_size, self.dtype, whole=False)
+        if verbose == 0 and is_readable(X):
+            # a service's single samples: even a context takes a microsecond
             with self.lock:
                 return engine.forward(X, batch=batch)
-        with self.lock, sample_bar("predict", len(X), verbose) as report:
-            return engine.forward(X, batch=batch, report=report)
+        with self.lock, sample_bar("predict", X.shape[0], verbose) as report:
+            return outputs_of(engine, X, batch, report)
+
+    def _predict_batches(self, source: Any, batch: int, verbose: int | str) -> Array:
+        """A_L of every sample of a source of batches."""
+        found = [np.empty((0, self.engine.layers[-1].n), self.dtype)]
+        with sample_bar("predict", getattr(source, "n_samples", None), verbose) as report:
+            for given in inputs_of(source):
+                X = check_X(given, self.input_size, self.dtype)
+                with self.lock:
+                    found.append(self.engine.forward(X, batch=batch, report=report))
+        return np.concatenate(found)
 
     def count_params(self) -> int:
         """Return the number of all W's and b's elements."""

@@ -14,10 +14,11 @@ from fastdnn.kernels.calls import Report
 from .hooks import Callback
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}  {rate_fmt}{postfix}"
+ENDLESS = "{desc} {n_fmt} samples  {elapsed}  {rate_fmt}{postfix}"  # as far as anyone knows
 SOON = 0.5  # seconds: what is over by then needs no bar
 
 
-def _bar(verbose: int | str, total: int, **options: Any) -> Any:
+def _bar(verbose: int | str, total: int | None, **options: Any) -> Any:
     """A tqdm bar of samples: a widget in a notebook, else on stderr; `verbose` may forbid it."""
     if verbose not in (0, 1, 2, "auto"):
         raise ValueError(f"verbose: want 0, 1, 2 or 'auto', got {verbose!r}")
@@ -31,7 +32,7 @@ def _bar(verbose: int | str, total: int, **options: Any) -> Any:
         disable=not is_shown,
         unit=" samples",
         unit_scale=True,
-        bar_format=BAR,
+        bar_format=ENDLESS if total is None else BAR,
         dynamic_ncols=True,
         leave=False,
         miniters=1,  # tqdm's guess of it would skip calls, and they are rare
@@ -40,7 +41,7 @@ def _bar(verbose: int | str, total: int, **options: Any) -> Any:
 
 
 @contextmanager
-def sample_bar(what: str, total: int, verbose: int | str) -> Iterator[Report | None]:
+def sample_bar(what: str, total: int | None, verbose: int | str) -> Iterator[Report | None]:
     """Give a function to tell how many more of all samples are done; None if nobody wants it."""
     if verbose == 0:
         yield None
@@ -62,15 +63,21 @@ class ProgressBar(Callback):
     ----------
     epochs : int
         Where the count of the epochs ends.
-    samples_per_epoch, batch_size : int
-        A step is taken for `batch_size` samples, the epoch's last one perhaps for fewer.
+    samples_per_epoch : int or None
+        None if nobody knows: then there is a count in the bar's place.
+    batch_size : int
+        A step is taken for so many samples, the epoch's last one perhaps for fewer.
     verbose : {"auto", 1, 2}
         1: bar and lines. 2: lines. "auto": 1 on a terminal and in a notebook, else 2, as the bar's
         redrawing would fill a log file. (0 is nothing: `fit` then makes no ProgressBar.)
     """
 
     def __init__(
-        self, epochs: int, samples_per_epoch: int, batch_size: int, verbose: int | str = "auto"
+        self,
+        epochs: int,
+        samples_per_epoch: int | None,
+        batch_size: int,
+        verbose: int | str = "auto",
     ) -> None:
         self.epochs = epochs
         self.samples_per_epoch = samples_per_epoch
@@ -85,11 +92,13 @@ class ProgressBar(Callback):
         self._start = perf_counter()
         self._bar.set_description_str(self._title, refresh=False)
         self._bar.set_postfix_str("", refresh=False)
+        self._bar.bar_format = ENDLESS if self.samples_per_epoch is None else BAR
+        self._bar.total = self.samples_per_epoch
         self._bar.reset()
 
-    def on_batches_end(self, step: int, n_steps: int, logs: dict[str, float]) -> None:
+    def on_batches_end(self, step: int, n_steps: int | None, logs: dict[str, float]) -> None:
         """Move the bar."""
-        self._done = min(step * self.batch_size, self.samples_per_epoch)
+        self._done = self._samples_of(step)
         self._seconds = perf_counter() - self._start
         self._bar.set_postfix_str(_shown(logs), refresh=False)
         self._bar.update(self._done - self._bar.n)
@@ -97,11 +106,16 @@ class ProgressBar(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write the epoch's line, above the bar if there is one."""
         if self._done == 0:  # the epoch was over before it had anything to show
-            self._done = self.samples_per_epoch
+            self._done = self.samples_per_epoch or 0
             self._seconds = perf_counter() - self._start
         rate = self._done / max(self._seconds, 1e-9)
         line = f"{self._title}  {_shown(logs)}  {rate:.0f} samples/s"
         self._bar.write(line, file=sys.stderr)
+
+    def _samples_of(self, step: int) -> int:
+        """How many of the epoch's samples are done after this step."""
+        done = step * self.batch_size
+        return done if self.samples_per_epoch is None else min(done, self.samples_per_epoch)
 
     def on_train_end(self) -> None:
         """Take the bar away; the lines stay."""

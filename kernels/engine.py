@@ -241,7 +241,7 @@ class Engine:
         X, targets, weights
             All samples, and their weights in the loss.
         batch : int
-            Samples in a minibatch; the last of an epoch takes what is left.
+            Samples in a minibatch; the last of an epoch, or the only one, takes what is left.
         first : int
             Number of the first minibatch within the epoch; after an epoch's last the first follows.
         order : ndarray of int64
@@ -281,7 +281,8 @@ class Engine:
         steps: int | None = None,
     ) -> Outcome:
         samples, asked = len(X), batch
-        batch = min(batch, samples)
+        # in training, fewer samples are the end of an epoch of such batches
+        batch = batch if rule is not None else min(batch, samples)
         place = self._place(batch)
         steps = steps or (-(-samples // batch) if rule is None else len(rule.coefficients))
         if gradient:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import training
+from fastdnn import loop
 from fastdnn.activations import ACTIVATIONS
 from fastdnn.optimizers import OPTIMIZERS
 from tests.cases import OPTIMIZER_SETTINGS, name_of
@@ -135,7 +135,7 @@ def test_the_length_of_a_slice_changes_nothing(
 ) -> None:
     """0 is a native call for every step, 1e9 s one for every epoch."""
     expected = trained("adam", {}, "tiny")
-    monkeypatch.setattr(training, "SLICE_SECONDS", seconds)
+    monkeypatch.setattr(loop, "SLICE_SECONDS", seconds)
     sliced = trained("adam", {}, "tiny")
     assert sliced.parameters.tobytes() == expected.parameters.tobytes()
     assert sliced.history.history["loss"] == pytest.approx(expected.history.history["loss"])

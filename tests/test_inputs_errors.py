@@ -46,8 +46,16 @@ BAD_X: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         r"X: want finite numbers of float32, got 1e\+39 at X\[1, 1\]",
     ),
-    "a sparse matrix": (sparse.csr_matrix(X), TypeError, r"X: got a sparse matrix.*X\.toarray\(\)"),
-    "a sparse array": (sparse.coo_array(X), TypeError, r"X: got a sparse matrix"),
+    "complex sparse rows": (
+        sparse.csr_matrix(X * 1j),
+        TypeError,
+        "X: want real numbers, got dtype",
+    ),
+    "sparse, NaN": (
+        sparse.coo_array(np.where(np.arange(X.size).reshape(X.shape) == 6, np.nan, X)),
+        ValueError,
+        r"X: want finite numbers of float32, got nan at X\[1, 2\] \(1 such values\)",
+    ),
     "text": (X.astype(str), TypeError, "X: want real numbers, got dtype <U"),
     "text in a table": (
         changed(X.astype(object), (0, 0), "red"),

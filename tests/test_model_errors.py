@@ -106,7 +106,8 @@ BAD_FIT: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "X as validation": (
         {"validation_data": X},
         ValueError,
-        "validation_data: want a tuple (X, y) or (X, y, sample_weight), got ndarray",
+        "validation_data: want a tuple (X, y) or (X, y, sample_weight), or batches of such, "
+        "got ndarray",
     ),
     "one of two": ({"validation_data": (X,)}, ValueError, "validation_data: want a tuple (X, y)"),
     "validation X": (

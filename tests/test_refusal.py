@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import DivergenceError, model, training
+from fastdnn import DivergenceError, fitting, loop
 from fastdnn._inputs import check_finite
 from tests.nets import classifier, fingerprint, regressor, samples
 
@@ -61,7 +61,7 @@ def passes_over_X() -> Iterator[list[Array]]:
         seen.append(array)
         check_finite(name, array, dtype)
 
-    with mock.patch.object(model, "check_finite", look):
+    with mock.patch.object(fitting, "check_finite", look):
         yield seen
 
 
@@ -72,7 +72,7 @@ def passes_over_X() -> Iterator[list[Array]]:
 def test_all_is_as_before(
     way: str, what: str, shuffle: bool, slice_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "SLICE_SECONDS", slice_seconds)
+    monkeypatch.setattr(loop, "SLICE_SECONDS", slice_seconds)
     make, batch = WAYS[way]
     net, twin = make("adam", dtype="float32"), make("adam", dtype="float32")
     fit: dict[str, Any] = {"batch_size": batch, "shuffle": shuffle, "verbose": 0}
@@ -129,7 +129,7 @@ def test_looked_through_first(what: str) -> None:
     before = fingerprint(net)
     with (
         passes_over_X() as seen,
-        mock.patch.object(training.Trainer, "run", side_effect=AssertionError),
+        mock.patch.object(loop.Loop, "run", side_effect=AssertionError),
         pytest.raises(ValueError, match=r"^X: want finite .* at X\[7, 1\]"),
     ):
         net.fit(changed(np.nan, (7, 1))[:m], y[:m], verbose=0, **options)

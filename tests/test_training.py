@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import DivergenceError, training
+from fastdnn import DivergenceError, evaluation, loop
 from fastdnn.kernels.engine import Engine
+from fastdnn.loop import State
 from fastdnn.optimizers import OPTIMIZERS
-from fastdnn.training import Draw, State, Trainer
+from fastdnn.training import Draw, Trainer
 from tests.nets import Spy, classifier, regressor, samples
 
 Array = np.ndarray[Any, Any]
@@ -22,7 +23,7 @@ FIT: dict[str, Any] = {"batch_size": 16, "verbose": 0}  # 4 steps an epoch
 
 @pytest.fixture
 def a_call_for_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)
 
 
 # ------------------------------------------------------------------------------------- schedules
@@ -127,7 +128,7 @@ def test_ctrl_c_within_a_native_call_loses_no_step(monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "train", interrupted)
-        patch.setattr(training, "SLICE_SECONDS", 1e9)
+        patch.setattr(loop, "SLICE_SECONDS", 1e9)
         with pytest.raises(KeyboardInterrupt):
             broken.fit(X, y, shuffle=False, **FIT)
     assert broken._state.steps == 4
@@ -217,7 +218,7 @@ def test_the_length_of_a_slice_is_learned() -> None:
     state = State(entropy=0)
     assert state.steps_of_a_slice(32, 10**9) == 1
     assert state.steps_of_a_slice(32, 10) > 1000
-    state.seconds_per_step[32] = training.SLICE_SECONDS / 50.5
+    state.seconds_per_step[32] = loop.SLICE_SECONDS / 50.5
     assert state.steps_of_a_slice(32, 10**9) == 50
     assert state.steps_of_a_slice(64, 10**9) == 1
 
@@ -236,8 +237,9 @@ def test_a_trainer_draws_the_samples_of_each_pass() -> None:
 
     data = drawn._checked(X, y, None, 4)
     trainer = Trainer(
-        drawn._ready(data), drawn.lock, drawn.optimizer, drawn._state, data, 16, draw, {}
-    )
+        engine=drawn._ready(data), lock=drawn.lock, optimizer=drawn.optimizer, state=drawn._state,
+        metrics={}, data=data, batch=16, draw=draw,
+    )  # fmt: skip
     for epoch in range(3):
         trainer.epoch(epoch)
     assert numbers == [0, 1, 2]
@@ -258,7 +260,7 @@ def test_penalty() -> None:
     model = fastdnn.Sequential(layers, input_size=4, dtype="float64", seed=0)
     first, _, last = (layer.W for layer in layers)
     expected = 0.5 * np.abs(first).sum() + 0.25 * (first**2).sum() + 2 * (last**2).sum()
-    assert training.penalty(model.engine) == pytest.approx(expected, rel=1e-14)
+    assert evaluation.penalty(model.engine) == pytest.approx(expected, rel=1e-14)
 
 
 def test_the_loss_of_a_step_has_the_penalty_of_before_it() -> None:

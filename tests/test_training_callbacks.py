@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import training
+from fastdnn import evaluation, loop
 from fastdnn.kernels.engine import Engine
 from tests.nets import Spy, classifier, samples
 
@@ -18,7 +18,7 @@ FIT: dict[str, Any] = {"batch_size": 16, "verbose": 0}  # 4 steps an epoch
 
 
 def test_callbacks_follow_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)  # a native call for every step
+    monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)  # a native call for every step
     spy, model = Spy(), classifier(dtype="float64")
     history = model.fit(X, y, shuffle=False, callbacks=[spy], **FIT).history
     assert spy.model is model
@@ -42,7 +42,7 @@ def test_callbacks_follow_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_running_metrics_are_of_the_samples_just_trained_on(
     monkeypatch: pytest.MonkeyPatch, shuffle: bool
 ) -> None:
-    monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)
 
     def samples_seen(y_true: Any, y_pred: Any) -> float:
         return float(len(y_true))
@@ -63,12 +63,13 @@ def test_running_metrics_are_of_the_samples_just_trained_on(
 def test_running_metrics_are_computed_only_where_a_callback_sees_them(
     monkeypatch: pytest.MonkeyPatch, watches: bool
 ) -> None:
-    monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)
     measured, seen = [], []
-    measure = training.measure
-    monkeypatch.setattr(
-        training, "measure", lambda *given: measured.append(given) or measure(*given)
-    )
+    measure = evaluation.measure
+    for module in (evaluation, loop):
+        monkeypatch.setattr(
+            module, "measure", lambda *given: measured.append(given) or measure(*given)
+        )
     callback = fastdnn.Callback()  # it has what the class has, or a function of its own
     if watches:
         monkeypatch.setattr(callback, "on_batches_end", lambda *given: seen.append(given))
@@ -169,8 +170,8 @@ def test_early_stopping_restores_after_ctrl_c() -> None:
 def test_a_slow_callback_does_not_shorten_the_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a step would come to take as long as the callback does."""
     now = [0.0]
-    monkeypatch.setattr(training, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(training, "SLICE_SECONDS", 10.0)
+    monkeypatch.setattr(loop, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(loop, "SLICE_SECONDS", 10.0)
     train = Engine.train
 
     def timed(*arguments: Any, **options: Any) -> Any:

@@ -61,7 +61,7 @@ def test_how_much_is_evaluated(options: dict[str, Any], count: int) -> None:
 
 
 def test_batches_are_those_of_evaluate_by_default() -> None:
-    data: Any = type("Data", (), {"rows": lambda self, part: part})()
+    data: Any = object()
     for steps, of_validation, rows, batch in (
         (None, None, None, EVALUATION_BATCH),
         (None, 7, None, 7),
@@ -69,7 +69,7 @@ def test_batches_are_those_of_evaluate_by_default() -> None:
         (3, 7, 21, 7),
     ):
         found = plan_validation(steps, of_validation, 1, 16)(data)
-        assert (found.data, found.batch) == (slice(rows), batch)
+        assert (found.given, found.most, found.batch) == (data, rows, batch)
 
 
 def test_callbacks_leave_epochs_without_validation_out(tmp_path: Any) -> None:

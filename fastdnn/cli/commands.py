@@ -131,7 +131,7 @@ class _Clock(Callback):
     def on_epoch_begin(self, epoch: int) -> None:
         self._start = self._last = perf_counter()
 
-    def on_batches_end(self, step: int, n_steps: int, logs: dict[str, float]) -> None:
+    def on_batches_end(self, step: int, n_steps: int | None, logs: dict[str, float]) -> None:
         self._last = perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:

@@ -1,1 +1,5 @@
-"""Data sets in memory: what files hold, prepared for a network."""
+"""Data sets in memory, prepared for a network, and sources of batches for larger ones."""
+
+from .parquet import ParquetBatches
+
+__all__ = ["ParquetBatches"]

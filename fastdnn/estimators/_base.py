@@ -16,12 +16,14 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastdnn._inputs import Data, check_weights
+from fastdnn.data.rows import is_sparse
+from fastdnn.evaluation import outputs_of
 from fastdnn.kernels.threads import num_threads
 from fastdnn.layers import Dense, Dropout
+from fastdnn.loop import State
 from fastdnn.losses import Loss
 from fastdnn.model import Sequential
 from fastdnn.regularizers import L2
-from fastdnn.training import State
 from fastdnn.validation import EVALUATION_BATCH, check_validation
 
 from ._compat import CallbackSupportMixin, FitContext, validate_data, with_callbacks
@@ -34,7 +36,6 @@ from ._parameters import (
     hidden_units,
 )
 from ._rules import forget_records, open_records
-from ._samples import is_sparse, outputs_of
 from ._solvers import optimizer_of
 
 Array = NDArray[Any]

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import NO_LABELS, Outcome, Rule
+from fastdnn.kernels.calls import NO_LABELS
 from fastdnn.training import Draw, Trainer
-
-from ._samples import is_sparse, rows_at_once
 
 Array = NDArray[Any]
 
@@ -24,8 +22,7 @@ class EpochTrainer(Trainer):
 
     With the weights w_i, a batch's loss is sum_i w_i l_i / sum_i w_i, and its penalty
     alpha / 2 sum W^2 / sum_i w_i. The engine divides by the batch's number of samples m_b, so it is
-    given the weights w_i m_b / sum w, and the penalty for each batch. Sparse rows become dense
-    for some batches at a time.
+    given the weights w_i m_b / sum w, and the penalty for each batch.
 
     Parameters
     ----------
@@ -84,28 +81,30 @@ class EpochTrainer(Trainer):
         self._weights = np.empty(len(weight), self.engine.dtype)
         self._weights[self._index] = scaled
 
-    def _slice(self, first: int, count: int, outputs: Array | None, epoch: int, done: int) -> float:
-        """Run the steps, one by one if the penalty needs it; tell the sum of their losses."""
-        constant = self._constant(slice(first * self.batch, (first + count) * self.batch))
-        if not self._by_step:
+    def _losses(self, first: int, count: int, outputs: Array | None, at: tuple[int, int]) -> Array:
+        """Run the steps, one by one if the penalty needs it; returns the sums of their losses."""
+        if self._by_step:
+            epoch, done = at
+            losses = np.concatenate(
+                [self._penalised(first + i, outputs, (epoch, done + i)) for i in range(count)]
+            )
+        else:
             if self.alpha > 0:
                 self.engine.scale_penalties(self.alpha / 2 / self.l2, per_sample=True)
-            loss = super()._slice(first, count, outputs, epoch, done)
-            return loss / self.outputs_averaged + constant
-        return constant + sum(
-            self._penalised_step(first + i, outputs, epoch, done + i) for i in range(count)
-        )
+            losses = super()._losses(first, count, outputs, at) / self.outputs_averaged
+        losses[0] += self._constant(slice(first * self.batch, (first + count) * self.batch))
+        return losses
 
-    def _penalised_step(self, step: int, outputs: Array | None, epoch: int, done: int) -> float:
-        """Run one step, whose penalty is divided by its weights; tell the sum of its losses."""
+    def _penalised(self, step: int, outputs: Array | None, at: tuple[int, int]) -> Array:
+        """Run one step, whose penalty is divided by its weights; returns the sum of its losses."""
         total, penalty = self._sums[step], 0.0
         if total > 0:
             self.engine.scale_penalties(self.alpha / 2 / total / self.l2)
             penalty = self.alpha / 2 * sum_of_squares(self.engine) / total * self._sizes[step]
         else:
             self.engine.scale_penalties(0.0)
-        loss = super()._slice(step, 1, outputs, epoch, done)
-        return (loss - penalty) / self.outputs_averaged + penalty
+        losses = super()._losses(step, 1, outputs, at)
+        return (losses - penalty) / self.outputs_averaged + penalty
 
     def _constant(self, part: slice) -> float:
         """Return what these samples of the epoch add to the sum of losses."""
@@ -115,27 +114,6 @@ class EpochTrainer(Trainer):
         if self._weights is None:
             return float(self.constants[rows].sum())
         return float(np.dot(self.constants[rows], self._weights[rows]) / self.outputs_summed)
-
-    def _train(self, rule: Rule, first: int, number: int, outputs: Array | None) -> Outcome:
-        X: Any = self.data.X
-        if not is_sparse(X):
-            return super()._train(rule, first, number, outputs)
-        targets, batch, seed = self.data.targets, self.batch, self.state.dropout_seed
-        size, found = rows_at_once(X, batch) // batch, []
-        for done in range(0, len(rule.coefficients), size):
-            part = rule._replace(coefficients=rule.coefficients[done : done + size])
-            begin = (first + done) * batch
-            rows = self._index[begin : begin + len(part.coefficients) * batch]
-            weights = None if self._weights is None else self._weights[rows]
-            outcome = self.engine.train(
-                X[rows].toarray(), targets.rows(rows), part, batch=batch, weights=weights,
-                seed=seed, step_number=number + done,
-            )  # fmt: skip
-            found.append(outcome.losses)
-            if outcome.done < len(part.coefficients):
-                break
-        losses = np.concatenate(found)
-        return Outcome(losses, done + outcome.done, outcome.reason)
 
 
 def sum_of_squares(engine: Any) -> float:

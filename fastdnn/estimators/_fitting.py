@@ -13,8 +13,8 @@ from sklearn.model_selection import train_test_split
 from fastdnn._checks import check_number
 from fastdnn._inputs import Data
 from fastdnn.hooks import Callback
+from fastdnn.loop import DivergenceError, State
 from fastdnn.progress import ProgressBar
-from fastdnn.training import DivergenceError, State
 
 from ._epochs import EpochTrainer
 from ._lbfgs import INTERRUPTED, FullBatch, minimise

@@ -14,11 +14,11 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from fastdnn._inputs import Data
+from fastdnn.data.rows import parts
 from fastdnn.kernels import threads
 from fastdnn.kernels.engine import Engine
 
 from ._epochs import sum_of_squares
-from ._samples import dense_parts
 
 Array = NDArray[Any]
 CONVERGED, STOPPED = 0, 99  # SciPy's status; the second is that of a callback's StopIteration
@@ -58,7 +58,7 @@ class FullBatch:
         engine.parameters[...] = theta
         engine.scale_penalties(m / self._total)
         loss, gradient = 0.0, np.zeros(theta.size)
-        for part, X in dense_parts(data.X):
+        for part, X in parts(data.X, engine.dtype):
             given = None if self._weights is None else self._weights[part]
             share = len(X) / m
             loss += share * engine.differentiate(X, data.targets.rows(part), weights=given)

@@ -15,7 +15,7 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE
 from fastdnn.kernels.placement import Layer
 from fastdnn.kernels.update import COEFFICIENTS
-from fastdnn.training import DivergenceError
+from fastdnn.loop import DivergenceError
 
 Array = NDArray[Any]
 

@@ -11,7 +11,7 @@ import scipy.sparse
 from sklearn.base import clone
 
 import fastdnn
-from fastdnn.estimators import _samples
+from fastdnn.data import rows
 from tests.estimators.common import KINDS, data, parameters_of, small, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -50,7 +50,7 @@ def test_the_same_bits_as_dense(kind: str, name: str, monkeypatch: pytest.Monkey
         for weight in (None, weights(100)):
             dense = clone(one).fit(X, y, weight)
             for size in (16_000_000, 1):  # all batches at once, one batch at a time
-                monkeypatch.setattr(_samples, "DENSE_BYTES", size)
+                monkeypatch.setattr(rows, "PART_BYTES", size)
                 for sparse in (make(X), wide(make(X))):
                     found = clone(one).fit(sparse, y, weight)
                     np.testing.assert_array_equal(parameters_of(found), parameters_of(dense))
@@ -62,7 +62,7 @@ def test_the_same_bits_as_dense(kind: str, name: str, monkeypatch: pytest.Monkey
 def test_sparse_by_lbfgs_and_by_parts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = data("wine")
     X = holed(X)
-    monkeypatch.setattr(_samples, "DENSE_BYTES", 13 * 8 * 50)
+    monkeypatch.setattr(rows, "PART_BYTES", 13 * 8 * 50)
     one = KINDS[kind][0](hidden_layer_sizes=(5,), max_iter=10, random_state=0, alpha=0.3)
     lbfgs = clone(one).set_params(solver="lbfgs")
     for weight in (None, weights(178)):
@@ -76,26 +76,13 @@ def test_sparse_by_lbfgs_and_by_parts(kind: str, monkeypatch: pytest.MonkeyPatch
         np.testing.assert_allclose(validated.validation_curve_, curves, rtol=1e-10)
 
 
-def test_rows_become_dense_by_whole_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    X = scipy.sparse.csr_array((1000, 10))
-    monkeypatch.setattr(_samples, "DENSE_BYTES", 10 * 8 * 64)
-    assert _samples.rows_at_once(X) == 64
-    assert _samples.rows_at_once(X, 25) == 50
-    assert _samples.rows_at_once(X, 65) == 65
-    parts = list(_samples.dense_parts(X))
-    assert [len(part) for _, part in parts] == [64] * 15 + [40]
-    assert all(type(part) is np.ndarray for _, part in parts)
-    (only,) = _samples.dense_parts(X.toarray())
-    assert only[1].shape == (1000, 10)
-
-
 def test_a_large_sparse_matrix_takes_little_memory() -> None:
     m, n = 100_000, 10_000  # 4 GB of float32, were it dense
     rng = np.random.default_rng(0)
-    rows = np.arange(0, m + 1) * 3
+    starts = np.arange(0, m + 1) * 3
     columns = rng.integers(0, n, 3 * m)
     values = np.ones(3 * m, np.float32)
-    X = scipy.sparse.csr_array((values, columns, rows), shape=(m, n))
+    X = scipy.sparse.csr_array((values, columns, starts), shape=(m, n))
     y = rng.integers(0, 2, m)
     one = fastdnn.MLPClassifier((2,), max_iter=1, batch_size=500, random_state=0, dtype="float32")
     tracemalloc.start()

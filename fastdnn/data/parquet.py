@@ -1,0 +1,242 @@
+"""Batches read from Parquet files as they are needed: data larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastdnn._checks import check_count, check_flag
+
+Array = NDArray[Any]
+CHUNK_BYTES = 4_000_000  # of features that are read at a time
+MIXED = 4  # such chunks have their rows mixed
+BUFFER_BYTES = 1 << 18  # of a column's bytes in the file
+MISSING = "pip install 'fastdnn[data]'"
+
+
+class ParquetBatches:
+    """Batches (X, y) of Parquet files, read piece by piece: a source for `Sequential.fit`.
+
+    Parameters
+    ----------
+    path : str, Path or sequence of such
+        A file; a folder, whose files ending in ``.parquet`` are read in the order of their names,
+        those of folders in it too; or files in the order given.
+    target : str, sequence of str or None
+        The column of y, or the columns where the network has several outputs. None: the batches are
+        X alone, to be predicted.
+    batch_size : int
+        Samples in a batch; only the last one of a pass may have fewer.
+    columns : sequence of str, optional
+        The features, in X's order; by default all columns but the target and the weights.
+    sample_weight : str, optional
+        The column of the samples' weights.
+    dtype : {"float32", "float64"}
+        Of X.
+    shuffle : bool
+        Read the row groups in a random order, and mix the rows of about 16 MB at a time. Else the
+        samples come in the files' order.
+    seed : int, optional
+        Of that order, which is another one in each pass.
+
+    Attributes
+    ----------
+    n_samples : int
+        The rows of all files.
+    columns : tuple of str
+        The features.
+
+    Raises
+    ------
+    ImportError
+        If pyarrow is missing.
+    TypeError, ValueError
+        If an argument is wrong, there is no file, one is none, lacks a column, or has one that
+        holds no numbers. A missing value is told with its file, row and column when it is read.
+
+    Examples
+    --------
+    >>> batches = fastdnn.data.ParquetBatches("sales", target="price", batch_size=256)
+    >>> model.fit(batches, epochs=5)
+    """
+
+    def __init__(
+        self,
+        path: str | Path | Sequence[str | Path],
+        target: str | Sequence[str] | None = None,
+        batch_size: int = 32,
+        *,
+        columns: Sequence[str] | None = None,
+        sample_weight: str | None = None,
+        dtype: DTypeLike = "float32",
+        shuffle: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        self.batch_size = check_count("batch_size", batch_size, 1)
+        self.shuffle = check_flag("shuffle", shuffle)
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype: want 'float32' or 'float64', got {self.dtype}")
+        self._seed = np.random.SeedSequence(seed)
+        self._one_target = isinstance(target, str)
+        self._targets = _names("target", target)
+        self._weights = _names("sample_weight", sample_weight)
+        self._files = _files(path)
+        self._groups: list[tuple[Path, int]] = []  # row groups
+        self.n_samples = 0
+        first = self._survey()
+        others = {*self._targets, *self._weights}
+        given = [name for name in first.names if name not in others]
+        self.columns = tuple(given) if columns is None else _names("columns", columns)
+        if not self.columns:
+            raise ValueError(f"columns: want one feature or more, got none of {first.names}")
+        for path in self._files:
+            _check_columns(path, (*self.columns, *others))
+
+    def _survey(self) -> Any:
+        """Count the rows and the row groups; returns the first file's schema."""
+        schemas = []
+        for path in self._files:
+            file = _opened(path)
+            schemas.append(file.schema_arrow)
+            self.n_samples += file.metadata.num_rows
+            self._groups += [(path, i) for i in range(file.metadata.num_row_groups)]
+        if self.n_samples == 0:
+            raise ValueError(f"path: want samples, got no rows in {self._files[0]}")
+        return schemas[0]
+
+    def __len__(self) -> int:
+        """How many batches a pass has."""
+        return -(-self.n_samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Array, ...] | Array]:
+        """Read all files once."""
+        kept: list[Array] = []
+        for chunk in self._shuffled() if self.shuffle else self._chunks(self._groups):
+            joined = _joined([kept, chunk]) if kept else chunk
+            whole = len(joined[0]) // self.batch_size * self.batch_size
+            for begin in range(0, whole, self.batch_size):
+                yield _batch([part[begin : begin + self.batch_size] for part in joined])
+            kept = [part[whole:] for part in joined]
+        if len(kept[0]):
+            yield _batch(kept)
+
+    def _shuffled(self) -> Iterator[list[Array]]:
+        """Yield chunks of row groups in a random order, the rows of some chunks mixed."""
+        rng = np.random.default_rng(self._seed.spawn(1)[0])
+        chunks = self._chunks([self._groups[i] for i in rng.permutation(len(self._groups))])
+        while some := list(islice(chunks, MIXED)):
+            mixed = _joined(some)
+            order = rng.permutation(len(mixed[0]))
+            yield [part[order] for part in mixed]
+
+    def _chunks(self, groups: Iterable[tuple[Path, int]]) -> Iterator[list[Array]]:
+        """Yield X, and y and the weights if there are any, of some megabytes at a time."""
+        rows = max(CHUNK_BYTES // (len(self.columns) * self.dtype.itemsize), 1)
+        names = [*self.columns, *self._targets, *self._weights]
+        for path, group in groups:
+            at = 0
+            for table in _opened(path).iter_batches(rows, row_groups=[group], columns=names):
+                yield self._arrays(path, group, at, table)
+                at += table.num_rows
+
+    def _arrays(self, path: Path, group: int, at: int, table: Any) -> list[Array]:
+        """X, y and weights of a piece of a row group, which begins at its row `at`."""
+
+        def read(names: Sequence[str], dtype: np.dtype[Any]) -> Array:
+            out = np.empty((table.num_rows, len(names)), dtype)
+            for j, name in enumerate(names):
+                column = table.column(name)
+                if column.null_count:
+                    row = at + np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0]
+                    raise ValueError(
+                        f"{path}: row {row} of row group {group}, column {name!r}: the value is "
+                        "missing; fill or drop such rows first"
+                    )
+                out[:, j] = column.to_numpy(zero_copy_only=False)
+            return out
+
+        chunk = [read(self.columns, self.dtype)]
+        if self._targets:
+            is_whole = all(_is_whole(table.column(name)) for name in self._targets)
+            y = read(self._targets, np.dtype(np.int64) if is_whole else np.dtype(np.float64))
+            chunk.append(y[:, 0] if self._one_target else y)
+        if self._weights:
+            chunk.append(read(self._weights, np.dtype(np.float64))[:, 0])
+        return chunk
+
+
+def _joined(chunks: Sequence[list[Array]]) -> list[Array]:
+    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+
+def _batch(parts: list[Array]) -> tuple[Array, ...] | Array:
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _names(name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names of columns as a tuple, each there once."""
+    names = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
+        raise ValueError(f"{name}: want names of different columns, got {given!r}")
+    return names
+
+
+def _files(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files that a path, or several, mean."""
+    found: list[Path] = []
+    for one in [path] if isinstance(path, str | Path) else path:
+        place = Path(one).expanduser()
+        if place.is_dir():
+            inside = sorted(place.rglob("*.parquet"))
+            if not inside:
+                raise ValueError(f"path: {place}: no file in this folder ends in .parquet")
+            found += inside
+        elif place.is_file():
+            found.append(place)
+        else:
+            raise ValueError(f"path: {place}: no such file or folder")
+    if not found:
+        raise ValueError("path: want a file or more, got none")
+    return found
+
+
+def _opened(path: Path) -> Any:
+    """A Parquet file of which the description has been read."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ImportError(f"reading Parquet files needs pyarrow: {MISSING}") from None
+    try:
+        # Without a buffer, whole columns of a row group are read at once.
+        return pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file ({error})") from None
+
+
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    """Refuse a file without one of these columns, or with one that holds no numbers."""
+    import pyarrow.types as types
+
+    schema = _opened(path).schema_arrow
+    for name in names:
+        if name not in schema.names:
+            raise ValueError(f"{path}: no column {name!r}; it has {', '.join(schema.names)}")
+        kind = schema.field(name).type
+        if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+            raise ValueError(
+                f"{path}: column {name!r} holds {kind}; want numbers: encode it first, or leave it "
+                "out of columns"
+            )
+
+
+def _is_whole(column: Any) -> bool:
+    import pyarrow.types as types
+
+    return types.is_integer(column.type) or types.is_boolean(column.type)  # type: ignore[no-any-return]

@@ -1,0 +1,162 @@
+"""The loss and the metrics of many samples, whole or batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdnn.kernels.calls import Report
+from fastdnn.kernels.engine import Engine
+
+from ._inputs import Data
+from .data.rows import is_readable, parts
+from .losses import Loss
+from .metrics import Metric, Named, resolve
+from .validation import EVALUATION_BATCH
+
+Array = NDArray[Any]
+
+
+def log_names(metrics: Iterable[str], validated: bool) -> list[str]:
+    """What an epoch's logs hold."""
+    names = ["loss", *metrics]
+    return [*names, *(f"val_{name}" for name in names if validated), "learning_rate"]
+
+
+def metric_functions(
+    metrics: Iterable[str | Callable[..., float]], loss: Loss, n_outputs: int
+) -> dict[str, Metric]:
+    """The metrics by their names in the logs."""
+    functions: dict[str, Metric] = {}
+    for metric in metrics:
+        name, function = resolve(metric, loss, n_outputs)
+        if name in functions or name in ("loss", "learning_rate"):
+            raise ValueError(
+                f"metrics: the logs have {name!r} already; a function's __name__ is its name there"
+            )
+        functions[name] = function
+    return functions
+
+
+def quick_ones(metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """Those that a progress bar can afford."""
+    return {name: f for name, f in metrics.items() if isinstance(f, Named) and f.entry.quick}
+
+
+def measure(metrics: dict[str, Metric], y: Array, outputs: Array) -> dict[str, float]:
+    """Each metric of the outputs."""
+    return {name: _as_number(name, function(y, outputs)) for name, function in metrics.items()}
+
+
+def _as_number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"metrics: want a number from {name!r}, got {value!r:.60}") from None
+
+
+@dataclass
+class Measured:
+    """The metrics of samples that come piece by piece.
+
+    Of those that are means over samples, two numbers are kept. For the others all targets and
+    outputs are.
+    """
+
+    metrics: dict[str, Metric]
+    _means: dict[str, list[float]] = field(default_factory=dict)
+    _sizes: list[int] = field(default_factory=list)
+    _pieces: list[tuple[Array, Array]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._averaged: dict[str, Metric] = {
+            name: f for name, f in self.metrics.items() if isinstance(f, Named) and f.entry.mean
+        }
+        self._others = {n: f for n, f in self.metrics.items() if n not in self._averaged}
+
+    def add(self, y: Array, outputs: Array) -> None:
+        """Take targets and outputs of more samples."""
+        self._sizes.append(len(y))
+        for name, value in measure(self._averaged, y, outputs).items():
+            self._means.setdefault(name, []).append(value)
+        if self._others:
+            self._pieces.append((y, outputs))
+
+    def values(self) -> dict[str, float]:
+        """Return the metrics of all samples, in the order that they were given in."""
+        if not self.metrics:
+            return {}
+        found = {
+            name: v[0] if len(v) == 1 else float(np.average(v, weights=self._sizes))
+            for name, v in self._means.items()
+        }
+        if self._others:
+            y, outputs = self._pieces[0]
+            if len(self._pieces) > 1:
+                y, outputs = map(np.concatenate, zip(*self._pieces, strict=True))
+            found |= measure(self._others, y, outputs)
+        return {name: found[name] for name in self.metrics}
+
+
+def loss_and_outputs(
+    engine: Engine,
+    data: Data,
+    batch: int = EVALUATION_BATCH,
+    report: Report | None = None,
+) -> tuple[float, Array]:
+    """The loss without penalties, and A_L."""
+    if is_readable(data.X):
+        return engine.evaluate(
+            data.X, data.targets, weights=data.weights, batch=batch, report=report
+        )
+    total, outputs = 0.0, []
+    for part, X in parts(data.X, engine.dtype, batch):
+        given = None if data.weights is None else data.weights[part]
+        loss, A = engine.evaluate(
+            X, data.targets.rows(part), weights=given, batch=batch, report=report
+        )
+        total += loss * (len(X) / len(data.y))
+        outputs.append(A)
+    return total, np.concatenate(outputs)
+
+
+def outputs_of(engine: Engine, X: Any, batch: int, report: Report | None = None) -> Array:
+    """A_L for every row of X."""
+    found = [
+        engine.forward(one, batch=batch, report=report) for _, one in parts(X, engine.dtype, batch)
+    ]
+    return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def evaluate(
+    engine: Engine,
+    data: Data | Iterable[Data],
+    metrics: dict[str, Metric],
+    batch: int = EVALUATION_BATCH,
+    report: Report | None = None,
+) -> dict[str, float]:
+    """The loss, penalties included, and the metrics, of samples or of a stream of them."""
+    if isinstance(data, Data):
+        loss, outputs = loss_and_outputs(engine, data, batch, report)
+        return {"loss": loss + penalty(engine), **measure(metrics, data.y, outputs)}
+    measured, losses, sizes = Measured(metrics), list[float](), list[int]()
+    for one in data:
+        loss, outputs = loss_and_outputs(engine, one, batch, report)
+        measured.add(one.y, outputs)
+        losses.append(loss)
+        sizes.append(len(one.y))
+    return {"loss": float(np.average(losses, weights=sizes)) + penalty(engine), **measured.values()}
+
+
+def penalty(engine: Engine) -> float:
+    """l1 sum |W| + l2 sum W^2 over the layers."""
+    total = 0.0
+    for l, layer in enumerate(engine.layers, 1):
+        if layer.l1 or layer.l2:
+            W = engine.weights(l).astype(np.float64)
+            total += layer.l1 * float(np.abs(W).sum()) + layer.l2 * float(np.square(W).sum())
+    return total

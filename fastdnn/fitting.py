@@ -1,0 +1,288 @@
+"""`Fitting`: a compiled network with `fit`; `Sequential` adds its list of layers, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+from numpy.typing import ArrayLike
+
+from fastdnn.kernels.calls import NO_LABELS
+
+from ._checks import check_batch_size, check_count, check_flag
+from ._inputs import Data, check_finite, split, weigh_classes
+from .compiled import Compiled
+from .data.streams import Stream, is_source, refuse_lonely
+from .evaluation import log_names
+from .history import History
+from .hooks import Callback, Model, check_callbacks
+from .layers import Layer
+from .progress import ProgressBar
+from .snapshot import Snapshot, pays
+from .streaming import StreamBar, StreamTrainer
+from .training import Draw, Trainer
+from .validation import (
+    Validation,
+    check_validation,
+    check_validation_batches,
+    plan_validation,
+)
+
+BATCH_SIZE = 32  # samples in a step
+
+
+class _Given(NamedTuple):
+    """What `fit` was given, checked as far as it does not depend on the data."""
+
+    epochs: range
+    steps: int | None
+    validation_data: Any
+    plan: Callable[[Data | Stream], Validation]
+    class_weight: Mapping[int, float] | None
+    callbacks: Iterable[Callback] | None
+    verbose: int | str
+
+
+class Fitting(Compiled):
+    """A compiled network with `fit`: what `Sequential` is without a list to change, and files."""
+
+    def __init__(
+        self,
+        layers: Iterable[Layer] = (),
+        *,
+        input_size: int | None = None,
+        dtype: str = "float32",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(layers, input_size=input_size, dtype=dtype, seed=seed)
+        self.history = History()
+        self.stop_training = False
+
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Iterable[Callback] | None = (),
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: ArrayLike | None = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Iterable[int] = 1,
+    ) -> History:
+        """Train by minibatch gradient descent.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, n_0), or source of batches
+            Any layout; float32 and float64 are read where they lie, memory-mapped files too. Other
+            numbers and SciPy's sparse rows become floats for some batches at a time. Shuffled
+            samples are read fastest in C order: pass ``np.ascontiguousarray(X)`` where X has
+            Fortran order, as a DataFrame's ``to_numpy()`` gives.
+            A source gives batches (X, y) or (X, y, sample_weight), each of which is a step: an
+            iterable, such as a list, a ``torch.utils.data.DataLoader`` or
+            `fastdnn.data.ParquetBatches`, or a function that returns a generator. It is iterated
+            anew for each pass, in its own order. An iterator that can be read once serves one
+            epoch, or several with `steps_per_epoch`.
+        y : array_like, optional
+            Class numbers (m,) for the sparse loss, else targets (m, n_L), or (m,) where n_L is 1.
+            None with a source of batches.
+        batch_size : int, optional
+            Samples in a step, 32 by default; an epoch's last step takes what is left.
+        epochs : int
+            How many epochs to train; with `initial_epoch`, the number to stop before.
+        verbose : {"auto", 0, 1, 2}
+            0 is silent, 1 a progress bar, 2 a line per epoch; "auto" is 1 on a terminal and in a
+            notebook, else 2.
+        callbacks : iterable of Callback
+        validation_split : float
+            Share of the data, taken from the end before shuffling, to use as validation data
+            where no `validation_data` are given.
+        validation_data : tuple (X, y) or (X, y, sample_weight), or source of batches, optional
+            Evaluated at an epoch's end.
+        shuffle : bool
+            Draw a new order of the samples for every pass over the data; a source has its own.
+        class_weight : dict of class number to float, optional
+            Multiplies the weights of the training samples of that class.
+        sample_weight : array_like of shape (m,), optional
+            w_i in the loss sum_i w_i l_i / m.
+        initial_epoch : int
+            The number of the first epoch, to go on with a training.
+        steps_per_epoch : int, optional
+            The length of an epoch; by default an epoch is one pass over the data. The next epoch
+            goes on with the pass where the last one ended, and a pass that ends within an epoch is
+            followed by a new one. The next `fit` begins a new pass.
+        validation_steps : int, optional
+            Evaluate only so many batches of the validation data, from their beginning.
+        validation_batch_size : int, optional
+            Samples in such a batch, `batch_size` by default; it also bounds the memory of the
+            validation, to 1024 samples by default.
+        validation_freq : int or iterable of int
+            Evaluate at the end of every so many epochs; or of these, counted from 1.
+
+        Returns
+        -------
+        History
+            ``history["loss"]`` and so on, a value per epoch; the "learning_rate" is that of the
+            epoch's first step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong; the model is as before then. Of much data it is a step that
+            meets NaN or infinity in X, and what the steps before it have changed is undone. A
+            batch of a source is checked when it comes: its number is named, and the steps before
+            it are kept.
+        RuntimeError
+            If `compile` has not been called.
+        MemoryError
+            If the network's parameters cannot fit in memory.
+        DivergenceError
+            If a loss or gradient is not finite; the parameters are the last finite ones. With
+            `TerminateOnNaN` among the callbacks the training ends without it.
+
+        Notes
+        -----
+        Ctrl-C ends the call by KeyboardInterrupt between two steps: the model stays usable.
+        """
+        epochs = check_count("epochs", epochs, 0)
+        first = check_count("initial_epoch", initial_epoch, 0)
+        steps = steps_per_epoch
+        steps = None if steps is None else check_count("steps_per_epoch", steps, 1)
+        shuffle = check_flag("shuffle", shuffle)
+        each = check_batch_size(batch_size, BATCH_SIZE)
+        plan = plan_validation(validation_steps, validation_batch_size, validation_freq, each)
+        self._check_compiled()
+        # what all trainings have in common; the rest depends on where the samples are
+        ahead = range(first, epochs)
+        given = _Given(ahead, steps, validation_data, plan, class_weight, callbacks, verbose)
+        if y is None:
+            refuse_lonely(
+                X, batch_size=batch_size, validation_split=validation_split,
+                sample_weight=sample_weight,
+            )  # fmt: skip
+            return self._fit_batches(X, given)
+        return self._fit_samples(X, y, sample_weight, validation_split, shuffle, each, given)
+
+    def _fit_samples(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        validation_split: float,
+        shuffle: bool,
+        batch_size: int,
+        given: _Given,
+    ) -> History:
+        """Train on samples in memory."""
+        data = self._checked(X, y, sample_weight, self.input_size, finite=False, whole=False)
+        reads_all = len(given.epochs) > 0 and validation_split == 0 and given.steps is None
+        kept = None
+        if reads_all and self._engine is not None and pays(self._engine, data.X):
+            kept = Snapshot(self._engine, self._state)
+        else:
+            check_finite("X", data.X, self.dtype)
+        all_of_X, validation = data.X, None
+        if given.validation_data is None:
+            data, unseen = split(data, validation_split)
+            validation = None if unseen is None else given.plan(unseen)
+        else:
+            validation = self._validation(given, data.X.shape[1])
+        data = self._weighed(data, given)
+        m = len(data.y)
+        bar = None
+        if given.verbose != 0:
+            samples = m if given.steps is None else given.steps * min(batch_size, m)
+            bar = ProgressBar(given.epochs.stop, samples, batch_size, given.verbose)
+        history, callbacks = self._callbacks(given, validation, bar)
+        previous = self.history
+
+        def refuse() -> None:
+            try:
+                check_finite("X", all_of_X, self.dtype)
+            except ValueError as error:
+                assert kept is not None
+                kept.restore()
+                self.history = previous
+                raise error from None
+
+        trainer = Trainer(
+            engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
+            metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
+            data=data, batch=batch_size, draw=self._draws(data, shuffle),
+        )  # fmt: skip
+        self.history = history
+        trainer.run(cast(Model, self), given.epochs, None if kept is None else refuse)
+        return history
+
+    def _fit_batches(self, source: Any, given: _Given) -> History:
+        """Train on batches as they come."""
+        sizes: list[int] = [] if self.input_size is None else [self.input_size]
+
+        def check(X: Any, y: Any, sample_weight: Any) -> Data:
+            data = self._checked(X, y, sample_weight, sizes[0] if sizes else None)
+            return self._weighed(data, given)
+
+        stream = Stream(source, check)
+        if stream.is_iterator and given.steps is None and len(given.epochs) > 1:
+            raise ValueError(
+                f"X: want batches that can be read in each of {len(given.epochs)} epochs, got an "
+                "iterator, which can be read once; give a list, a function that returns a "
+                "generator, or steps_per_epoch"
+            )
+        data = stream.first()
+        sizes.append(data.X.shape[1])
+        validation = self._validation(given, sizes[0])
+        bar = None
+        if given.verbose != 0:
+            bar = StreamBar(given.epochs.stop, stream, given.steps, len(data.y), given.verbose)
+        history, callbacks = self._callbacks(given, validation, bar)
+        trainer = StreamTrainer(
+            engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
+            metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
+            stream=stream,
+        )  # fmt: skip
+        self.history = history
+        trainer.run(cast(Model, self), given.epochs)
+        return history
+
+    def _validation(self, given: _Given, n_0: int) -> Validation | None:
+        """What to evaluate after an epoch, of what `fit` was given for that."""
+
+        def check(X: Any, y: Any, sample_weight: Any) -> Data:
+            return self._checked(X, y, sample_weight, n_0, whole=False)
+
+        if given.validation_data is None:
+            return None
+        unseen = given.validation_data
+        is_list = isinstance(unseen, list) and any(isinstance(one, tuple) for one in unseen[:1])
+        of_batches = is_list or is_source(unseen)  # else a list may be [X, y]
+        check_it = check_validation_batches if of_batches else check_validation
+        return given.plan(check_it(unseen, check))
+
+    def _weighed(self, data: Data, given: _Given) -> Data:
+        if given.class_weight is None:
+            return data
+        return weigh_classes(data, given.class_weight, self._dense[-1].units, self.dtype)
+
+    def _callbacks(
+        self, given: _Given, validation: Validation | None, bar: Callback | None
+    ) -> tuple[History, list[Callback]]:
+        """A new history, and what the training calls."""
+        history = History()
+        callbacks = check_callbacks(
+            given.callbacks, log_names(self.metrics, validation is not None)
+        )
+        return history, [*callbacks, history, *([] if bar is None else [bar])]
+
+    def _draws(self, data: Data, shuffle: bool) -> Callable[[int], Draw]:
+        """What each pass over the data trains on."""
+        state, m = self._state, len(data.y)
+        return lambda number: Draw(state.order(m) if shuffle else NO_LABELS, data.weights)
