@@ -1,6 +1,6 @@
 """Writes the tables of ``speed/`` into README.md; with ``--check`` says whether they are there.
 
-    fastdnn bench --format json --output asv_bench/speed/avx512.json
+    fastdnn bench --format json --output asv_bench/speed/avx2.json
     python asv_bench/readme_table.py [--check]
 
 There is a file for each kind of machine. Exit status: 0 done, 1 README.md has other tables.
