@@ -350,7 +350,11 @@ class Compiled(Network):
         if "loss" in config:
             optimizer, loss = from_config(config["optimizer"]), from_config(config["loss"])
             self.compile(optimizer, loss, config["metrics"])
-        super()._restore(config, tensors)  # the counters too, which compile has set to 0
+        self._restore_values(config, tensors)  # the counters too, which compile has set to 0
+
+    def _restore_values(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+        """Take over parameters, counters and the optimizer's memory, but not how to train."""
+        super()._restore(config, tensors)
         if "optimizer" in tensors:
             slots, size = tensors["optimizer"], self.parameters.size
             if slots.shape not in ((size,), (2 * size,)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from time import perf_counter
@@ -20,6 +20,7 @@ from .evaluation import Measured, evaluate, measure, quick_ones
 from .hooks import Callback, Hooks, Model
 from .metrics import Metric
 from .optimizers import Optimizer
+from .resume import VERSION, check_same
 from .validation import Validation
 
 Array = NDArray[Any]
@@ -77,6 +78,16 @@ class Seen:
         self.total += float(losses.sum())
         self.losses.append(losses)
 
+    def get_state(self) -> dict[str, Any]:
+        """Return what `set_state` needs to go on with the epoch."""
+        losses = np.concatenate(self.losses) if self.losses else np.empty(0)
+        return {"samples": self.samples, "losses": losses, **self.measured.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with an epoch."""
+        self.measured.set_state(state)
+        self.add(state["losses"], state["samples"])
+
     def logs(self) -> dict[str, float]:
         """Return the mean loss, the same to the bit however the steps came, and the metrics."""
         losses = self.losses[0] if len(self.losses) == 1 else np.concatenate(self.losses)
@@ -96,8 +107,9 @@ class Loop:
     state: State
     metrics: dict[str, Metric]
     validation: Validation | None = None
-    callbacks: Iterable[Callback] = ()
+    callbacks: Sequence[Callback] = ()
     steps: int | None = None
+    resumed: Mapping[str, Any] | None = None  # the state of a training, to go on with
 
     def __post_init__(self) -> None:
         self.hooks = Hooks(self.callbacks)
@@ -105,6 +117,9 @@ class Loop:
         self._one_by_one = acts("on_train_batch_begin") or acts("on_train_batch_end")
         self._watched = self._one_by_one or acts("on_batches_end")
         self._quick = quick_ones(self.metrics)
+        self._saves = acts("on_safe_point")
+        strides = [getattr(one, "every_n_steps", None) for one in self.callbacks]
+        self._strides = [one for one in strides if one is not None]
 
     @property
     def steps_of_epoch(self) -> int | None:
@@ -123,15 +138,29 @@ class Loop:
             self._run(model, epochs, refuse)
 
     def _run(self, model: Model, epochs: range, refuse: Callable[[], None] | None) -> None:
-        hooks, logs = self.hooks, dict[str, float]()
+        hooks, logs, begun = self.hooks, dict[str, float](), self.resumed
+        self._model = model
         try:
             hooks("on_train_begin", {})
+            if begun is not None:
+                epochs = range(begun["epoch"], epochs.stop)
+                if begun["seen"] is None:
+                    self._take_up(begun)
+                    epochs, begun = range(0) if begun["stops"] else epochs, None
             for epoch in epochs:
                 hooks("on_epoch_begin", epoch, {})
                 rate = self.optimizer.learning_rates(np.array([self.state.steps]))[0]
-                logs = self.epoch(epoch) | {"learning_rate": float(rate)}
+                self._rate, seen = float(rate), Seen(Measured(self.metrics))
+                if begun is not None:
+                    # what began the epoch has been called again, for those that show it
+                    self._take_up(begun)
+                    self._rate = begun["learning_rate"]
+                    seen.set_state(begun["seen"])
+                    begun = None
+                logs = self._trained(epoch, seen) | {"learning_rate": self._rate}
                 refuse = None
                 hooks("on_epoch_end", epoch, logs)
+                self._offer(epoch + 1, None)
                 if model.stop_training or (epoch + 1 < epochs.stop and self._is_over()):
                     break
             self._end()
@@ -147,7 +176,10 @@ class Loop:
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch; returns its logs, but for the learning rate."""
-        seen = Seen(Measured(self.metrics))
+        return self._trained(epoch, Seen(Measured(self.metrics)))
+
+    def _trained(self, epoch: int, seen: Seen) -> dict[str, float]:
+        """Train an epoch to its end."""
         while self._go_on(epoch, seen):
             pass
         logs = seen.logs()
@@ -172,6 +204,81 @@ class Loop:
     def _end(self) -> None:
         """Leave the state to the next training, after the last epoch."""
 
+    # ------------------------------------------------------------------------- saving and resuming
+    def _steps_to_save(self) -> int | None:
+        """How many steps there are to the next one after which a callback wants to save."""
+        ahead = [stride - self.state.steps % stride for stride in self._strides]
+        return min(ahead, default=None)
+
+    def _offer(self, epoch: int, seen: Seen | None) -> None:
+        """Let callbacks save the training, which will go on in this epoch, at its start or not."""
+        if self._saves:
+            self.hooks(
+                "on_safe_point",
+                epoch,
+                self.state.steps,
+                lambda path: self._model.save_training(path, self._get_state(epoch, seen)),
+            )
+
+    def _get_state(self, epoch: int, seen: Seen | None) -> dict[str, Any]:
+        """What another process needs to go on, beside the model."""
+        rate = self.optimizer.learning_rate
+        return {
+            "version": VERSION,
+            "data": self._data(),
+            "place": self._get_place(),
+            "epoch": epoch,
+            "seen": None if seen is None else seen.get_state(),
+            "learning_rate": self._rate,
+            "rate": rate if isinstance(rate, float) else None,
+            "stops": self._model.stop_training,
+            "callbacks": [
+                {"class": type(one).__name__, "state": one.get_state()}
+                for one in self.callbacks
+                if one.is_kept
+            ],
+        }
+
+    def check_resumed(self, path: Any) -> None:
+        """Refuse to go on with a training of other data or callbacks than this one's.
+
+        Raises
+        ------
+        ValueError
+            If they differ.
+        """
+        begun = self.resumed
+        if begun is None:
+            return
+        if begun["version"] != VERSION:
+            raise ValueError(f"resume_from: {path}: of another version of fastdnn")
+        check_same(path, "data's", self._data(), begun["data"])
+        names = [type(one).__name__ for one in self.callbacks if one.is_kept]
+        check_same(path, "callbacks", names, [one["class"] for one in begun["callbacks"]])
+
+    def _take_up(self, begun: Mapping[str, Any]) -> None:
+        """Make all as it was when the state was taken, but for the model."""
+        kept = [one for one in self.callbacks if one.is_kept]
+        for callback, of in zip(kept, begun["callbacks"], strict=True):
+            callback.set_state(of["state"])
+        if begun["rate"] is not None:
+            self.optimizer.learning_rate = begun["rate"]
+        self._model.stop_training = begun["stops"]
+        self._set_place(begun["place"])
+
+    def _data(self) -> dict[str, Any]:
+        """What tells whether the data are those of before."""
+        return {"steps_per_epoch": self.steps}
+
+    def _get_place(self) -> dict[str, Any]:
+        """How far the present pass over the data has come."""
+        raise NotImplementedError
+
+    def _set_place(self, place: Mapping[str, Any]) -> None:
+        """Go to that place."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------- steps
     def _tell(self, seen: Seen, y: Array | None, outputs: Array | None) -> None:
         """Call the hooks of steps, with the metrics of the samples just trained on."""
         logs = {"loss": seen.total / seen.samples}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -55,6 +55,8 @@ class StreamTrainer(Loop):
             seen.measured.add(data.y, outputs)
         if self._watched:
             self._tell_now_and_then(seen, data.y, outputs)
+        if self._saves and seen.steps != self.steps and self.stream.has_more():
+            self._offer(epoch, seen)  # at the epoch's end it is offered after the hooks
         return True
 
     def _train(self, data: Data, outputs: Array | None) -> Callable[[Rule, int], Outcome]:
@@ -68,6 +70,12 @@ class StreamTrainer(Loop):
             weights=data.weights, seed=self.state.dropout_seed, step_number=number,
             outputs=outputs,
         )  # fmt: skip
+
+    def _get_place(self) -> dict[str, Any]:
+        return self.stream.get_state()
+
+    def _set_place(self, place: Mapping[str, Any]) -> None:
+        self.stream.set_state(place)
 
     def _stop(self, seen: Seen, is_full: bool) -> bool:
         """End the epoch, or begin the next pass; returns whether the epoch goes on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -47,7 +47,9 @@ class Trainer(Loop):
         self.batch = min(self.batch, m)
         self._steps_of_pass = -(-m // self.batch)
         self._steps = self.steps or self._steps_of_pass
-        self._place = 0  # steps done of the present pass
+        # steps done of the present pass, all and before this epoch; and A_L of the samples since
+        self._place = self._begin = 0
+        self._outputs: Array | None = None
 
     @property
     def steps_of_epoch(self) -> int:
@@ -56,36 +58,66 @@ class Trainer(Loop):
 
     def _go_on(self, epoch: int, seen: Seen) -> bool:
         """Train to the end of the present pass over the data, or of the epoch."""
-        begin, m = self._place, len(self.data.y)
-        if begin == 0:
-            self._drawn = self.draw(self.state.epochs)
-        step, end = begin, min(begin + self._steps - seen.steps, self._steps_of_pass)
-        outputs = (
-            np.empty((m, self.engine.layers[-1].n), self.engine.dtype) if self.metrics else None
-        )
-        while step < end:
-            count = 1
+        if self._place == self._begin:
+            self._begin_part()
+        m = len(self.data.y)
+        end = min(self._place + self._steps - seen.steps, self._steps_of_pass)
+        while self._place < end:
+            step, count = self._place, 1
             if self._one_by_one:
                 self.hooks("on_train_batch_begin", seen.steps, {})
             else:
                 size = self.state.steps_of_a_slice(self.batch, self.engine.parameters.size)
-                count = min(size, end - step)
-            losses = self._losses(step, count, outputs, (epoch, seen.steps))
+                count = min(size, end - step, self._steps_to_save() or size)
+            losses = self._losses(step, count, (epoch, seen.steps))
             seen.add(losses, min((step + count) * self.batch, m) - step * self.batch)
+            self._place += count
             if self._watched:
-                self._tell(seen, *self._piece(step, step + count, outputs))
-            step += count
-        if outputs is not None:
-            seen.measured.add(*self._piece(begin, end, outputs))
-        self._place = end % self._steps_of_pass
+                self._tell(seen, *self._piece(step, self._place))
+            if self._place < end:
+                self._offer(epoch, seen)
+        if self._outputs is not None:
+            seen.measured.add(*self._piece(self._begin, end))
+        self._place = self._begin = end % self._steps_of_pass
         self.state.epochs += self._place == 0
+        if seen.steps < self._steps:
+            self._offer(epoch, seen)
         return seen.steps < self._steps
+
+    def _begin_part(self) -> None:
+        """Draw the samples of a new pass, or go on in one; make room for the outputs."""
+        if self._place == 0:
+            self._drawn = self.draw(self.state.epochs)
+        shape = len(self.data.y), self.engine.layers[-1].n
+        self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
+
+    def _data(self) -> dict[str, Any]:
+        m, n_0 = self.data.X.shape
+        return {**super()._data(), "samples": m, "features": n_0, "batch_size": self.batch}
+
+    def _get_place(self) -> dict[str, Any]:
+        outputs = None
+        if self._outputs is not None and self._begin < self._place:
+            outputs = self._piece(self._begin, self._place)[1]
+        return {"begin": self._begin, "steps": self._place, "outputs": outputs}
+
+    def _set_place(self, place: Mapping[str, Any]) -> None:
+        self._begin, self._place = place["begin"], place["steps"]
+        if self._place > 0:
+            self._drawn = self.draw(self.state.epochs)
+        if self._begin < self._place:
+            shape = len(self.data.y), self.engine.layers[-1].n
+            self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
+        if self._outputs is not None and place["outputs"] is not None:
+            rows = self._drawn.rows(self._begin * self.batch, self._place * self.batch)
+            self._outputs[rows] = place["outputs"]
 
     def _end(self) -> None:
         self.state.epochs += self._place > 0  # or the next training would draw the same order
 
-    def _piece(self, begin: int, end: int, outputs: Array | None) -> tuple[Array, Array]:
+    def _piece(self, begin: int, end: int) -> tuple[Array, Array]:
         """The targets and outputs of the samples of some steps of the pass."""
+        outputs = self._outputs
         if outputs is None:
             return self.data.y, self.data.y
         if end - begin == self._steps_of_pass:
@@ -93,21 +125,19 @@ class Trainer(Loop):
         rows = self._drawn.rows(begin * self.batch, end * self.batch)
         return self.data.y[rows], outputs[rows]
 
-    def _losses(self, first: int, count: int, outputs: Array | None, at: tuple[int, int]) -> Array:
+    def _losses(self, first: int, count: int, at: tuple[int, int]) -> Array:
         """Run `count` steps from the pass's `first`; returns the sums of their samples' losses."""
-        losses = self._slice(
-            lambda rule, number: self._train(rule, first, number, outputs), count, at
-        )
+        losses = self._slice(lambda rule, number: self._train(rule, first, number), count, at)
         self.state.seconds_per_step[self.batch] = self._seconds_per_step
         sizes = np.full(count, float(self.batch))
         sizes[-1] = min(self.batch, len(self.data.y) - self.batch * (first + count - 1))
         losses *= sizes
         return losses
 
-    def _train(self, rule: Rule, first: int, number: int, outputs: Array | None) -> Outcome:
+    def _train(self, rule: Rule, first: int, number: int) -> Outcome:
         """Have the engine run the rule's steps, the first of which is number `number` in all."""
         if not is_readable(self.data.X):
-            return self._train_parts(rule, first, number, outputs)
+            return self._train_parts(rule, first, number)
         return self.engine.train(
             self.data.X,
             self.data.targets,
@@ -118,11 +148,12 @@ class Trainer(Loop):
             weights=self._drawn.weights,
             seed=self.state.dropout_seed,
             step_number=number,
-            outputs=outputs,
+            outputs=self._outputs,
         )
 
-    def _train_parts(self, rule: Rule, first: int, number: int, outputs: Array | None) -> Outcome:
+    def _train_parts(self, rule: Rule, first: int, number: int) -> Outcome:
         """The same, with the samples of some steps at a time made into a matrix."""
+        outputs = self._outputs
         X, targets, drawn, batch = self.data.X, self.data.targets, self._drawn, self.batch
         size, steps, found = rows_at_once(X, batch) // batch, len(rule.coefficients), []
         for done in range(0, steps, size):

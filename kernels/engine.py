@@ -217,8 +217,7 @@ class Engine:
 
     def update(self, rule: Rule) -> None:
         """One step of the rule with what `gradient` holds: finite numbers, penalties included."""
-        X = np.zeros((1, self.layers[0].n_prev), self.dtype)
-        self._call(X, None, 1, gradient=GIVEN, rule=rule)
+        self._call(np.zeros((1, self.layers[0].n_prev)), None, 1, gradient=GIVEN, rule=rule)
 
     def train(
         self,
@@ -281,8 +280,8 @@ class Engine:
         steps: int | None = None,
     ) -> Outcome:
         samples, asked = len(X), batch
-        # in training, fewer samples are the end of an epoch of such batches
-        batch = batch if rule is not None else min(batch, samples)
+        if rule is None:  # else fewer samples are the end of an epoch of such batches
+            batch = min(batch, samples)
         place = self._place(batch)
         steps = steps or (-(-samples // batch) if rule is None else len(rule.coefficients))
         if gradient:

@@ -42,7 +42,7 @@ class ParquetBatches:
         Read the row groups in a random order, and mix the rows of about 16 MB at a time. Else the
         samples come in the files' order.
     seed : int, optional
-        Of that order, which is another one in each pass.
+        Of that order, which is another one in each pass of a training.
 
     Attributes
     ----------
@@ -82,7 +82,8 @@ class ParquetBatches:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype: want 'float32' or 'float64', got {self.dtype}")
-        self._seed = np.random.SeedSequence(seed)
+        self._entropy = np.random.SeedSequence(seed).entropy
+        self._passes = 0
         self._one_target = isinstance(target, str)
         self._targets = _names("target", target)
         self._weights = _names("sample_weight", sample_weight)
@@ -97,6 +98,10 @@ class ParquetBatches:
             raise ValueError(f"columns: want one feature or more, got none of {first.names}")
         for path in self._files:
             _check_columns(path, (*self.columns, *others))
+
+    def set_epoch(self, number: int) -> None:
+        """Have the next pass read in the order of pass `number`; `fit` calls this."""
+        self._passes = check_count("number", number, 0)
 
     def _survey(self) -> Any:
         """Count the rows and the row groups; returns the first file's schema."""
@@ -128,7 +133,9 @@ class ParquetBatches:
 
     def _shuffled(self) -> Iterator[list[Array]]:
         """Yield chunks of row groups in a random order, the rows of some chunks mixed."""
-        rng = np.random.default_rng(self._seed.spawn(1)[0])
+        seed = np.random.SeedSequence(self._entropy, spawn_key=(self._passes,))
+        rng = np.random.default_rng(seed)
+        self._passes += 1
         chunks = self._chunks([self._groups[i] for i in rng.permutation(len(self._groups))])
         while some := list(islice(chunks, MIXED)):
             mixed = _joined(some)
