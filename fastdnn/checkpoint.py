@@ -7,6 +7,9 @@ is written here.
 from __future__ import annotations
 
 import json
+import os
+import re
+from errno import EIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +42,7 @@ def write(path: str | Path, content: Content) -> None:
     OSError, ValueError
         If no file can be written at `path`.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     for key, value in content.metadata.items():
@@ -47,7 +51,12 @@ def write(path: str | Path, content: Content) -> None:
     own = {_FORMAT_KEY: FORMAT, _KEY: json.dumps(content.config)}
     tensors = {name: np.ascontiguousarray(array) for name, array in content.tensors.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={**content.metadata, **own})
+        try:
+            save_file(tensors, temporary, metadata={**content.metadata, **own})
+        except SafetensorError as error:
+            # the library tells an error of the system in words alone
+            number = int(found[1]) if (found := re.search(r"os error (\d+)", str(error))) else EIO
+            raise OSError(number, os.strerror(number), str(path)) from None
 
 
 def read(path: str | Path) -> Content:

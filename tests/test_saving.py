@@ -106,9 +106,7 @@ def test_wrong_arguments(options: dict[str, Any], error: type[Exception], messag
 
 def test_the_logs_are_unknown_within_an_epoch(tmp_path: Path) -> None:
     saved = ModelCheckpoint(tmp_path / "{loss}", every_n_steps=2)
-    with pytest.raises(
-        ValueError, match=r"^ModelCheckpoint.path: unknown name 'loss'.*epoch, step"
-    ):
+    with pytest.raises(ValueError, match=r"^ModelCheckpoint.path: unknown name 'loss'.*step"):
         classifier().fit(X, y, callbacks=[saved], **FIT)
 
 
@@ -158,4 +156,5 @@ def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_bits(tmp_path: Pa
     assert path.exists()
     last = start(1, 0.05).communicate()[0]
     assert json.loads(last) == json.loads(expected)
-    assert [name for name in names(tmp_path) if name != "model"] == []
+    left = [name for name in names(tmp_path) if name != "model"]
+    assert left == []  # what a kill leaves is taken again by the next file
