@@ -148,6 +148,12 @@ class Callback:
             Writes the model to a path, with what ``fit(resume_from=path)`` needs to go on.
         """
 
+    def on_interrupt(self, epoch: int, steps: int, save: Callable[[str], object]) -> None:
+        """Act when Ctrl-C or SIGTERM ends the training between two steps of an epoch.
+
+        The arguments are those of `on_safe_point`, and so is what `save` writes.
+        """
+
     def on_test_begin(self) -> None:
         """Act before the validation at an epoch's end."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import RLock
 from time import perf_counter
 from typing import Any
 
@@ -18,9 +17,11 @@ from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
 from .evaluation import Measured, evaluate, measure, quick_ones
 from .hooks import Callback, Hooks, Model
+from .interrupts import Interrupts
 from .metrics import Metric
 from .optimizers import Optimizer
 from .resume import VERSION, check_same
+from .turns import Turns
 from .validation import Validation
 
 Array = NDArray[Any]
@@ -102,7 +103,7 @@ class Loop:
     """
 
     engine: Engine
-    lock: RLock  # who holds it may use the engine
+    lock: Turns  # who holds it may use the engine
     optimizer: Optimizer
     state: State
     metrics: dict[str, Metric]
@@ -110,6 +111,7 @@ class Loop:
     callbacks: Sequence[Callback] = ()
     steps: int | None = None
     resumed: Mapping[str, Any] | None = None  # the state of a training, to go on with
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
     def __post_init__(self) -> None:
         self.hooks = Hooks(self.callbacks)
@@ -118,6 +120,7 @@ class Loop:
         self._watched = self._one_by_one or acts("on_batches_end")
         self._quick = quick_ones(self.metrics)
         self._saves = acts("on_safe_point")
+        self._within: tuple[int, Seen] | None = None  # the epoch whose steps are under way
         strides = [getattr(one, "every_n_steps", None) for one in self.callbacks]
         self._strides = [one for one in strides if one is not None]
 
@@ -133,9 +136,13 @@ class Loop:
         """
         self.hooks.begin(model, {"epochs": epochs.stop, "steps": self.steps_of_epoch})
         self.engine.compile()  # or the first epoch's time would hold it
-        model.stop_training = False
-        with threads.run():
-            self._run(model, epochs, refuse)
+        with self.lock.training, threads.run():
+            model.stop_training = False
+            self.interrupts.start()
+            try:
+                self._run(model, epochs, refuse)
+            finally:
+                self.interrupts.stop()
 
     def _run(self, model: Model, epochs: range, refuse: Callable[[], None] | None) -> None:
         hooks, logs, begun = self.hooks, dict[str, float](), self.resumed
@@ -171,6 +178,10 @@ class Loop:
             hooks("on_divergence", error)
             if not model.stop_training:
                 raise
+        except (KeyboardInterrupt, SystemExit):
+            if self._within is not None:  # between two steps of an epoch
+                self._call_with_save("on_interrupt", *self._within)
+            raise
         finally:
             hooks.end(logs)
 
@@ -180,8 +191,10 @@ class Loop:
 
     def _trained(self, epoch: int, seen: Seen) -> dict[str, float]:
         """Train an epoch to its end."""
+        self._within = epoch, seen
         while self._go_on(epoch, seen):
             pass
+        self._within = None
         logs = seen.logs()
         if self.validation is not None and self.validation.is_due(epoch):
             self.hooks("on_test_begin", {})
@@ -213,12 +226,16 @@ class Loop:
     def _offer(self, epoch: int, seen: Seen | None) -> None:
         """Let callbacks save the training, which will go on in this epoch, at its start or not."""
         if self._saves:
-            self.hooks(
-                "on_safe_point",
-                epoch,
-                self.state.steps,
-                lambda path: self._model.save_training(path, self._get_state(epoch, seen)),
-            )
+            self._call_with_save("on_safe_point", epoch, seen)
+
+    def _call_with_save(self, hook: str, epoch: int, seen: Seen | None) -> None:
+        """Call a hook that may save the training as it is."""
+        self.hooks(
+            hook,
+            epoch,
+            self.state.steps,
+            lambda path: self._model.save_training(path, self._get_state(epoch, seen)),
+        )
 
     def _get_state(self, epoch: int, seen: Seen | None) -> dict[str, Any]:
         """What another process needs to go on, beside the model."""
@@ -287,6 +304,10 @@ class Loop:
         self.hooks("on_train_batch_end", seen.steps - 1, logs)
         self.hooks("on_batches_end", seen.steps, self.steps_of_epoch, logs)
 
+    def _is_long_ago(self, then: float) -> bool:
+        """Whether the hooks of steps, called then, are due."""
+        return perf_counter() - then > SLICE_SECONDS
+
     def _slice(
         self, train: Callable[[Rule, int], Outcome], count: int, at: tuple[int, int]
     ) -> Array:
@@ -294,15 +315,15 @@ class Loop:
 
         `at` is the epoch, and the number of the first step in it.
         """
-        state, number = self.state, self.state.steps
-        rule = self.optimizer.rule(np.arange(number, number + count))
-        # before the call: Ctrl-C is noticed right after it, when these steps are done
-        state.steps += count
         with self.lock:
+            state, number = self.state, self.state.steps
+            rule = self.optimizer.rule(np.arange(number, number + count))
+            # before the call: where nobody holds Ctrl-C back, it comes right after these steps
+            state.steps += count
             start = perf_counter()
             outcome = train(rule, number)
-        self._seconds_per_step = (perf_counter() - start) / count
-        state.steps = number + outcome.done
+            self._seconds_per_step = (perf_counter() - start) / count
+            state.steps = number + outcome.done
         if outcome.reason != FINITE:
             epoch, done = at
             what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"

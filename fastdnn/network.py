@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from threading import RLock
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +25,7 @@ from .layers import Array, Dense, Dropout, Layer
 from .loop import INITIALIZATION, State
 from .progress import sample_bar
 from .summary import summarize
+from .turns import Turns
 from .validation import EVALUATION_BATCH
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -56,7 +56,7 @@ class Network:
         assert isinstance(entropy, int)
         self._state = State(entropy)
         self._engine: Engine | None = None
-        self.lock = RLock()  # the engine has one workspace: threads use it in turn
+        self.lock = Turns()
         self.input_size = None if input_size is None else check_count("input_size", input_size, 1)
         if self.input_size is not None and self.layers:
             self._build(self.input_size)
@@ -65,7 +65,7 @@ class Network:
         return {**self.__dict__, "lock": None}  # a lock can be neither pickled nor copied
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, lock=RLock())
+        self.__dict__.update(state, lock=Turns())
 
     @property
     def built(self) -> bool:

@@ -139,6 +139,9 @@ class ModelCheckpoint(Monitoring):
             values = {**self._values, "step": steps}
         elif not self._is_time(steps):
             return
+        self._write(values, steps, save)
+
+    def _write(self, values: Mapping[str, Any], steps: int, save: Callable[[str], object]) -> None:
         self._due, self._last, self._steps = None, monotonic(), steps
         path = self._filled(values)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -146,6 +149,12 @@ class ModelCheckpoint(Monitoring):
         save(path)
         while self.keep is not None and len(self._files) > self.keep:
             Path(self._files.pop(0)).unlink(missing_ok=True)
+
+    def on_interrupt(self, epoch: int, steps: int, save: Callable[[str], object]) -> None:
+        """Save, unless that is just done, or the path or the best value wants an epoch's end."""
+        is_named = set(self._fields) <= {"epoch", "step"}
+        if is_named and not self.save_best_only and steps != self._steps:
+            self._write({"epoch": epoch + 1, "step": steps}, steps, save)
 
     def _is_time(self, steps: int) -> bool:
         by_steps = self.every_n_steps is not None and steps % self.every_n_steps == 0

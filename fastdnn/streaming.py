@@ -15,7 +15,7 @@ from ._inputs import Data
 from .data.rows import dense
 from .data.streams import Stream
 from .kernels.calls import Outcome, Rule
-from .loop import SLICE_SECONDS, Loop, Seen
+from .loop import Loop, Seen
 from .progress import ProgressBar
 
 Array = NDArray[Any]
@@ -49,10 +49,11 @@ class StreamTrainer(Loop):
         m = len(data.y)
         shape = m, self.engine.layers[-1].n
         outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
-        losses = self._slice(self._train(data, outputs), 1, (epoch, seen.steps))
-        seen.add(losses * m, m)
-        if outputs is not None:
-            seen.measured.add(data.y, outputs)
+        with self.interrupts:
+            losses = self._slice(self._train(data, outputs), 1, (epoch, seen.steps))
+            seen.add(losses * m, m)
+            if outputs is not None:
+                seen.measured.add(data.y, outputs)
         if self._watched:
             self._tell_now_and_then(seen, data.y, outputs)
         if self._saves and seen.steps != self.steps and self.stream.has_more():
@@ -88,7 +89,7 @@ class StreamTrainer(Loop):
 
     def _tell_now_and_then(self, seen: Seen, y: Array, outputs: Array | None) -> None:
         self._untold.append((y, y if outputs is None else outputs))
-        if self._one_by_one or perf_counter() - self._told > SLICE_SECONDS:
+        if self._one_by_one or self._is_long_ago(self._told):
             self._tell_all(seen)
 
     def _tell_all(self, seen: Seen) -> None:

@@ -69,9 +69,10 @@ class Trainer(Loop):
             else:
                 size = self.state.steps_of_a_slice(self.batch, self.engine.parameters.size)
                 count = min(size, end - step, self._steps_to_save() or size)
-            losses = self._losses(step, count, (epoch, seen.steps))
-            seen.add(losses, min((step + count) * self.batch, m) - step * self.batch)
-            self._place += count
+            with self.interrupts:
+                losses = self._losses(step, count, (epoch, seen.steps))
+                seen.add(losses, min((step + count) * self.batch, m) - step * self.batch)
+                self._place += count
             if self._watched:
                 self._tell(seen, *self._piece(step, self._place))
             if self._place < end:

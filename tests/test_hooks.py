@@ -193,7 +193,12 @@ def test_hooks_are_kerass_and_three_of_fastdnn() -> None:
         "on_train_batch_begin",
         "on_train_batch_end",
     }
-    assert set(HOOKS) - keras == {"on_batches_end", "on_divergence", "on_safe_point"}
+    assert set(HOOKS) - keras == {
+        "on_batches_end",
+        "on_divergence",
+        "on_interrupt",
+        "on_safe_point",
+    }
     assert keras <= set(HOOKS)
     for name in HOOKS:
         assert inspect.getdoc(getattr(Callback, name))
