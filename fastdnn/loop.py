@@ -15,6 +15,7 @@ from fastdnn.kernels.calls import Outcome, Rule
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
+from ._log import LOGGER, info, network_facts
 from .evaluation import Measured, evaluate, measure, quick_ones
 from .hooks import Callback, Hooks, Model
 from .interrupts import Interrupts
@@ -136,6 +137,15 @@ class Loop:
         """
         self.hooks.begin(model, {"epochs": epochs.stop, "steps": self.steps_of_epoch})
         self.engine.compile()  # or the first epoch's time would hold it
+        start = perf_counter()
+        info(
+            "fit begins: epochs %d to %d, %s; "
+            "network %s, %d parameters, %s, %s, %d threads; seed %d",
+            lambda: (
+                epochs.start, epochs.stop, self._data(),
+                *network_facts(self.engine, self._largest_batch()), self.state.entropy,
+            ),
+        )  # fmt: skip
         with self.lock.training, threads.run():
             model.stop_training = False
             self.interrupts.start()
@@ -143,6 +153,8 @@ class Loop:
                 self._run(model, epochs, refuse)
             finally:
                 self.interrupts.stop()
+                seconds = perf_counter() - start
+                info("fit ends: %.1f s, step %d in all", lambda: (seconds, self.state.steps))
 
     def _run(self, model: Model, epochs: range, refuse: Callable[[], None] | None) -> None:
         hooks, logs, begun = self.hooks, dict[str, float](), self.resumed
@@ -166,6 +178,7 @@ class Loop:
                     begun = None
                 logs = self._trained(epoch, seen) | {"learning_rate": self._rate}
                 refuse = None
+                info("epoch %d ends: %s", lambda: (epoch, logs))  # noqa: B023 - called at once
                 hooks("on_epoch_end", epoch, logs)
                 self._offer(epoch + 1, None)
                 if model.stop_training or (epoch + 1 < epochs.stop and self._is_over()):
@@ -174,11 +187,13 @@ class Loop:
         except DivergenceError as error:
             if refuse is not None:
                 refuse()
+            LOGGER.warning("%s", error)
             model.stop_training = False  # who has set it for this epoch does not know of the error
             hooks("on_divergence", error)
             if not model.stop_training:
                 raise
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit) as error:
+            LOGGER.warning("fit is stopped by %r at step %d", error, self.state.steps)
             if self._within is not None:  # between two steps of an epoch
                 self._call_with_save("on_interrupt", *self._within)
             raise
@@ -282,6 +297,10 @@ class Loop:
             self.optimizer.learning_rate = begun["rate"]
         self._model.stop_training = begun["stops"]
         self._set_place(begun["place"])
+
+    def _largest_batch(self) -> int:
+        """How many samples a step has."""
+        raise NotImplementedError
 
     def _data(self) -> dict[str, Any]:
         """What tells whether the data are those of before."""

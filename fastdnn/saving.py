@@ -13,6 +13,7 @@ from fastdnn.kernels.lookup import lookup
 
 from ._checks import check_flag, check_number
 from ._files import check_writable
+from ._log import LOGGER
 from .monitoring import Monitoring
 
 
@@ -147,6 +148,7 @@ class ModelCheckpoint(Monitoring):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._files = [*(one for one in self._files if one != path), path]
         save(path)
+        LOGGER.info("checkpoint of step %d: %s", steps, path)
         while self.keep is not None and len(self._files) > self.keep:
             Path(self._files.pop(0)).unlink(missing_ok=True)
 

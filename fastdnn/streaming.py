@@ -72,6 +72,9 @@ class StreamTrainer(Loop):
             outputs=outputs,
         )  # fmt: skip
 
+    def _largest_batch(self) -> int:
+        return max(self.stream.largest, 1)  # 1 before the first one
+
     def _get_place(self) -> dict[str, Any]:
         return self.stream.get_state()
 

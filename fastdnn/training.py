@@ -92,6 +92,9 @@ class Trainer(Loop):
         shape = len(self.data.y), self.engine.layers[-1].n
         self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
 
+    def _largest_batch(self) -> int:
+        return self.batch
+
     def _data(self) -> dict[str, Any]:
         m, n_0 = self.data.X.shape
         return {**super()._data(), "samples": m, "features": n_0, "batch_size": self.batch}

@@ -159,7 +159,6 @@ class Engine:
             pairs.append((dW, None if b < 0 else self.gradient[b : b + n]))
         return pairs
 
-    # ------------------------------------------------------------------------------------- calls
     def forward(self, X: NDArray[Any], *, batch: int, report: Report | None = None) -> NDArray[Any]:
         """A_L for every row of X (m, n_0); tells `report` how many rows each native call took."""
         m = len(X)
@@ -282,7 +281,7 @@ class Engine:
         samples, asked = len(X), batch
         if rule is None:  # else fewer samples are the end of an epoch of such batches
             batch = min(batch, samples)
-        place = self._place(batch)
+        place = self.place(batch)
         steps = steps or (-(-samples // batch) if rule is None else len(rule.coefficients))
         if gradient:
             self._make_gradient()
@@ -342,7 +341,8 @@ class Engine:
         plan, addresses, _ = arguments
         step.run(dtype, n_ranks, plan, addresses, limit, *xs, outputs, losses)
 
-    def _place(self, batch: int) -> Place:
+    def place(self, batch: int) -> Place:
+        """How batches of so many samples are computed, and where what that needs lies."""
         if batch not in self._places:
             self._places[batch] = place_batch(
                 self.layers, self.input_dropout, self._layout, self._tile, batch
@@ -362,7 +362,7 @@ class Engine:
         found = self._arguments.get(key)
         if found is not None:
             return found
-        place, version = self._place(batch), self._workspace.version
+        place, version = self.place(batch), self._workspace.version
         chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         memory = self._workspace.of(place, self._layout, batch, n_ranks, own)
         self._drop_arguments(held, self._workspace.version != version)
