@@ -153,7 +153,7 @@ class Sequential(Fitting):
         config = with_functions(path, config, {} if custom_objects is None else custom_objects)
         try:
             model = cls.from_state(config, tensors)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise checkpoint.damaged(path, error) from error
         model.metadata = metadata
         return model

@@ -15,7 +15,7 @@ from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.placement import Layer as Row
 
 from . import initializers, regularizers
-from ._checks import check_batch_size, check_count
+from ._checks import check_batch_size, check_count, check_number
 from ._config import from_config
 from ._inputs import check_finite, check_X
 from .data.rows import is_readable
@@ -175,23 +175,24 @@ class Network:
         KeyError, TypeError, ValueError
             If something is missing or does not fit.
         """
-        model = cls(
-            [from_config(layer) for layer in config["layers"]],
-            input_size=config["input_size"],
-            dtype=config["dtype"],
-            seed=config["seed"],
-        )
+        layers = check_layers(from_config(layer) for layer in config["layers"])
+        dtype = lookup("dtype", config["dtype"], DTYPES)
+        # before anything is allocated: a small file may tell of a large network
+        _check_tensors(layers, check_count("input_size", config["input_size"], 1), dtype, tensors)
+        model = cls(layers, input_size=config["input_size"], dtype=dtype.name, seed=config["seed"])
         model._restore(config, tensors)
         return model
 
     def _restore(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
         """Take over what a new model does not have."""
         state = config["state"]
-        self._state.entropy = int(state["entropy"])
-        self._state.steps, self._state.epochs = int(state["steps"]), int(state["epochs"])
+        for name in ("steps", "epochs"):
+            check_number(name, state[name], f"[0, {2**53}]", whole=True)
+        entropy = int(state["entropy"])
+        check_number("entropy", entropy, f"[0, {2**256}]", whole=True)
+        self._state.entropy = entropy
+        self._state.steps, self._state.epochs = state["steps"], state["epochs"]
         for name, view in self._named_parameters().items():
-            if name not in tensors or tensors[name].shape != view.shape:
-                raise ValueError(f"want a tensor {name} of shape {view.shape}")
             view[...] = tensors[name]
 
     def predict(self, X: Any, batch_size: int | None = None, verbose: int | str = 0) -> Array:
@@ -292,6 +293,24 @@ def _memory() -> int | None:
     if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
         return None
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _check_tensors(
+    layers: Iterable[Layer], n_prev: int, dtype: np.dtype[Any], tensors: Mapping[str, Array]
+) -> None:
+    """Refuse tensors that are not these layers' finite W and b."""
+    dense = [layer for layer in layers if isinstance(layer, Dense)]
+    for l, layer in enumerate(dense, 1):
+        wanted: dict[str, tuple[int, ...]] = {f"W{l}": (layer.units, n_prev)}
+        if layer.use_bias:
+            wanted[f"b{l}"] = (layer.units,)
+        for name, shape in wanted.items():
+            found = tensors.get(name)
+            if found is None or found.shape != shape or found.dtype != dtype:
+                got = "none" if found is None else f"{found.dtype} of shape {found.shape}"
+                raise ValueError(f"want a tensor {name} of {dtype} of shape {shape}, got {got}")
+            check_finite(name, found, dtype)
+        n_prev = layer.units
 
 
 def _lay_out(layers: Sequence[Dense | Dropout], input_size: int, dtype: np.dtype[Any]) -> Engine:
