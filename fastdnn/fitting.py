@@ -21,7 +21,7 @@ from .hooks import Callback, Model, check_callbacks
 from .layers import Layer
 from .loop import Loop
 from .progress import ProgressBar
-from .resume import check_same, unpack
+from .resume import check, check_same, unpack
 from .snapshot import Snapshot, pays
 from .streaming import StreamBar, StreamTrainer
 from .training import Draw, Trainer
@@ -290,7 +290,8 @@ class Fitting(Compiled):
         """Take the model over from a file, if it is this one's and the training is this one."""
         if path is None:
             return
-        trainer.check_resumed(path)
+        assert trainer.resumed is not None
+        check(trainer, trainer.resumed, path)
         config, tensors, _ = checkpoint.read(path)
         mine, _ = self.get_state()
         for part in ("layers", "input_size", "dtype", "loss"):

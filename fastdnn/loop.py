@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn.kernels import threads
-from fastdnn.kernels.calls import Outcome, Rule
+from fastdnn.kernels.calls import Outcome, Rule, Targets
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
 from ._log import LOGGER, info, network_facts
+from .divergence import DivergenceError, find_layer
 from .evaluation import Measured, evaluate, measure, quick_ones
 from .hooks import Callback, Hooks, Model
 from .interrupts import Interrupts
 from .metrics import Metric
 from .optimizers import Optimizer
-from .resume import VERSION, check_same
+from .resume import state_of, take_up
 from .turns import Turns
 from .validation import Validation
 
@@ -29,10 +30,6 @@ Array = NDArray[Any]
 SLICE_SECONDS = 0.08  # of one native call: how long Ctrl-C and the progress bar wait
 GUESSED_FLOPS = 2e9  # per second, for the first slice, before a step has been timed
 INITIALIZATION, ORDER = range(2)  # purposes of random numbers
-
-
-class DivergenceError(ArithmeticError):
-    """A loss or a gradient was not finite. The parameters are those before that step."""
 
 
 @dataclass
@@ -142,8 +139,8 @@ class Loop:
             "fit begins: epochs %d to %d, %s; "
             "network %s, %d parameters, %s, %s, %d threads; seed %d",
             lambda: (
-                epochs.start, epochs.stop, self._data(),
-                *network_facts(self.engine, self._largest_batch()), self.state.entropy,
+                epochs.start, epochs.stop, self.data_facts(),
+                *network_facts(self.engine, self.largest_batch()), self.state.entropy,
             ),
         )  # fmt: skip
         with self.lock.training, threads.run():
@@ -158,25 +155,25 @@ class Loop:
 
     def _run(self, model: Model, epochs: range, refuse: Callable[[], None] | None) -> None:
         hooks, logs, begun = self.hooks, dict[str, float](), self.resumed
-        self._model = model
+        self.model = model
         try:
             hooks("on_train_begin", {})
             if begun is not None:
                 epochs = range(begun["epoch"], epochs.stop)
                 if begun["seen"] is None:
-                    self._take_up(begun)
+                    take_up(self, begun)
                     epochs, begun = range(0) if begun["stops"] else epochs, None
             for epoch in epochs:
                 hooks("on_epoch_begin", epoch, {})
                 rate = self.optimizer.learning_rates(np.array([self.state.steps]))[0]
-                self._rate, seen = float(rate), Seen(Measured(self.metrics))
+                self.rate, seen = float(rate), Seen(Measured(self.metrics))
                 if begun is not None:
                     # what began the epoch has been called again, for those that show it
-                    self._take_up(begun)
-                    self._rate = begun["learning_rate"]
+                    take_up(self, begun)
+                    self.rate = begun["learning_rate"]
                     seen.set_state(begun["seen"])
                     begun = None
-                logs = self._trained(epoch, seen) | {"learning_rate": self._rate}
+                logs = self._trained(epoch, seen) | {"learning_rate": self.rate}
                 refuse = None
                 info("epoch %d ends: %s", lambda: (epoch, logs))  # noqa: B023 - called at once
                 hooks("on_epoch_end", epoch, logs)
@@ -249,68 +246,22 @@ class Loop:
             hook,
             epoch,
             self.state.steps,
-            lambda path: self._model.save_training(path, self._get_state(epoch, seen)),
+            lambda path: self.model.save_training(path, state_of(self, epoch, seen)),
         )
 
-    def _get_state(self, epoch: int, seen: Seen | None) -> dict[str, Any]:
-        """What another process needs to go on, beside the model."""
-        rate = self.optimizer.learning_rate
-        return {
-            "version": VERSION,
-            "data": self._data(),
-            "place": self._get_place(),
-            "epoch": epoch,
-            "seen": None if seen is None else seen.get_state(),
-            "learning_rate": self._rate,
-            "rate": rate if isinstance(rate, float) else None,
-            "stops": self._model.stop_training,
-            "callbacks": [
-                {"class": type(one).__name__, "state": one.get_state()}
-                for one in self.callbacks
-                if one.is_kept
-            ],
-        }
-
-    def check_resumed(self, path: Any) -> None:
-        """Refuse to go on with a training of other data or callbacks than this one's.
-
-        Raises
-        ------
-        ValueError
-            If they differ.
-        """
-        begun = self.resumed
-        if begun is None:
-            return
-        if begun["version"] != VERSION:
-            raise ValueError(f"resume_from: {path}: of another version of fastdnn")
-        check_same(path, "data's", self._data(), begun["data"])
-        names = [type(one).__name__ for one in self.callbacks if one.is_kept]
-        check_same(path, "callbacks", names, [one["class"] for one in begun["callbacks"]])
-
-    def _take_up(self, begun: Mapping[str, Any]) -> None:
-        """Make all as it was when the state was taken, but for the model."""
-        kept = [one for one in self.callbacks if one.is_kept]
-        for callback, of in zip(kept, begun["callbacks"], strict=True):
-            callback.set_state(of["state"])
-        if begun["rate"] is not None:
-            self.optimizer.learning_rate = begun["rate"]
-        self._model.stop_training = begun["stops"]
-        self._set_place(begun["place"])
-
-    def _largest_batch(self) -> int:
+    def largest_batch(self) -> int:
         """How many samples a step has."""
         raise NotImplementedError
 
-    def _data(self) -> dict[str, Any]:
+    def data_facts(self) -> dict[str, Any]:
         """What tells whether the data are those of before."""
         return {"steps_per_epoch": self.steps}
 
-    def _get_place(self) -> dict[str, Any]:
+    def get_place(self) -> dict[str, Any]:
         """How far the present pass over the data has come."""
         raise NotImplementedError
 
-    def _set_place(self, place: Mapping[str, Any]) -> None:
+    def set_place(self, place: Mapping[str, Any]) -> None:
         """Go to that place."""
         raise NotImplementedError
 
@@ -344,11 +295,29 @@ class Loop:
             self._seconds_per_step = (perf_counter() - start) / count
             state.steps = number + outcome.done
         if outcome.reason != FINITE:
-            epoch, done = at
-            what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
-            raise DivergenceError(
-                f"training diverged: the {what} of step {done + outcome.done} of epoch {epoch} is"
-                f" not finite (step {state.steps} in all, counted from 0). The parameters are those"
-                " before it. Try a smaller learning rate, clipnorm, or scaled inputs."
-            )
+            raise self._divergence(outcome, *at)
         return outcome.losses
+
+    def _divergence(self, outcome: Outcome, epoch: int, done: int) -> DivergenceError:
+        """Say which step's numbers are not finite, and where they began to be so."""
+        what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
+        step = done + outcome.done
+        layer, of_layer = find_layer(self.engine, *self.given_to(outcome.done))
+        where = "" if layer is None else f", by layer {layer}'s {of_layer}"
+        last = None
+        if outcome.done > 0:
+            last = float(outcome.losses[outcome.done - 1])
+        elif self._within is not None and self._within[1].losses:
+            last = float(self._within[1].losses[-1][-1]) / self.largest_batch()
+        before = "" if last is None else f" The loss of the step before was {last:.6g}."
+        error = DivergenceError(
+            f"training diverged: the {what} of step {step} of epoch {epoch} is not finite{where} "
+            f"(step {self.state.steps} in all, counted from 0). The parameters are those before it."
+            f"{before} Try a smaller learning rate, clipnorm, or scaled inputs."
+        )
+        error.epoch, error.step, error.layer, error.last_loss = epoch, step, layer, last
+        return error
+
+    def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
+        """Return X, targets and weights of a step: the next one, or so many ahead of it."""
+        raise NotImplementedError

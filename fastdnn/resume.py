@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .hooks import Callback
+    from .loop import Loop, Seen
 
 Array = NDArray[Any]
 VERSION = 1
@@ -43,6 +47,62 @@ def unpack(value: Any, tensors: Mapping[str, Array]) -> Any:
     if isinstance(value, list):
         return [unpack(item, tensors) for item in value]
     return value
+
+
+def state_of(loop: Loop, epoch: int, seen: Seen | None) -> dict[str, Any]:
+    """Return what another process needs to go on with a training in an epoch, beside the model.
+
+    Parameters
+    ----------
+    loop : Loop
+    epoch : int
+        The epoch that it goes on in.
+    seen : Seen or None
+        What the epoch has seen; None at its beginning.
+    """
+    rate = loop.optimizer.learning_rate
+    return {
+        "version": VERSION,
+        "data": loop.data_facts(),
+        "place": loop.get_place(),
+        "epoch": epoch,
+        "seen": None if seen is None else seen.get_state(),
+        "learning_rate": loop.rate,
+        "rate": rate if isinstance(rate, float) else None,
+        "stops": loop.model.stop_training,
+        "callbacks": [
+            {"class": type(one).__name__, "state": one.get_state()} for one in _kept(loop)
+        ],
+    }
+
+
+def check(loop: Loop, state: Mapping[str, Any], path: Any) -> None:
+    """Refuse to go on with a training of other data or callbacks than this one's.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    if state["version"] != VERSION:
+        raise ValueError(f"resume_from: {path}: of another version of fastdnn")
+    check_same(path, "data's", loop.data_facts(), state["data"])
+    names = [type(one).__name__ for one in _kept(loop)]
+    check_same(path, "callbacks", names, [one["class"] for one in state["callbacks"]])
+
+
+def take_up(loop: Loop, state: Mapping[str, Any]) -> None:
+    """Make all as it was when the state was taken, but for the model and the epoch."""
+    for callback, of in zip(_kept(loop), state["callbacks"], strict=True):
+        callback.set_state(of["state"])
+    if state["rate"] is not None:
+        loop.optimizer.learning_rate = state["rate"]
+    loop.model.stop_training = state["stops"]
+    loop.set_place(state["place"])
+
+
+def _kept(loop: Loop) -> list[Callback]:
+    return [one for one in loop.callbacks if one.is_kept]
 
 
 def check_same(path: Any, what: str, now: Any, then: Any) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ._inputs import Data
 from .data.rows import dense
 from .data.streams import Stream
-from .kernels.calls import Outcome, Rule
+from .kernels.calls import Outcome, Rule, Targets
 from .loop import Loop, Seen
 from .progress import ProgressBar
 
@@ -46,7 +46,7 @@ class StreamTrainer(Loop):
             return self._stop(seen, is_full)
         if self._one_by_one:
             self.hooks("on_train_batch_begin", seen.steps, {})
-        m = len(data.y)
+        m, self._present = len(data.y), data
         shape = m, self.engine.layers[-1].n
         outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
         with self.interrupts:
@@ -72,14 +72,22 @@ class StreamTrainer(Loop):
             outputs=outputs,
         )  # fmt: skip
 
-    def _largest_batch(self) -> int:
+    def largest_batch(self) -> int:
+        """How many samples a step has."""
         return max(self.stream.largest, 1)  # 1 before the first one
 
-    def _get_place(self) -> dict[str, Any]:
+    def get_place(self) -> dict[str, Any]:
+        """How far the present pass over the data has come."""
         return self.stream.get_state()
 
-    def _set_place(self, place: Mapping[str, Any]) -> None:
+    def set_place(self, place: Mapping[str, Any]) -> None:
+        """Go to that place."""
         self.stream.set_state(place)
+
+    def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
+        """Return X, targets and weights of the batch that is trained on."""
+        data = self._present
+        return dense(data.X, self.engine.dtype), data.targets, data.weights
 
     def _stop(self, seen: Seen, is_full: bool) -> bool:
         """End the epoch, or begin the next pass; returns whether the epoch goes on."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import Outcome, Rule
+from fastdnn.kernels.calls import Outcome, Rule, Targets
 
 from ._inputs import Data
 from .data.rows import Part, dense, is_readable, rows_at_once
@@ -92,20 +92,24 @@ class Trainer(Loop):
         shape = len(self.data.y), self.engine.layers[-1].n
         self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
 
-    def _largest_batch(self) -> int:
+    def largest_batch(self) -> int:
+        """How many samples a step has."""
         return self.batch
 
-    def _data(self) -> dict[str, Any]:
+    def data_facts(self) -> dict[str, Any]:
+        """What tells whether the data are those of before."""
         m, n_0 = self.data.X.shape
-        return {**super()._data(), "samples": m, "features": n_0, "batch_size": self.batch}
+        return {**super().data_facts(), "samples": m, "features": n_0, "batch_size": self.batch}
 
-    def _get_place(self) -> dict[str, Any]:
+    def get_place(self) -> dict[str, Any]:
+        """How far the present pass over the data has come."""
         outputs = None
         if self._outputs is not None and self._begin < self._place:
             outputs = self._piece(self._begin, self._place)[1]
         return {"begin": self._begin, "steps": self._place, "outputs": outputs}
 
-    def _set_place(self, place: Mapping[str, Any]) -> None:
+    def set_place(self, place: Mapping[str, Any]) -> None:
+        """Go to that place."""
         self._begin, self._place = place["begin"], place["steps"]
         if self._place > 0:
             self._drawn = self.draw(self.state.epochs)
@@ -118,6 +122,13 @@ class Trainer(Loop):
 
     def _end(self) -> None:
         self.state.epochs += self._place > 0  # or the next training would draw the same order
+
+    def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
+        """Return X, targets and weights of a step: the next one, or so many ahead of it."""
+        first = (self._place + ahead) * self.batch
+        rows, weights = self._drawn.rows(first, first + self.batch), self._drawn.weights
+        X = dense(self.data.X[rows], self.engine.dtype)
+        return X, self.data.targets.rows(rows), None if weights is None else weights[rows]
 
     def _piece(self, begin: int, end: int) -> tuple[Array, Array]:
         """The targets and outputs of the samples of some steps of the pass."""
