@@ -219,12 +219,14 @@ class Network:
         if is_source(X):
             return self._predict_batches(X, batch, verbose)
         X = check_X(X, self.input_size, self.dtype, whole=False)
-        if verbose == 0 and is_readable(X):
-            # a service's single samples: even a context takes a microsecond
-            with self.lock:
+        lock = self.lock
+        if verbose == 0 and is_readable(X) and lock.try_engine():
+            try:  # a service's single samples: even a context takes a microsecond
                 return engine.forward(X, batch=batch)
-        with self.lock, sample_bar("predict", X.shape[0], verbose) as report:
-            return outputs_of(engine, X, batch, report)
+            finally:
+                lock.leave_engine()
+        with lock.spare(engine) as twin, sample_bar("predict", X.shape[0], verbose) as report:
+            return outputs_of(twin, X, batch, report)
 
     def _predict_batches(self, source: Any, batch: int, verbose: int | str) -> Array:
         """A_L of every sample of a source of batches."""
@@ -232,8 +234,8 @@ class Network:
         with sample_bar("predict", getattr(source, "n_samples", None), verbose) as report:
             for given in inputs_of(source):
                 X = check_X(given, self.input_size, self.dtype)
-                with self.lock:
-                    found.append(self.engine.forward(X, batch=batch, report=report))
+                with self.lock.spare(self.engine) as twin:
+                    found.append(twin.forward(X, batch=batch, report=report))
         return np.concatenate(found)
 
     def count_params(self) -> int:
