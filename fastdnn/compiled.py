@@ -19,6 +19,7 @@ from ._checks import check_batch_size, check_flag
 from ._config import from_config, is_storable, to_config
 from ._custom_objects import refuse_ambiguous
 from ._inputs import Data, check_data, check_gradients
+from .data.preparation import prepared
 from .layers import Array, Layer
 from .losses import Loss
 from .metrics import Metric
@@ -114,7 +115,10 @@ class Compiled(Network):
         finite: bool = True,
     ) -> Data:
         self._check_compiled()
-        n = self._dense[-1].units
+        n, preparation = self._dense[-1].units, self.preparation
+        if preparation is not None:
+            X = prepared("X", X, lambda X: preparation.inputs(X, self.dtype))
+            y = prepared("y", y, preparation.targets)
         return check_data(X, y, n_0, n, self.loss, self.dtype, sample_weight, finite=finite)
 
     def _ready(self, data: Data) -> Engine:

@@ -15,6 +15,7 @@ from ._checks import check_batch_size, check_count, check_flag
 from ._custom_objects import with_functions
 from ._inputs import Data, check_finite, split, weigh_classes
 from .compiled import Compiled
+from .data.preparation import Preparation
 from .history import History
 from .hooks import Callback, check_callbacks
 from .layers import Array, Layer
@@ -65,6 +66,10 @@ class Sequential(Compiled):
         A callback sets it to end the training after the present epoch.
     metadata : dict of str
         What the file that the model was loaded from held besides.
+    preparation : Preparation or None
+        How the table was prepared that ``fastdnn train`` made the model from. With it every method
+        takes such tables as they are: raw columns, and labels as the file has them. None takes it
+        away, and the network reads X (m, n_0) as it is.
     """
 
     def __init__(
@@ -281,6 +286,8 @@ class Sequential(Compiled):
         ``model.optimizer.learning_rate`` after `load` to go on with it.
         """
         kept = dict(self.metadata if metadata is None else metadata)
+        if self.preparation is not None:
+            kept |= self.preparation.to_metadata()
         checkpoint.write(path, checkpoint.Content(*self.get_state(), kept))
 
     @classmethod
@@ -308,5 +315,9 @@ class Sequential(Compiled):
             model = cls.from_state(config, tensors)
         except (KeyError, TypeError, ValueError) as error:
             raise checkpoint.damaged(path, error) from error
-        model.metadata = metadata
+        model.metadata = Preparation.kept_apart(metadata)
+        try:
+            model.preparation = Preparation.from_metadata(metadata)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         return model

@@ -19,6 +19,7 @@ from . import initializers, regularizers
 from ._checks import check_batch_size, check_count
 from ._config import from_config
 from ._inputs import check_finite, check_X
+from .data.preparation import Preparation, prepared
 from .layers import Array, Dense, Dropout, Layer
 from .progress import sample_bar
 from .summary import summarize
@@ -53,6 +54,7 @@ class Network:
         assert isinstance(entropy, int)
         self._state = State(entropy)
         self._engine: Engine | None = None
+        self.preparation: Preparation | None = None
         self.lock = RLock()  # the engine has one workspace: threads use it in turn
         self.input_size = None if input_size is None else check_count("input_size", input_size, 1)
         if self.input_size is not None and self.layers:
@@ -197,6 +199,8 @@ class Network:
         Parameters
         ----------
         X : array_like of shape (m, n_0)
+            With a `preparation`, the table's columns as they are: a DataFrame of pandas or polars
+            with the training columns, or rows in the order of the training file.
         batch_size : int, optional
             Bounds the samples at work at once, and so the memory; 1024 by default. A sample's
             output is the same, to the bit, in a batch of any size, and with any number of threads.
@@ -207,15 +211,45 @@ class Network:
         Returns
         -------
         ndarray of shape (m, n_L)
+            With a `preparation`, a regression's target is in its own unit.
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
-        engine = self.engine
+        engine, preparation = self.engine, self.preparation
+        if preparation is not None:
+            X = prepared("X", X, lambda X: preparation.inputs(X, self.dtype))
         X = check_X(X, self.input_size, self.dtype)
         if verbose == 0:  # a service's single samples: even a context takes a microsecond
             with self.lock:
-                return engine.forward(X, batch=batch)
-        with self.lock, sample_bar("predict", len(X), verbose) as report:
-            return engine.forward(X, batch=batch, report=report)
+                A = engine.forward(X, batch=batch)
+        else:
+            with self.lock, sample_bar("predict", len(X), verbose) as report:
+                A = engine.forward(X, batch=batch, report=report)
+        return A if preparation is None else preparation.outputs(A)
+
+    def predict_labels(self, X: ArrayLike, batch_size: int | None = None) -> Array:
+        """Return the label of every row of X, as the file has them that the model was trained on.
+
+        Parameters
+        ----------
+        X, batch_size
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            The likeliest class, or a regression's target in its own unit.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no `preparation`: it was not trained on a file by ``fastdnn train``.
+        """
+        if self.preparation is None:
+            raise RuntimeError(
+                "predict_labels: the model does not know its labels: it has no preparation, as one "
+                "of 'fastdnn train' has; use predict"
+            )
+        return self.preparation.labels(self.predict(X, batch_size))
 
     def count_params(self) -> int:
         """Return the number of all W's and b's elements."""

@@ -1,0 +1,166 @@
+"""CSV files and their like, as people have them: pandas reads them, and is told here how."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .headers import has_header
+from .tables import Array, Columns, Part, Table, check_names, pandas, split_label
+from .texts import Layout, find_layout, first_lines, read_text, rows
+from .values import MISSING
+
+_WRITTEN = sorted(
+    {"NaN", "NaT", "-NaN"}
+    | {way(token) for token in MISSING for way in (str.lower, str.upper, str.title)}
+)
+
+
+class Head(NamedTuple):
+    """What the first rows say of a table."""
+
+    names: tuple[str, ...] | None
+    n_rows: int  # how many of them are the header: 0 or 1
+    width: int  # cells in a row
+    kept: list[int]  # the columns but for empty ones at the end, as trailing delimiters make
+
+
+def read_csv(path: Path, columns: Columns) -> Table:
+    """Read a CSV file, with a header or without, in any usual encoding.
+
+    Cells are separated by commas, semicolons, tabs, bars or spaces. Labels stay text unless Python
+    would write them the same as numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is no text or no table, naming the line.
+    ImportError
+        If pandas is not installed.
+    """
+    pandas(f"{path}: reading a table")
+    text, encoding = read_text(path)
+    layout = find_layout(text)
+    head = _head(path, text, layout, columns)
+    label = columns.label(path, head.names, len(head.kept))
+    frame = _frame(path, text, layout, head, label)
+    notes = [] if encoding.startswith("utf-8") else [f"read as {encoding}, as it is not UTF-8"]
+    if head.names is None:
+        notes.append("it has no header: columns are numbered from 0")
+    facts = {"decimal_comma": layout.delimiter == ";", "notes": tuple(notes)}
+    if label is None:
+        return Table(Part(frame), names=head.names, **facts)
+    y = as_written(frame.iloc[:, label])
+    part = Part(frame.drop(columns=frame.columns[label]), y)
+    return replace(split_label(part, head.names, label), **facts)
+
+
+def as_written(cells: Any) -> Array:
+    """Labels of a text file: numbers where Python would write them the same, else text.
+
+    So 02139 and 1e2 stay what they are.
+    """
+    text = [cell.strip() for cell in cells]
+    for convert in (int, float):
+        try:
+            numbers = [convert(cell) for cell in text]
+        except ValueError:
+            continue
+        array = np.array(numbers)
+        if array.dtype.kind in "if" and list(map(str, numbers)) == text:
+            return array
+    return np.array(text, dtype=str)
+
+
+def _head(path: Path, text: str, layout: Layout, columns: Columns) -> Head:
+    """Read the names, if there are any, and how many cells a row has."""
+    sample = list(rows(list(first_lines(text, layout.start)), layout.delimiter))
+    first, rest = [cell.strip() for cell in sample[0]], sample[1:]
+    known = columns.features is not None and set(columns.features) <= set(first)
+    known |= isinstance(columns.target, str) and columns.target in first and not _is_int(columns)
+    names = first if known or has_header(first, rest) else None
+    n_rows = 0 if names is None else 1
+    if (
+        names is None
+        and len(layout.comment) == len(first) > 1
+        and has_header(layout.comment, sample)
+    ):
+        names = list(layout.comment)
+    width = Counter(map(len, rest or sample)).most_common(1)[0][0]
+    if names is not None and width == len(names) + 1:
+        trailing = not any(row[-1] for row in rest if len(row) == width)
+        names = [*names, ""] if trailing else ["", *names]  # R leaves the row names' name out
+    width = max(width, len(first)) if names is None else len(names)
+    kept = list(range(width))
+    body = sample[n_rows:]
+    while len(kept) > 1 and (names is None or not names[kept[-1]]):
+        if any(row[kept[-1]].strip() for row in body if len(row) > kept[-1]):
+            break
+        kept.pop()
+    given = None if names is None else check_names(path, [names[i] for i in kept])
+    return Head(given, n_rows, width, kept)
+
+
+def _is_int(columns: Columns) -> bool:
+    return str(columns.target).lstrip("-").isdigit()
+
+
+def _frame(path: Path, text: str, layout: Layout, head: Head, label: int | None) -> Any:
+    """The rows below the header: numbers where a column holds nothing else, else text."""
+    pd = pandas(f"{path}: reading a table")
+    labels = None if label is None else head.kept[label]
+    file = io.StringIO(text)
+    file.seek(layout.start)
+    try:
+        frame = pd.read_csv(
+            file,
+            sep=r"\s+" if layout.delimiter == " " else layout.delimiter,
+            header=None,
+            skiprows=head.n_rows,
+            names=range(head.width),
+            index_col=False,
+            dtype={} if labels is None else {labels: str},
+            na_values={i: _WRITTEN for i in range(head.width) if i != labels},
+            keep_default_na=False,
+            skipinitialspace=True,
+            low_memory=False,
+        )
+    except pd.errors.ParserError as error:
+        _check_lengths(path, text, layout, head)
+        reason = str(error).rpartition("error: ")[2].strip()
+        raise ValueError(
+            f"{path}: {reason.replace('EOF inside string', 'a quotation mark that is not closed,')}"
+        ) from None
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path}: no rows under the header") from None
+    if frame.empty:
+        raise ValueError(f"{path}: no rows under the header")
+    last = frame[head.width - 1]
+    if (last.isna() | (last.astype(str) == "")).any():  # as a row that is too short makes it
+        _check_lengths(path, text, layout, head)
+    missing = frame.isna() if labels is None else frame.isna() | frame[[labels]].eq("")
+    frame = frame[~missing.all(axis=1)][head.kept].reset_index(drop=True)
+    frame.columns = range(len(head.kept)) if head.names is None else list(head.names)
+    return frame
+
+
+def _check_lengths(path: Path, text: str, layout: Layout, head: Head) -> None:
+    """Refuse the first row that has fewer or more cells than it should."""
+    file = io.StringIO(text)
+    file.seek(layout.start)
+    lines = (line.strip() + "\n" for line in file) if layout.delimiter == " " else file
+    reader = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=True)
+    for number, row in enumerate(row for row in reader if row):
+        if number >= head.n_rows and len(row) != head.width and any(map(str.strip, row)):
+            line = layout.line + reader.line_num - 1
+            others = "the others have" if head.names is None else "the header has"
+            raise ValueError(
+                f"{path}: line {line}: {len(row)} cells, where {others} {head.width}; put cells"
+                f" with {layout.delimiter!r} in them in quotation marks"
+            )

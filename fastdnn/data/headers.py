@@ -1,0 +1,68 @@
+"""Whether a table's first row names its columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .values import is_missing_cell
+
+# Numbers and dates in any style.
+_VALUE = re.compile(
+    r"[+-]?\s*[$€£¥₹]?\s*[\d.,'’\s]*\d[\d.,'’\s]*(?:[eE][+-]?\d+)?\s*[%€$£¥₹]?"
+    r"|[+-]?(?:inf|infinity)|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*",
+    re.IGNORECASE,
+)
+_YEARS = range(1800, 2201)
+
+
+def has_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
+    """Tell whether the first row of a table holds the columns' names.
+
+    Parameters
+    ----------
+    first : sequence of str
+        Its cells.
+    rest : sequence of sequences of str
+        Rows below it.
+
+    Returns
+    -------
+    bool
+        True if text stands above numbers; if the cells are 0, 1, 2, … as pandas numbers columns, or
+        years above other numbers; or if all are text that no row below repeats.
+    """
+    columns = [[row[i] for row in rest if i < len(row)] for i in range(len(first))]
+    columns = [[cell for cell in column if not is_missing_cell(cell)] for column in columns]
+    pairs = [pair for pair in zip(first, columns, strict=True) if not is_missing_cell(pair[0])]
+    text = [(top, column) for top, column in pairs if not is_value(top)]
+    numbers = [(top, column) for top, column in pairs if is_value(top)]
+    if any(column and all(map(is_value, column)) for _, column in text):
+        return True
+    if any(top in column for top, column in text):
+        return False
+    if not any(all(map(is_value, column)) for _, column in numbers):
+        return not numbers
+    return _are_names([top for top, _ in numbers], [column for _, column in numbers])
+
+
+def _are_names(tops: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
+    """Whether numbers above numbers are names: 0, 1, 2, … or years, and no row below is alike."""
+    if not all(re.fullmatch(r"\d+", top) for top in tops) or not all(columns):
+        return False
+    numbers = [int(top) for top in tops]
+    second = [column[0] for column in columns]
+    if numbers == list(range(len(numbers))):
+        # Rows of a table may count on; two numbers may be a row of it.
+        goes_on = second in ([str(number + len(numbers)) for number in numbers], list(tops))
+        return not goes_on and (len(numbers) > 2 or not all(map(str.isdigit, second)))
+    are_years = len(numbers) > 1 and all(number in _YEARS for number in numbers)
+    rising = numbers == sorted(set(numbers))
+    return (
+        are_years and rising and not all(cell.isdigit() and int(cell) in _YEARS for cell in second)
+    )
+
+
+def is_value(cell: str) -> bool:
+    """Whether a cell holds a number or a date, not a name or a category."""
+    return _VALUE.fullmatch(cell) is not None

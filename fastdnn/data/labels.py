@@ -1,0 +1,198 @@
+"""Labels as a file has them, as class numbers or as a regression's target, and why."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .tables import Array, pandas
+from .values import MISSING_LABELS, first_style, number_styles, read_numbers
+
+Task = Literal["classification", "regression"]
+
+MOST_CLASSES = 10  # of whole numbers that are not counted through from 0
+_LEAST_SAMPLES_PER_CLASS = 4
+_MOST_UNEVEN = 10  # times as many samples in the largest class as in the smallest
+_CODE = re.compile(r"[+-]?0\d+")  # a number does not begin with 0
+
+# The rule in one sentence, for the command line's help.
+RULE = (
+    "by default text, two values, up to 10 different whole numbers, and whole numbers that count"
+    " 0, 1, 2, … about evenly are classes, if each has 4 samples in the mean; other numbers are"
+    " quantities"
+)
+
+
+def choose_task(y: Array, task: str | None, *, of_images: bool = False) -> tuple[Task, str]:
+    """Tell classes from quantities.
+
+    Parameters
+    ----------
+    y : ndarray, shape (m,)
+        Numbers or text, none of them missing.
+    task : {"classification", "regression"} or None
+        None: by the rule that `RULE` states.
+    of_images : bool
+        Whether the samples are images, whose whole numbers are classes however many there are.
+
+    Returns
+    -------
+    task : {"classification", "regression"}
+    why : str
+        What the labels are, as the end of a sentence that begins with "they are".
+
+    Raises
+    ------
+    ValueError
+        If text is given as a regression's target.
+    """
+    numbers = as_numbers(y)
+    if task == "regression" and numbers is None:
+        raise ValueError(f"labels: {y[0]!s} is text; a regression's target is numbers")
+    if task is not None:
+        return ("regression" if task == "regression" else "classification"), "as --task says"
+    if numbers is None:
+        return "classification", "text"
+    if y.dtype.kind in "US" and any(map(_CODE.fullmatch, np.unique(y))):
+        return "classification", "text: some begin with 0"
+    if (numbers % 1 != 0).any() or np.abs(numbers).max() >= 2**53:  # larger floats are all whole
+        return "regression", "numbers, not all of them whole"
+    values, counts = np.unique(numbers, return_counts=True)
+    what = f"{len(values)} different whole numbers from {values[0]:.0f} to {values[-1]:.0f}"
+    if len(values) == 2:
+        return "classification", "two whole numbers"
+    if len(values) * _LEAST_SAMPLES_PER_CLASS > len(y):
+        return "regression", f"{what} in {len(y)} samples"
+    if of_images:
+        return "classification", f"{what}, of images"
+    if len(values) <= MOST_CLASSES:
+        return "classification", f"{what}, and up to {MOST_CLASSES} are taken as classes"
+    counted = values[0] == 0 and values[-1] == len(values) - 1
+    if counted and counts.max() <= _MOST_UNEVEN * counts.min():
+        return "classification", f"{what}, without a gap and about as many of each"
+    return "regression", f"{what}, and more than {MOST_CLASSES} are taken as quantities"
+
+
+def encode_labels(y: Array, task: Task) -> tuple[Array, Array | None]:
+    """Turn labels into class numbers, or into a regression's target.
+
+    Parameters
+    ----------
+    y : ndarray, shape (m,)
+        Numbers or text.
+    task : {"classification", "regression"}
+
+    Returns
+    -------
+    y : ndarray, shape (m,)
+        int64 class numbers, or float64.
+    classes : ndarray or None
+        The labels of the classes, ascending; None for regression.
+
+    Raises
+    ------
+    ValueError
+        If all are equal.
+    """
+    values = y
+    numbers = None if y.dtype.kind in "US" else as_numbers(y)
+    if numbers is not None and np.abs(numbers).max() < 2**53 and (numbers % 1 == 0).all():
+        values = numbers.astype(np.int64)
+    classes, codes = np.unique(values, return_inverse=True)
+    if len(classes) == 1:
+        raise ValueError(f"labels: all {len(y)} are {classes[0]!s}; there is nothing to learn")
+    if task == "regression":
+        target = as_numbers(y)
+        assert target is not None  # choose_task has seen to it
+        return target, None
+    return codes.astype(np.int64), classes
+
+
+def refuse_missing(y: Array) -> None:
+    """Refuse labels that are missing or infinite, with their number and the first one's row."""
+    missing = missing_labels(y)
+    if missing.any():
+        raise ValueError(
+            f"labels: {missing.sum()} of {len(y)} are missing or infinite, the first in data row"
+            f" {missing.argmax() + 1}; drop such rows"
+        )
+
+
+def missing_labels(y: Array) -> Array:
+    """Which labels (m,) are empty, NaN or infinite."""
+    if y.dtype.kind in "iub":
+        return np.zeros(len(y), bool)
+    if y.dtype.kind == "f":
+        return ~np.isfinite(y)
+    text = y.astype(str)
+    tokens = np.char.lower(np.char.strip(text))
+    return np.isin(tokens, [*MISSING_LABELS, "inf", "-inf", "infinity", "-infinity"])
+
+
+def as_numbers(y: Array) -> Array | None:
+    """Labels as float64 with NaN for missing ones, or None if one of them is text."""
+    if y.dtype.kind in "biuf":
+        return y.astype(np.float64)
+    missing = missing_labels(y)
+    try:
+        numbers = np.full(len(y), np.nan)
+        # float takes "1_000" too, which nobody means as a number
+        if not any("_" in label for label in y[~missing]):
+            numbers[~missing] = y[~missing].astype(np.float64)
+            return numbers
+    except ValueError:
+        pass
+    return _styled_numbers(y, missing)
+
+
+def _styled_numbers(y: Array, missing: Array) -> Array | None:
+    """Numbers written with decimal commas, between thousands or with units, where pandas is."""
+    try:
+        text = pandas("").Series(y[~missing].astype(object))
+    except ImportError:
+        return None
+    style = first_style(text, number_styles(decimal_comma=False), read_numbers)
+    if style is None:
+        return None
+    numbers = np.full(len(y), np.nan)
+    numbers[~missing] = read_numbers(text, style)
+    return numbers
+
+
+def as_labels(y: ArrayLike) -> Array:
+    """Labels that a user hands over, as numbers or text (m,).
+
+    Raises
+    ------
+    ValueError
+        If they are not one label a sample.
+    """
+    values: Any = y
+    if type(values).__module__.split(".")[0] in ("pandas", "polars"):
+        from .frames import labels_of
+
+        values = values.to_pandas() if hasattr(values, "to_pandas") else values
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values.iloc[:, 0]
+        if values.ndim == 1:
+            return labels_of(values)
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"y: want one label a sample, got shape {array.shape}")
+    return plain_labels(array)
+
+
+def plain_labels(y: Array) -> Array:
+    """Labels as numbers or as text, one-dimensional."""
+    if y.dtype.kind in "iufU":
+        return y.ravel()
+    if y.dtype == object and all(type(label) in (int, float) for label in y.flat):
+        return y.ravel().astype(np.float64)
+    if y.dtype == object:
+        return np.array(["" if label is None else str(label) for label in y.flat], dtype=str)
+    return y.ravel().astype(str)
