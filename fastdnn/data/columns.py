@@ -122,7 +122,7 @@ class Column:
         row = int(bad.argmax())
         raise ValueError(
             f"data row {row + 1}, column {self.name!r}: {_shown(text.iloc[row])} is not {wanted},"
-            f" as its other values are ({bad.sum()} such cells); leave them empty if they are missing"
+            f" as its other values are ({bad.sum()} such cells); leave it empty if it is missing"
         )
 
 

@@ -53,12 +53,13 @@ def read_csv(path: Path, columns: Columns) -> Table:
     notes = [] if encoding.startswith("utf-8") else [f"read as {encoding}, as it is not UTF-8"]
     if head.names is None:
         notes.append("it has no header: columns are numbered from 0")
-    facts = {"decimal_comma": layout.delimiter == ";", "notes": tuple(notes)}
     if label is None:
-        return Table(Part(frame), names=head.names, **facts)
-    y = as_written(frame.iloc[:, label])
-    part = Part(frame.drop(columns=frame.columns[label]), y)
-    return replace(split_label(part, head.names, label), **facts)
+        table = Table(Part(frame), names=head.names)
+    else:
+        y = as_written(frame.iloc[:, label])
+        part = Part(frame.drop(columns=frame.columns[label]), y)
+        table = split_label(part, head.names, label)
+    return replace(table, decimal_comma=layout.delimiter == ";", notes=tuple(notes))
 
 
 def as_written(cells: Any) -> Array:
@@ -86,12 +87,9 @@ def _head(path: Path, text: str, layout: Layout, columns: Columns) -> Head:
     known |= isinstance(columns.target, str) and columns.target in first and not _is_int(columns)
     names = first if known or has_header(first, rest) else None
     n_rows = 0 if names is None else 1
-    if (
-        names is None
-        and len(layout.comment) == len(first) > 1
-        and has_header(layout.comment, sample)
-    ):
-        names = list(layout.comment)
+    comment = list(layout.comment)
+    if names is None and len(comment) == len(first) > 1 and has_header(comment, sample):
+        names = comment
     width = Counter(map(len, rest or sample)).most_common(1)[0][0]
     if names is not None and width == len(names) + 1:
         trailing = not any(row[-1] for row in rest if len(row) == width)

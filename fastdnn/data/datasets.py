@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -20,6 +18,7 @@ from .frames import read_parquet
 from .labels import Task, choose_task, encode_labels, refuse_missing
 from .preparation import Preparation
 from .scaling import Scaling, check_finite
+from .splits import Shares, split_rows
 from .tables import Array, Columns, Part, Table, locate
 
 _TEXT = (".csv", ".tsv", ".txt", ".data")
@@ -29,7 +28,6 @@ READERS: dict[str, Callable[[Path, Columns], Table]] = {
     ".npz": read_npz,
     ".npy": read_npy,
 }
-_QUANTITIES = "choose task 'regression' if the labels are quantities"
 KINDS = (
     "a .csv, .tsv, .txt, .data (each also .gz), .parquet, .npz or .npy file, a folder of Parquet"
     " files, or a folder of IDX files as MNIST's"
@@ -156,13 +154,10 @@ def load(
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype: {dtype}; want 'float32' or 'float64'")
-    for name, share, low in (
-        ("test_size", test_size, 0),
-        ("validation_split", validation_split, -1),
-    ):
-        if not isinstance(share, Real) or not low < share < 1 or share < 0:
-            bounds = "a share between 0 and 1" if low == 0 else "a share from 0 and below 1"
-            raise ValueError(f"{name}: {share!r}; want {bounds}")
+    if not isinstance(test_size, Real) or not 0 < test_size < 1:
+        raise ValueError(f"test_size: {test_size!r}; want a share between 0 and 1")
+    if not isinstance(validation_split, Real) or not 0 <= validation_split < 1:
+        raise ValueError(f"validation_split: {validation_split!r}; want a share from 0 and below 1")
     if task not in (None, *get_args(Task)):
         raise ValueError(f"task: {task!r}; want {' or '.join(map(repr, get_args(Task)))}")
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
@@ -174,7 +169,7 @@ def load(
             raise ValueError(
                 f"{name}: {given!r}; scikit-learn's digits have no columns to choose from"
             )
-    plan = _Plan(task, float(test_size), float(validation_split), seed, dtype)
+    plan = _Plan(task, Shares(float(test_size), float(validation_split), int(seed)), dtype)
     if path is None:
         return _prepare("digits", _digits(), plan)
     table = read_table(path, Columns(target))
@@ -189,9 +184,7 @@ class _Plan(NamedTuple):
     """What `load` was asked for."""
 
     task: str | None
-    test_size: float
-    validation_split: float
-    seed: int
+    shares: Shares
     dtype: np.dtype[Any]
 
 
@@ -290,7 +283,8 @@ def _prepare(name: str, table: Table, plan: _Plan, dropped: Sequence[int] = ()) 
     refuse_missing(y)
     task, why = choose_task(y, plan.task, of_images=table.pixel_range is not None)
     y, classes = encode_labels(y, task)
-    train, validation, test = _rows(table, y, classes, plan)
+    n_test = None if table.test is None else len(table.test.X)
+    train, validation, test = split_rows(y, classes, plan.shares, n_test)
     X = table.train.X
     X_test, test_rows = (X, test) if table.test is None else (table.test.X, test - len(X))
     columns = None
@@ -358,60 +352,3 @@ def _explain(task: Task, why: str, table: Table, plan: _Plan) -> str:
     other = "classification" if task == "regression" else "regression"
     change = "" if plan.task is not None or why.startswith("text") else f" (--task {other} if not)"
     return f"{task}: {labels} are {why}{change}"
-
-
-def _rows(table: Table, y: Array, classes: Array | None, plan: _Plan) -> tuple[Array, Array, Array]:
-    """The numbers of the training, validation and test rows."""
-    assert table.train is not None
-    if table.test is None:
-        train, test = _split(y, classes, plan.test_size, plan.seed)
-    else:
-        train, test = np.arange(len(table.train.X)), np.arange(len(table.train.X), len(y))
-    if plan.validation_split == 0:
-        return train, np.empty(0, np.int64), test
-    counts = None if classes is None else np.bincount(y[train], minlength=len(classes))
-    n = count_of(plan.validation_split, len(train))
-    if min(n, len(train) - n) < 1:
-        raise ValueError(
-            f"validation_split: {plan.validation_split} of {len(train)} training samples leaves"
-            " one part empty"
-        )
-    from sklearn.model_selection import train_test_split
-
-    # Each class by its share, where there are enough of each for both parts.
-    enough = counts is not None and counts[counts > 0].min() > 1
-    enough = enough and min(n, len(train) - n) >= np.count_nonzero(counts)
-    stratify = y[train] if enough else None
-    train, validation = train_test_split(
-        train, test_size=n, random_state=plan.seed, stratify=stratify
-    )
-    return train, validation, test
-
-
-def count_of(share: float, m: int) -> int:
-    """Return that share of m samples, rounded up as in exact arithmetic of decimal numbers."""
-    return math.ceil(Fraction(repr(float(share))) * m)
-
-
-def _split(y: Array, classes: Array | None, test_size: float, seed: int) -> tuple[Array, Array]:
-    """The row numbers of the training and of the test part, each class in both by its share."""
-    from sklearn.model_selection import train_test_split
-
-    n_test = count_of(test_size, len(y))
-    least = 2 if classes is None else len(classes)
-    if min(n_test, len(y) - n_test) < least:
-        why = "" if classes is None else f", one of each class; {_QUANTITIES}"
-        raise ValueError(
-            f"test_size: {test_size} of {len(y)} samples makes {len(y) - n_test} to train and"
-            f" {n_test} to test; each part needs {least}{why}"
-        )
-    if classes is not None and np.bincount(y).min() < 2:
-        rare = classes[np.bincount(y).argmin()]
-        raise ValueError(
-            f"labels: {rare!s} stands once, and each class must be in the training and the test"
-            f" part; drop such rows, or {_QUANTITIES}"
-        )
-    rows = np.arange(len(y))
-    stratify = None if classes is None else y
-    train, test = train_test_split(rows, test_size=n_test, random_state=seed, stratify=stratify)
-    return train, test

@@ -56,11 +56,10 @@ def _are_names(tops: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
         # Rows of a table may count on; two numbers may be a row of it.
         goes_on = second in ([str(number + len(numbers)) for number in numbers], list(tops))
         return not goes_on and (len(numbers) > 2 or not all(map(str.isdigit, second)))
-    are_years = len(numbers) > 1 and all(number in _YEARS for number in numbers)
-    rising = numbers == sorted(set(numbers))
-    return (
-        are_years and rising and not all(cell.isdigit() and int(cell) in _YEARS for cell in second)
-    )
+    if len(numbers) < 2 or numbers != sorted(set(numbers)):
+        return False
+    below = [int(cell) if cell.isdigit() else 0 for cell in second]
+    return all(year in _YEARS for year in numbers) and not all(year in _YEARS for year in below)
 
 
 def is_value(cell: str) -> bool:

@@ -124,10 +124,10 @@ class Preparation:
         if X.shape[1] == self.n_features + 1 and self.label is not None:
             places.remove(self.label)
         if len(places) != self.n_features:
-            names = "" if self.features is None else f": {quoted(self.features, most=30)}"
+            told = "" if self.features is None else f": {quoted(self.features, most=30)}"
             raise ValueError(
                 f"{X.shape[1]} features; the model takes {self.n_features}, as its training"
-                f" data have{names}"
+                f" data have{told}"
             )
         return {i: column_of(X, places[i]) for i in self._used}
 

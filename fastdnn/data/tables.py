@@ -104,7 +104,8 @@ class Columns:
                     f"{path}: no column {quoted(absent)}; the model was trained on"
                     f" {quoted(self.features)}"
                 )
-            return list(names).index(self.target) if self.target in names else None
+            known = [i for i, name in enumerate(names) if name == self.target]
+            return known[0] if known else None
         if n_columns == self.n_features:
             return None
         if n_columns == self.n_features + 1:

@@ -20,31 +20,8 @@ Array = npt.NDArray[Any]
 # What stands for a missing value. It holds all that pandas takes for one, so that a file and the
 # frame that pandas reads from it give the same.
 MISSING = frozenset(
-    [
-        "",
-        "na",
-        "n/a",
-        "#n/a",
-        "#n/a n/a",
-        "#na",
-        "<na>",
-        "nan",
-        "-nan",
-        "nat",
-        "null",
-        "none",
-        "1.#ind",
-        "-1.#ind",
-        "1.#qnan",
-        "-1.#qnan",
-        "?",
-        "-",
-        "--",
-        ".",
-        "*",
-        "missing",
-        "unknown",
-    ]
+    {"", "?", "-", "--", ".", "*", "missing", "unknown", "none", "null", "nat", "nan", "-nan"}
+    | {"na", "n/a", "<na>", "#na", "#n/a", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
 )
 # A class may well be called "-" or "None".
 MISSING_LABELS = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "?"])
