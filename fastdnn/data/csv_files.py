@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -91,8 +92,8 @@ def _head(path: Path, text: str, layout: Layout, columns: Columns) -> Head:
     if names is None and len(comment) == len(first) > 1 and has_header(comment, sample):
         names = comment
     width = Counter(map(len, rest or sample)).most_common(1)[0][0]
-    if names is not None and width == len(names) + 1:
-        trailing = not any(row[-1] for row in rest if len(row) == width)
+    if names is not None and set(map(len, rest)) == {len(names) + 1}:
+        trailing = not any(row[-1] for row in rest)
         names = [*names, ""] if trailing else ["", *names]  # R leaves the row names' name out
     width = max(width, len(first)) if names is None else len(names)
     kept = list(range(width))
@@ -116,20 +117,22 @@ def _frame(path: Path, text: str, layout: Layout, head: Head, label: int | None)
     file = io.StringIO(text)
     file.seek(layout.start)
     try:
-        frame = pd.read_csv(
-            file,
-            sep=r"\s+" if layout.delimiter == " " else layout.delimiter,
-            header=None,
-            skiprows=head.n_rows,
-            names=range(head.width),
-            index_col=False,
-            dtype={} if labels is None else {labels: str},
-            na_values={i: _WRITTEN for i in range(head.width) if i != labels},
-            keep_default_na=False,
-            skipinitialspace=True,
-            low_memory=False,
-        )
-    except pd.errors.ParserError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row is too long
+            frame = pd.read_csv(
+                file,
+                sep=r"\s+" if layout.delimiter == " " else layout.delimiter,
+                header=None,
+                skiprows=head.n_rows,
+                names=range(head.width),
+                index_col=False,
+                dtype={} if labels is None else {labels: str},
+                na_values={i: _WRITTEN for i in range(head.width) if i != labels},
+                keep_default_na=False,
+                skipinitialspace=True,
+                low_memory=False,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         _check_lengths(path, text, layout, head)
         reason = str(error).rpartition("error: ")[2].strip()
         raise ValueError(
@@ -137,13 +140,13 @@ def _frame(path: Path, text: str, layout: Layout, head: Head, label: int | None)
         ) from None
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: no rows under the header") from None
-    if frame.empty:
-        raise ValueError(f"{path}: no rows under the header")
     last = frame[head.width - 1]
     if (last.isna() | (last.astype(str) == "")).any():  # as a row that is too short makes it
         _check_lengths(path, text, layout, head)
     missing = frame.isna() if labels is None else frame.isna() | frame[[labels]].eq("")
     frame = frame[~missing.all(axis=1)][head.kept].reset_index(drop=True)
+    if frame.empty:
+        raise ValueError(f"{path}: no rows under the header")
     frame.columns = range(len(head.kept)) if head.names is None else list(head.names)
     return frame
 

@@ -347,8 +347,8 @@ def _explain(task: Task, why: str, table: Table, plan: _Plan) -> str:
     """Say which column the labels are in, why the task is what it is, and what changes both."""
     labels = "the labels"
     if table.label is not None:
-        column = f"column {table.label} (from 0)" if table.target is None else repr(table.target)
-        labels = f"the labels, {column}, chosen by --target,"
+        column = f"column {table.label}" if table.target is None else repr(table.target)
+        labels = f"the labels, {column} (--target names another),"
     other = "classification" if task == "regression" else "regression"
     change = "" if plan.task is not None or why.startswith("text") else f" (--task {other} if not)"
     return f"{task}: {labels} are {why}{change}"

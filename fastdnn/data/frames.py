@@ -59,9 +59,9 @@ def _without_index(frame: Any) -> tuple[Any, tuple[str, ...]]:
 
 def labels_of(values: Any) -> Array:
     """A frame's column as labels: float64 or int64 numbers, or text with "" for what is missing."""
-    if is_number_dtype(values) and values.dtype.name not in ("bool", "boolean", "bool[pyarrow]"):
-        numbers = plain_numbers(values)
-        return numbers if values.dtype.kind != "i" else values.to_numpy(np.int64)
+    if is_number_dtype(values) and not values.dtype.name.startswith("bool"):
+        is_whole = values.dtype.kind == "i" and not values.isna().any()
+        return values.to_numpy(np.int64) if is_whole else plain_numbers(values)
     return np.asarray(as_text(values).to_numpy(object).astype(str))
 
 

@@ -110,7 +110,7 @@ class Preparation:
     def _columns(self, X: Any) -> dict[int, Any]:
         """The columns that are read, by their numbers in the training file."""
         if self.features is not None and is_frame(X):
-            names = [str(name) for name in X.columns]
+            names = [str(name).strip() for name in X.columns]
             wanted = {i: self.features[i] for i in self._used}
             absent = [name for name in wanted.values() if name not in names]
             if not absent:

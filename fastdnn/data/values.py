@@ -49,7 +49,7 @@ NUMBER_STYLES: dict[str, tuple[re.Pattern[str], str, str]] = {
     },
 }
 PLAIN = "1.5"
-_DAYS = "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d %b %Y", "%b %d, %Y"
+_DAYS = "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d %b %Y", "%b %d, %Y"
 _TIMES = "", " %H:%M", " %H:%M:%S"
 DATE_STYLES = ("ISO8601", *(day + time for day in _DAYS for time in _TIMES))
 
@@ -165,7 +165,7 @@ def date_numbers(dates: pd.Series, hours: bool) -> list[Array]:
     parts = [
         (dates - pd.Timestamp("1970-01-01")) / day,
         dates.dt.month,
-        dates.dt.dayofweek,
+        dates.dt.day_of_week,
     ]
     if hours:
         parts.append((dates - dates.dt.normalize()) / (day / 24))
