@@ -45,7 +45,10 @@ def write_titanic(path: Path, m: int = 400, seed: int = 0) -> Path:
             cabin = f"C{rng.integers(1, 999)}" if rng.random() < 0.2 else ""
             name = f'Number{i}, {"Mrs." if female else "Mr."} "Jo" É.'
             ticket = f"A/5 {rng.integers(1000, 999_999)}" if i % 3 else str(rng.integers(10**5))
-            sex, port = "female" if female else "male", rng.choice(["S", "C", "Q", ""], p=[0.7, 0.18, 0.1, 0.02])
+            sex, port = (
+                "female" if female else "male",
+                rng.choice(["S", "C", "Q", ""], p=[0.7, 0.18, 0.1, 0.02]),
+            )
             siblings, parents = rng.integers(0, 4), rng.integers(0, 3)
             writer.writerow(
                 [i, survived, place, name, sex, age, siblings, parents, ticket, fare, cabin, port]

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.arrays import refuse_masked
-
 from .tables import Array, Columns, Part, Table, check_names, pandas, split_label
 from .values import as_text, is_number_dtype, plain_numbers
 
@@ -67,7 +65,14 @@ def labels_of(values: Any) -> Array:
 
 def is_frame(X: Any) -> bool:
     """Whether X is a DataFrame of pandas or polars; neither is imported."""
-    return type(X).__module__.split(".")[0] in ("pandas", "polars") and hasattr(X, "columns")
+    return _is_one_of(X, ("DataFrame",))
+
+
+def _is_one_of(X: Any, names: tuple[str, ...]) -> bool:
+    return any(
+        base.__name__ in names and base.__module__.split(".")[0] in ("pandas", "polars")
+        for base in type(X).__mro__
+    )
 
 
 def as_frame(X: Any) -> Any:
@@ -82,13 +87,14 @@ def as_frame(X: Any) -> Any:
     TypeError, ValueError
         If it is neither.
     """
+    if _is_one_of(X, ("LazyFrame",)):
+        raise TypeError("got a polars LazyFrame; want X.collect()")
     if is_frame(X):
-        if type(X).__name__ == "LazyFrame":
-            raise TypeError("got a polars LazyFrame; want X.collect()")
-        return X.to_pandas() if type(X).__module__.startswith("polars") else X
+        return X.to_pandas() if hasattr(X, "to_pandas") else X
     if hasattr(X, "toarray"):
         raise TypeError("got a sparse matrix; want a dense one (X.toarray())")
-    refuse_masked("X", X)
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError("got a masked array; want NaN where a value is missing (X.filled(np.nan))")
     try:
         array = np.asarray(X)
     except ValueError as error:

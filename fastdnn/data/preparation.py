@@ -109,17 +109,17 @@ class Preparation:
 
     def _columns(self, X: Any) -> dict[int, Any]:
         """The columns that are read, by their numbers in the training file."""
-        if self.features is not None and is_frame(X):
+        has_names = is_frame(X) and list(X.columns) != list(range(X.shape[1]))
+        if self.features is not None and has_names:
             names = [str(name).strip() for name in X.columns]
             wanted = {i: self.features[i] for i in self._used}
             absent = [name for name in wanted.values() if name not in names]
-            if not absent:
-                return {i: X.iloc[:, names.index(name)] for i, name in wanted.items()}
-            if list(X.columns) != list(range(X.shape[1])):
+            if absent:
                 raise ValueError(
                     f"no column {quoted(absent)}; the model was trained on"
                     f" {quoted(list(wanted.values()))}"
                 )
+            return {i: X.iloc[:, names.index(name)] for i, name in wanted.items()}
         places = list(range(X.shape[1]))
         if X.shape[1] == self.n_features + 1 and self.label is not None:
             places.remove(self.label)
@@ -181,7 +181,8 @@ class Preparation:
         groups: dict[str, list[str]] = {}
         for column in self.columns or ():
             groups.setdefault(column.note, []).append(column.name)
-        lines += ["columns:"] if groups else []
+        counted = ", numbered from 0" if self.features is None else ""
+        lines += [f"columns{counted}:"] if groups else []
         lines += [f"  {quoted(names)}: {note}" for note, names in groups.items()]
         return "\n".join(lines)
 

@@ -6,7 +6,6 @@ import pytest
 
 import fastdnn
 from fastdnn.cli import commands, main
-from fastdnn.data.preparation import Preparation
 from tests.datafiles import flowers, images, write_csv, write_idx_folder
 
 PNG = b"\x89PNG"
@@ -212,7 +211,7 @@ def test_ctrl_c_saves_what_there_is(
     assert "test accuracy" in out
     model = fastdnn.load("fastdnn-model.safetensors")
     assert "model: fastdnn-model.safetensors" in out
-    assert Preparation.from_metadata(model.metadata).data == "digits"
+    assert model.preparation.data == "digits"
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,7 @@ def test_npy_of_a_regression(tmp_path: Path) -> None:
 def test_target_and_task_are_chosen(tmp_path: Path) -> None:
     X, y = flowers()
     path = write_csv(tmp_path / "t.csv", np.column_stack([np.arange(60) % 3, X]), y, "a,u,v,s")
-    with pytest.raises(ValueError, match=r"column 's': 'setosa' is not a number"):
-        load(path, target="a")
+    assert load(path, target="a").X_train.shape[1] == 5  # u, v and the three names
     path = write_csv(tmp_path / "t.csv", np.column_stack([np.arange(60) % 3, X]), header="a,u,v")
     data = load(path, target="a")
     assert data.feature_names == ("u", "v")
@@ -147,12 +146,12 @@ NUMBERS = np.arange(20.0).reshape(10, 2)
         ({"X": NUMBERS, "y": NUMBERS[:, 0]}, {"test_size": 0.1}, "each part needs 2$"),
         ({"X": NUMBERS, "y": [0, 1] * 4 + [np.nan, 1]}, {}, "labels: 1 of 10 are missing"),
         (
-            {"X": np.where(NUMBERS == 5, np.nan, NUMBERS), "y": [0, 1] * 5},
+            {"X": np.where(NUMBERS == 5, np.inf, NUMBERS), "y": [0, 1] * 5},
             {},
-            "data row 3, column 2",
+            "data row 3, column '1': inf",
         ),
         ({"X": NUMBERS, "y": ["a", "b"] * 5}, {"task": "regression"}, "a is text"),
-        ({"X": NUMBERS * 9e306, "y": [0, 1] * 5}, {}, "column 1: want numbers whose mean and"),
+        ({"X": NUMBERS * 9e306, "y": [0, 1] * 5}, {}, "column '0': want numbers whose mean and"),
         ({"X": NUMBERS, "y": NUMBERS[:, 0] * 9e306}, {}, "column 'labels': want numbers whose me"),
     ],
 )
@@ -218,5 +217,5 @@ def test_new_images_from_folder_or_file(tmp_path: Path) -> None:
         np.testing.assert_allclose(got, X.reshape(15, 20) / 255, rtol=1e-6)
         np.testing.assert_array_equal(labels, y)
     other = write_idx(tmp_path / "my.idx3", X[:, :3])
-    with pytest.raises(ValueError, match=r"my.idx3: data: 15 features; the model takes 20"):
+    with pytest.raises(ValueError, match=r"my.idx3: 15 features; the model takes 20"):
         load_new(other, data.preparation)
