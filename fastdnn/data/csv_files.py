@@ -58,8 +58,10 @@ def read_csv(path: Path, columns: Columns) -> Table:
         table = Table(Part(frame), names=head.names)
     else:
         y = as_written(frame.iloc[:, label])
-        part = Part(frame.drop(columns=frame.columns[label]), y)
-        table = split_label(part, head.names, label)
+        features = frame.drop(columns=frame.columns[label])
+        if head.names is None:
+            features.columns = range(features.shape[1])
+        table = split_label(Part(features, y), head.names, label)
     return replace(table, decimal_comma=layout.delimiter == ";", notes=tuple(notes))
 
 
@@ -143,7 +145,9 @@ def _frame(path: Path, text: str, layout: Layout, head: Head, label: int | None)
     last = frame[head.width - 1]
     if (last.isna() | (last.astype(str) == "")).any():  # as a row that is too short makes it
         _check_lengths(path, text, layout, head)
-    missing = frame.isna() if labels is None else frame.isna() | frame[[labels]].eq("")
+    missing = frame.isna()
+    if labels is not None:
+        missing[labels] = frame[labels] == ""
     frame = frame[~missing.all(axis=1)][head.kept].reset_index(drop=True)
     if frame.empty:
         raise ValueError(f"{path}: no rows under the header")

@@ -89,6 +89,12 @@ def test_missing_numbers(tmp_path: Path, missing: str) -> None:
     check(table, [[1, np.nan], [np.nan, 4]], ["a", "b"], ("x", "y"), "z")
 
 
+def test_missing_labels_are_kept_for_those_who_ask(tmp_path: Path) -> None:
+    table = read_csv(csv(tmp_path, ",1,2\n,3,4\n5,1,2\n"), Columns(0))
+    check(table, [[1, 2], [3, 4], [1, 2]], ["", "", "5"])
+    assert table.train.X.columns.tolist() == [0, 1]
+
+
 def test_csv_may_be_packed(tmp_path: Path) -> None:
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(b"1,2\n3,4\n"))

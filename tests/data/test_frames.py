@@ -59,7 +59,7 @@ def test_an_index_with_a_name_is_a_column(tmp_path: Path) -> None:
 def test_parquet_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.parquet"
     FRAME[:0].to_parquet(path)
-    with pytest.raises(ValueError, match="t.parquet: no rows"):
+    with pytest.raises(ValueError, match=r"t.parquet: no rows"):
         read_parquet(path, TRAIN)
     path.write_text("u,v\n1,2\n")
     with pytest.raises(ValueError, match="not a Parquet file"):

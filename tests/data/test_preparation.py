@@ -101,7 +101,7 @@ def test_numbers_are_chosen_by_name_checked_and_scaled() -> None:
         np.testing.assert_array_equal(one.inputs(X, "float64"), [[2, 2]])
     with pytest.raises(ValueError, match="no column 'v'; the model was trained on 'u', 'v'"):
         one.inputs(pd.DataFrame({"u": [1], "w": [2]}), "float32")
-    with pytest.raises(ValueError, match="4 features; the model takes 2, as .*: 'u', 'v'"):
+    with pytest.raises(ValueError, match=r"4 features; the model takes 2, as .*: 'u', 'v'"):
         one.inputs(np.ones((1, 4)), "float32")
     with pytest.raises(ValueError, match="data row 1, column 'v': nan"):
         one.inputs(np.array([[0, np.nan]]), "float32")
@@ -119,7 +119,9 @@ def test_columns_of_all_kinds() -> None:
         np.array([[1, 30, "a", "yes"], [2, np.nan, "", "no"]], dtype=object),
     ):
         np.testing.assert_array_equal(people().inputs(X, "float64"), want)
-    with pytest.raises(ValueError, match="2 features; the model takes 3, as .*'id', 'age', 'work'"):
+    with pytest.raises(
+        ValueError, match=r"2 features; the model takes 3, as .*'id', 'age', 'work'"
+    ):
         people().inputs([[30, "a"]], "float64")
     with pytest.raises(ValueError, match="data row 1, column 'age': 'x' is not a number"):
         people().inputs([[1, "x", "a"]], "float64")
@@ -189,5 +191,5 @@ def test_errors_begin_with_the_argument() -> None:
     def fail(given: object) -> np.ndarray:
         raise TypeError("is wrong")
 
-    with pytest.raises(TypeError, match="^X: is wrong$"):
+    with pytest.raises(TypeError, match=r"^X: is wrong$"):
         prepared("X", None, fail)
