@@ -185,7 +185,7 @@ def _stopping(arguments: Namespace) -> list[EarlyStopping]:
 
 
 def _dense(units: int, activation: str | None, arguments: Namespace) -> Dense:
-    return Dense(units, activation, kernel_regularizer=L2(arguments.l2) if arguments.l2 else None)
+    return Dense(units, activation, kernel_regularizer=L2(arguments.l2))
 
 
 def _hidden_layers(arguments: Namespace) -> list[Layer]:
