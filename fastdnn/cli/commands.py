@@ -43,7 +43,7 @@ def train(arguments: Namespace) -> int:
         seed=arguments.seed,
         dtype=arguments.dtype,
         task=arguments.task,
-        drop=arguments.drop,
+        drop=arguments.drop or (),
         validation_split=_validation_split(arguments),
     )
     print(f"data: {dataset}")

@@ -145,7 +145,6 @@ def _add_data(add: Add) -> None:
     add(
         "--drop",
         type=_names,
-        default=[],
         metavar="NAME,NAME,…",
         help="columns of a table to leave out, named as by --target",
     )

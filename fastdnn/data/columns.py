@@ -226,7 +226,8 @@ def describe(column: Column, values: Any) -> Column:
         words += f", read as {column.style}"
     if missing.any():
         words += f"; {missing.sum()} missing: the median instead, and an input that marks them"
-    medians = SimpleImputer(strategy="median").fit(np.column_stack(numbers)).statistics_
+    with np.errstate(over="ignore"):  # what float64 cannot hold is refused with the scaling
+        medians = SimpleImputer(strategy="median").fit(np.column_stack(numbers)).statistics_
     fills = tuple(medians.tolist())
     return replace(column, note=words, fills=fills, indicates=bool(missing.any()))
 

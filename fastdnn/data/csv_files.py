@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .headers import has_header
+from .labels import as_numbers
 from .tables import Array, Columns, Part, Table, check_names, pandas, split_label
 from .texts import Layout, find_layout, first_lines, read_text, rows
 from .values import MISSING
@@ -57,7 +58,7 @@ def read_csv(path: Path, columns: Columns) -> Table:
     if label is None:
         table = Table(Part(frame), names=head.names)
     else:
-        y = as_written(frame.iloc[:, label])
+        y = as_written(frame.iloc[:, label], decimal_comma=layout.delimiter == ";")
         features = frame.drop(columns=frame.columns[label])
         if head.names is None:
             features.columns = range(features.shape[1])
@@ -65,21 +66,23 @@ def read_csv(path: Path, columns: Columns) -> Table:
     return replace(table, decimal_comma=layout.delimiter == ";", notes=tuple(notes))
 
 
-def as_written(cells: Any) -> Array:
-    """Labels of a text file: numbers where Python would write them the same, else text.
+def as_written(cells: Any, *, decimal_comma: bool = False) -> Array:
+    """Labels of a text file: integers where Python would write them the same, else text.
 
-    So 02139 and 1e2 stay what they are.
+    So 02139 and 1e2 stay what they are. With `decimal_comma`, 0,5 is the number 0.5.
     """
     text = [cell.strip() for cell in cells]
-    for convert in (int, float):
-        try:
-            numbers = [convert(cell) for cell in text]
-        except ValueError:
-            continue
-        array = np.array(numbers)
-        if array.dtype.kind in "if" and list(map(str, numbers)) == text:
-            return array
-    return np.array(text, dtype=str)
+    try:
+        numbers = [int(cell) for cell in text]
+    except ValueError:
+        numbers = []
+    if list(map(str, numbers)) == text and np.array(numbers).dtype.kind == "i":
+        return np.array(numbers)
+    labels = np.array(text, dtype=str)
+    if decimal_comma and any("," in cell for cell in text):
+        found = as_numbers(labels, decimal_comma=True)
+        return labels if found is None else found
+    return labels
 
 
 def _head(path: Path, text: str, layout: Layout, columns: Columns) -> Head:

@@ -80,7 +80,9 @@ class Dataset:
 
     def __str__(self) -> str:
         n_0, n = self.X_train.shape[1], self.preparation.n_features
-        what = f"{n} features" if n == n_0 else f"{n} features as {n_0} inputs"
+        what = f"{n} feature{'s' * (n != 1)}"
+        if n != n_0:
+            what += f" as {n_0} input{'s' * (n_0 != 1)}"
         if self.image_shape is not None:
             what += f" ({' x '.join(map(str, self.image_shape))})"
         target = "one target" if self.classes is None else f"{len(self.classes)} classes"
@@ -177,7 +179,9 @@ def load(
     try:
         return _prepare(Path(path).resolve().name, table, plan, dropped)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        column = table.label if table.target is None else repr(table.target)
+        of = f"target {column}: " if str(error).startswith("labels") and column is not None else ""
+        raise ValueError(f"{path}: {of}{error}") from None
 
 
 class _Plan(NamedTuple):

@@ -30,7 +30,7 @@ def has_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
     -------
     bool
         True if text stands above numbers; if the cells are 0, 1, 2, … as pandas numbers columns, or
-        years above other numbers; or if all are text that no row below repeats.
+        years above other numbers; or if all are text, most of which no row below repeats.
     """
     columns = [[row[i] for row in rest if i < len(row)] for i in range(len(first))]
     columns = [[cell for cell in column if not is_missing_cell(cell)] for column in columns]
@@ -39,7 +39,7 @@ def has_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
     numbers = [(top, column) for top, column in pairs if is_value(top)]
     if any(column and all(map(is_value, column)) for _, column in text):
         return True
-    if any(top in column for top, column in text):
+    if 2 * sum(top in column for top, column in text) > len(text):
         return False
     if not any(all(map(is_value, column)) for _, column in numbers):
         return not numbers

@@ -16,13 +16,14 @@ Task = Literal["classification", "regression"]
 MOST_CLASSES = 10  # of whole numbers that are not counted through from 0
 _LEAST_SAMPLES_PER_CLASS = 4
 _MOST_UNEVEN = 10  # times as many samples in the largest class as in the smallest
+_YEARS = 1800, 2200
 _CODE = re.compile(r"[+-]?0\d+")  # a number does not begin with 0
 
 # The rule in one sentence, for the command line's help.
 RULE = (
     "by default text, two values, up to 10 different whole numbers, and whole numbers that count"
-    " 0, 1, 2, … about evenly are classes, if each has 4 samples in the mean; other numbers are"
-    " quantities"
+    " 0, 1, 2, … about evenly are classes, if each has 4 samples in the mean; other numbers, and"
+    " years, are quantities"
 )
 
 
@@ -64,6 +65,8 @@ def choose_task(y: Array, task: str | None, *, of_images: bool = False) -> tuple
     what = f"{len(values)} different whole numbers from {values[0]:.0f} to {values[-1]:.0f}"
     if len(values) == 2:
         return "classification", "two whole numbers"
+    if values[0] >= _YEARS[0] and values[-1] <= _YEARS[1]:
+        return "regression", f"{what}, as years are"
     if len(values) * _LEAST_SAMPLES_PER_CLASS > len(y):
         return "regression", f"{what} in {len(y)} samples"
     if of_images:
@@ -132,7 +135,7 @@ def missing_labels(y: Array) -> Array:
     return np.isin(tokens, [*MISSING_LABELS, "inf", "-inf", "infinity", "-infinity"])
 
 
-def as_numbers(y: Array) -> Array | None:
+def as_numbers(y: Array, *, decimal_comma: bool = False) -> Array | None:
     """Labels as float64 with NaN for missing ones, or None if one of them is text."""
     if y.dtype.kind in "biuf":
         return y.astype(np.float64)
@@ -145,21 +148,48 @@ def as_numbers(y: Array) -> Array | None:
             return numbers
     except ValueError:
         pass
-    return _styled_numbers(y, missing)
+    return _styled_numbers(y, missing, decimal_comma)
 
 
-def _styled_numbers(y: Array, missing: Array) -> Array | None:
+def _styled_numbers(y: Array, missing: Array, decimal_comma: bool) -> Array | None:
     """Numbers written with decimal commas, between thousands or with units, where pandas is."""
     try:
         text = pandas("").Series(y[~missing].astype(object))
     except ImportError:
         return None
-    style = first_style(text, number_styles(decimal_comma=False), read_numbers)
+    style = first_style(text, number_styles(decimal_comma), read_numbers)
     if style is None:
         return None
     numbers = np.full(len(y), np.nan)
     numbers[~missing] = read_numbers(text, style)
     return numbers
+
+
+def match_labels(y: Array, classes: Array) -> Array:
+    """Return the number (m,) of each label's class, and -1 where it is none of them.
+
+    Text and numbers are compared as whoever reads the file by other means would have them: pandas
+    makes the number 2139 of the only label 02139, 1.0 of 1 and True of TRUE.
+    """
+    known, given = classes, as_numbers(y)
+    if classes.dtype.kind == "U":
+        numbers = None if y.dtype.kind == "U" else as_numbers(classes)
+        if numbers is not None and len(np.unique(numbers)) == len(numbers):
+            known = numbers
+        else:
+            given = _whole(y).astype(str)
+            if set(np.unique(given)) <= {"True", "False"}:
+                known, given = np.char.lower(classes), np.char.lower(given)
+    if given is None:
+        return np.full(len(y), -1)
+    order = np.argsort(known)
+    at = order[np.searchsorted(known, given, sorter=order).clip(max=len(known) - 1)]
+    return np.where(known[at] == given, at, -1)
+
+
+def _whole(y: Array) -> Array:
+    """Whole floats as the integers that pandas may have made them of."""
+    return y.astype(np.int64) if y.dtype.kind == "f" and (y % 1 == 0).all() else y
 
 
 def as_labels(y: ArrayLike) -> Array:

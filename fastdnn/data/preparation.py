@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from .columns import Column
 from .features import Encoder, column_of
 from .frames import as_frame, is_frame
-from .labels import as_labels, as_numbers
+from .labels import as_labels, as_numbers, match_labels
 from .scaling import Array, Scaling, check_finite
 from .tables import Columns, quoted
 
@@ -169,11 +169,7 @@ class Preparation:
     def codes(self, y: Array) -> Array:
         """Class numbers (m,) of labels, with -1 for those that the training data did not have."""
         assert self.classes is not None
-        given = as_numbers(y) if self.classes.dtype.kind in "if" else _as_text(y)
-        if given is None:
-            return np.full(len(y), -1)
-        at = np.searchsorted(self.classes, given).clip(max=len(self.classes) - 1)
-        return np.where(self.classes[at] == given, at, -1)
+        return match_labels(y, self.classes)
 
     def report(self) -> str:
         """Say what was done with each column and why the task is what it is, line by line."""
@@ -236,13 +232,6 @@ def prepared(name: str, given: Any, prepare: Callable[[Any], Array]) -> Array:
         return prepare(given)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
-
-
-def _as_text(y: Array) -> Array:
-    """Labels as text, whole floats as the integers that pandas may have made them of."""
-    if y.dtype.kind == "f" and (y % 1 == 0).all():
-        y = y.astype(np.int64)
-    return y.astype(str)
 
 
 def _plain(value: Any) -> Any:

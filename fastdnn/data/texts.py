@@ -169,10 +169,18 @@ def _delimiter(lines: list[str], told: str | None) -> tuple[str, int]:
     for delimiter in told or _DELIMITERS:
         widths = Counter(len(row) for row in rows(lines, delimiter))
         width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
-        is_better = width > 1 and count / widths.total() > best
-        if is_better and not (delimiter == " " and best > 0):
-            best, found = count / widths.total(), (delimiter, width)
+        share = count / max(widths.total(), 1)
+        if delimiter == " " and best > 0 and not (found[0] == "," and share == 1):
+            continue  # spaces stand in cells too
+        if width > 1 and (share > best or (delimiter == " " and _has_decimal_commas(lines))):
+            best, found = share, (delimiter, width)
     return found
+
+
+def _has_decimal_commas(lines: list[str]) -> bool:
+    """Whether all commas in rows of cells between spaces are those of numbers."""
+    cells = [cell for line in lines for cell in line.split() if "," in cell]
+    return bool(cells) and all(re.fullmatch(r"[+-]?\d+,\d+", cell) for cell in cells)
 
 
 def _n_cells(line: str, delimiter: str) -> int:

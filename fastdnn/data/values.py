@@ -36,7 +36,7 @@ NUMBER_STYLES: dict[str, tuple[re.Pattern[str], str, str]] = {
     "1,5": (re.compile(rf"[+-]?(?:\d+,?\d*|,\d+){_E}"), "", ","),
     **{
         f"1{shown}234{point}5": (
-            re.compile(rf"[+-]?(?:\d{{1,3}}(?:{gap}\d{{3}})+|\d+)(?:[{point}]\d+)?"),
+            re.compile(rf"[+-]?(?:[1-9]\d{{0,2}}(?:{gap}\d{{3}})+|\d+)(?:[{point}]\d+)?"),
             gap,
             point,
         )

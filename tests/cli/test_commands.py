@@ -220,7 +220,7 @@ def test_whole_number_classes_without_header(capsys: pytest.CaptureFixture[str])
     for data, count in (("t.csv", 60), ("t.npy", 60), ("half.csv", 30), ("none.csv", 0)):
         assert main(["predict", "fastdnn-model.safetensors", data]) == 0
         out, err = capsys.readouterr()
-        assert out.split() == [str(label) for label in np.arange(60) % 3 + 5]
+        assert out.split() == [str(label) for label in np.arange(60) % 3 + 5.0]
         assert err == (f"accuracy 1.0000 ({count} of {count})\n" if count else "")
 
 
@@ -229,7 +229,7 @@ def test_a_table_without_the_header_of_the_training_data(
     target: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     X, _ = flowers()
-    y = np.arange(60) % 3 + 5
+    y = np.arange(60) % 3 + 5.0
     table = np.insert(X, target, y, axis=1)
     names = ["u", "v"]
     names.insert(target, "species")

@@ -180,7 +180,7 @@ def test_an_index_is_left_out_in_every_format(
         frame.to_csv(f"t.{kind}", index=False, header=kind == "csv")
     assert main(["train", "--data", f"t.{kind}", "--epochs", "1", "--layers", "4"]) == 0
     out = capsys.readouterr().out
-    assert "2 features as 1 inputs" in out
+    assert "2 features as 1 input," in out
     assert "dropped: it numbers the rows" in out or "dropped: a different whole number" in out
 
 

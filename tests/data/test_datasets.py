@@ -1,3 +1,4 @@
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_target_and_task_are_chosen(tmp_path: Path) -> None:
     data = load(path, target="a")
     assert data.feature_names == ("u", "v")
     assert data.classes is not None
-    assert data.classes.tolist() == [0, 1, 2]
+    assert data.classes.tolist() == ["0.0", "1.0", "2.0"]
     assert "3 classes of column 'a'" in str(data)
     assert load(path, target=0, task="regression").classes is None
 
@@ -219,3 +220,77 @@ def test_new_images_from_folder_or_file(tmp_path: Path) -> None:
     other = write_idx(tmp_path / "my.idx3", X[:, :3])
     with pytest.raises(ValueError, match=r"my.idx3: 15 features; the model takes 20"):
         load_new(other, data.preparation)
+
+
+def test_a_report_of_what_was_done(tmp_path: Path) -> None:
+    pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
+    path = tmp_path / "t.csv"
+    rows = "\n".join(f"{i % 7},{'ab'[i % 2]},{'' if i % 5 else 2.5 * i},{i % 3}" for i in range(60))
+    path.write_text(f"{rows}\n")
+    data = load(path, drop=[1], validation_split=0.25, dtype="float64")
+    assert str(data) == (
+        "t.csv: 36 training, 12 validation and 12 test samples, 3 features, 3 classes"
+    )
+    *lines, gaps = data.report().splitlines()
+    assert lines == [
+        "file: it has no header: columns are numbered from 0",
+        "task: classification: the labels, column 3 (--target names another), are 3 different whole"
+        " numbers from 0 to 2, and up to 10 are taken as classes (--task regression if not)",
+        "columns, numbered from 0:",
+        "  '0': numbers",
+        "  '1': dropped: as --drop says",
+    ]
+    assert gaps.endswith(" missing: the median instead, and an input that marks them")
+    assert data.X_validation is not None
+    assert data.y_validation is not None
+    assert (data.X_validation.shape, data.y_validation.shape) == ((12, 3), (12,))
+    # Mean, deviation and median are those of the training part.
+    np.testing.assert_allclose(data.X_train.mean(axis=0), 0, atol=1e-12)
+    assert abs(data.X_validation.mean(axis=0)).max() > 1e-3
+    assert load(path).X_validation is None
+
+
+def test_missing_numbers_in_arrays_are_filled(tmp_path: Path) -> None:
+    X, y = flowers()
+    X[::7, 1] = np.nan
+    np.savez(tmp_path / "t.npz", X=X, y=y)
+    data = load(tmp_path / "t.npz", dtype="float64")
+    assert data.X_train.shape == (48, 3)
+    assert np.isfinite(data.X_train).all()
+    got, _ = load_new(tmp_path / "t.npz", data.preparation, "float64")
+    np.testing.assert_array_equal(got, data.preparation.inputs(X, "float64"))
+
+
+def test_images_have_no_columns_to_drop(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="drop: images have no columns to choose from"):
+        load(write_idx_folder(tmp_path), drop=[0])
+
+
+def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
+    pytest.importorskip("pyarrow", reason="not installed: pip install 'fastdnn[data]'")
+    X, y = flowers()
+    frame = pd.DataFrame(X, columns=["u", "v"]).assign(species=y)
+    for part in range(3):
+        (tmp_path / f"day={part}").mkdir()
+        frame[part::3].to_parquet(tmp_path / f"day={part}" / "a.parquet")
+    data = load(tmp_path, target="species")
+    assert len(data.X_train) + len(data.X_test) == 60
+    assert data.feature_names == ("u", "v", "day")
+
+
+@pytest.mark.parametrize("name", ["t.npz", "t.npy"])
+def test_arrays_need_no_pandas(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    if name == "t.npz":
+        np.savez(tmp_path / name, X=X, y=np.array(["a", "b"] * 20))
+    else:
+        np.save(tmp_path / name, X)
+    data = load(tmp_path / name)
+    assert len(data.X_train) == 32
+    load_new(tmp_path / name, data.preparation)
+    assert load().name == "digits"
+    (tmp_path / "t.csv").write_text("1,2\n3,4\n")
+    with pytest.raises(ImportError, match=r"pip install 'fastdnn\[data\]'"):
+        load(tmp_path / "t.csv")

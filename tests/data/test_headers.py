@@ -22,6 +22,7 @@ TABLES = [
     ("2.5,3.5,setosa", "2.6,3.4,virginica 2.7,3.3,virginica", False),
     # Text alone: names are not repeated below.
     ("outlook,play", "rain,yes sunny,no rain,no", True),
+    ("c,d", "c,x a,y a,x", True),
     ("sunny,no", "rain,yes sunny,no rain,no", False),
     ("date,y", "2024-01-02,1 2024-01-03,2", True),
     ("2024-01-01,5", "2024-01-02,1 2024-01-03,2", False),

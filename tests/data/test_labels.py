@@ -7,6 +7,7 @@ from fastdnn.data.labels import (
     as_numbers,
     choose_task,
     encode_labels,
+    match_labels,
     missing_labels,
     refuse_missing,
 )
@@ -31,11 +32,14 @@ RNG = np.random.default_rng(0)
             "regression",
             "19 different whole numbers from 1 to 19, and more",
         ),
-        (list(range(1950, 2020)) * 9, "regression", "from 1950 to 2019, and more than 10"),
+        (list(range(1950, 2020)) * 9, "regression", "from 1950 to 2019, as years are"),
         (np.repeat(range(12), 2 ** np.arange(12)), "regression", "12 different whole numbers"),
         ([1, 2, 3] * 3, "regression", "3 different whole numbers from 1 to 3 in 9 samples"),
         ([0.5, 1.5, 0.5], "regression", "numbers, not all of them whole"),
         ([2.0**53, 2.0**54] * 9, "regression", "numbers, not all of them whole"),
+        (list(range(2015, 2020)) * 9, "regression", "from 2015 to 2019, as years are"),
+        ([2019, 2020] * 9, "classification", "two whole numbers"),
+        (["1.0", "0.0"] * 9, "classification", "two whole numbers"),
         (["0,5", "1,5", "0,5"], "regression", "numbers, not all of them whole"),
         (["$1,000", "$2,500", "$3,000"], "regression", "3 different whole numbers"),
         # Text that is no number as Python writes it stays what it is.
@@ -124,6 +128,28 @@ def test_missing_labels_and_numbers() -> None:
     assert as_numbers(np.array(["a", "1"])) is None
     np.testing.assert_array_equal(as_numbers(np.array(["1.5", ""])), [1.5, np.nan])
     np.testing.assert_array_equal(as_numbers(np.array(["1.234,5", ""])), [1234.5, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("classes", "y", "codes"),
+    [
+        (["b", "é"], ["é", "b", "x"], [1, 0, -1]),
+        ([3, 5, 7], [5, 3, 4, 9], [1, 0, -1, -1]),
+        ([3, 5, 7], [5.0, np.nan, 7.5], [1, -1, -1]),
+        ([3, 5, 7], ["5", "3", ""], [1, 0, -1]),
+        ([3, 5, 7], ["a", "3"], [-1, -1]),
+        (["02139", "06520"], [6520, 2139, 1], [1, 0, -1]),
+        # As numbers they would be one.
+        (["02139", "2139"], ["2139", "02139"], [1, 0]),
+        (["02139", "2139"], [2139, 1], [1, -1]),
+        (["1.0", "2.0"], [1.0, 2.0], [0, 1]),
+        (["1", "x"], [1.0, 2.0], [0, -1]),
+        (["FALSE", "TRUE"], ["True", "False"], [1, 0]),
+        (["False", "True"], ["True", "False"], [1, 0]),
+    ],
+)
+def test_labels_are_found_among_the_classes(classes: list, y: list, codes: list) -> None:
+    assert match_labels(np.array(y), np.array(classes)).tolist() == codes
 
 
 def test_labels_of_any_container() -> None:

@@ -86,6 +86,9 @@ def test_a_table_is_no_other_kind() -> None:
         ("1,1\t1,2\ta\n2,1\t2,2\tb\n", Layout(0, 1, "\t")),
         ("a|b\n1|2\n", Layout(0, 1, "|")),
         ("a b  c\n  1 2 3 \n", Layout(0, 1, " ")),
+        ("1,1 1,2 a\n2,1 2,2 b\n", Layout(0, 1, " ")),
+        ("x y\n0,5 a\n1,5 b\n", Layout(0, 1, " ")),
+        ("2024-01-01 10:00,5\n2024-01-02 11:00,6\n", Layout(0, 1, ",")),
         ("a, b\n1, x y\n", Layout(0, 1, ",")),
         # Rows of unequal length: most of them tell.
         ("a,b\n1,2\n1,2\n1,2,3\n", Layout(0, 1, ",")),
