@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .arrays import read_idx_folder, read_idx_images, read_npy, read_npz
+from .columns import Column
 from .csv_files import read_csv
-from .features import Encoder, column_of, fit_columns
+from .features import Encoder, fit_columns
 from .frames import read_parquet
 from .labels import Task, choose_task, encode_labels, refuse_missing
 from .preparation import Preparation
@@ -289,18 +290,12 @@ def _prepare(name: str, table: Table, plan: _Plan, dropped: Sequence[int] = ()) 
     y, classes = encode_labels(y, task)
     n_test = None if table.test is None else len(table.test.X)
     train, validation, test = split_rows(y, classes, plan.shares, n_test)
-    X = table.train.X
-    X_test, test_rows = (X, test) if table.test is None else (table.test.X, test - len(X))
-    columns = None
-    if table.image_shape is None:
-        columns = fit_columns(X, table.names, train, dropped, decimal_comma=table.decimal_comma)
-    elif dropped:
-        raise ValueError("drop: images have no columns to choose from")
+    columns, scaling, X = _fit(table, train, dropped, plan.dtype)
     target_scaling = Scaling.fit(y[train], (table.target or "labels",)) if classes is None else None
     preparation = Preparation(
         name,
-        X.shape[1],
-        _scaling(X, train, columns, table),
+        table.train.X.shape[1],
+        scaling,
         classes,
         target_scaling,
         table.names,
@@ -309,42 +304,45 @@ def _prepare(name: str, table: Table, plan: _Plan, dropped: Sequence[int] = ()) 
         columns,
         _explain(task, why, table, plan),
     )
-
-    def inputs(X: Any, rows: Array) -> Array:
-        whole = len(rows) == len(X) and np.array_equal(rows, np.arange(len(X)))
-        part = X if whole else X[rows] if isinstance(X, np.ndarray) else X.iloc[rows]
-        return preparation.inputs(part, plan.dtype)
-
+    X_test = X[test] if table.test is None else preparation.inputs(table.test.X, plan.dtype)
+    has_validation = len(validation) > 0
     return Dataset(
-        inputs(X, train),
+        X if len(train) == len(X) else X[train],  # in a file with a test part they are in order
         y[train],
-        inputs(X_test, test_rows),
+        X_test,
         y[test],
         name,
         preparation,
         table.image_shape,
-        inputs(X, validation) if len(validation) else None,
-        y[validation] if len(validation) else None,
+        X[validation] if has_validation else None,
+        y[validation] if has_validation else None,
         table.notes,
     )
 
 
-def _scaling(X: Any, train: Array, columns: Any, table: Table) -> Scaling:
-    """Pixels by their range, other numbers by the mean and deviation of the training rows."""
-    if table.pixel_range is not None:
-        return Scaling(np.zeros(1), np.array([table.pixel_range]))
-    if columns is None:
-        check_finite(X, table.names)
-        return Scaling.fit(X[train], table.names)
+def _fit(
+    table: Table, train: Array, dropped: Sequence[int], dtype: np.dtype[Any]
+) -> tuple[tuple[Column, ...] | None, Scaling, Array]:
+    """Learn columns and scaling from the training rows, and prepare all rows by them."""
+    assert table.train is not None
+    X = table.train.X
+    if table.image_shape is not None:
+        if dropped:
+            raise ValueError("drop: images have no columns to choose from")
+        check_finite(X, None)
+        scaling = Scaling.fit(X[train]) if table.pixel_range is None else _pixels(table.pixel_range)
+        return None, scaling, scaling.apply(X, dtype)
+    columns, values = fit_columns(X, table.names, train, dropped, decimal_comma=table.decimal_comma)
     encoder = Encoder(columns)
-    rows = {i: column_of(X, i) for i in encoder.numeric}
-    rows = {
-        i: part[train] if isinstance(part, np.ndarray) else part.iloc[train]
-        for i, part in rows.items()
-    }
-    if not len(encoder.fills):
-        return Scaling(np.zeros(0), np.ones(0))
-    return Scaling.fit(encoder.numbers(rows, len(train)), encoder.names)
+    numbers = encoder.numbers(values, len(X))
+    scaling = Scaling(np.zeros(0), np.ones(0))
+    if numbers.shape[1]:
+        scaling = Scaling.fit(numbers[train], encoder.names)
+    return columns, scaling, encoder.apply(values, numbers, scaling, dtype)
+
+
+def _pixels(largest: float) -> Scaling:
+    return Scaling(np.zeros(1), np.array([largest]))
 
 
 def _explain(task: Task, why: str, table: Table, plan: _Plan) -> str:

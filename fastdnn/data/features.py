@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import DTypeLike
 
 from .columns import Column, describe, drop, read_kind
 from .scaling import Array, Scaling, check_finite
@@ -27,6 +27,11 @@ def column_of(X: Any, i: int) -> Any:
     return X[:, i] if isinstance(X, np.ndarray) else X.iloc[:, i]
 
 
+def rows_of(X: Any, rows: Array) -> Any:
+    """Some rows of an array, a frame or one of its columns."""
+    return X[rows] if isinstance(X, np.ndarray) else X.iloc[rows]
+
+
 def fit_columns(
     X: Any,
     names: Sequence[str] | None,
@@ -34,7 +39,7 @@ def fit_columns(
     dropped: Sequence[int] = (),
     *,
     decimal_comma: bool = False,
-) -> tuple[Column, ...]:
+) -> tuple[tuple[Column, ...], dict[int, Any]]:
     """Tell what each column holds by all rows, and learn from the training rows alone.
 
     Parameters
@@ -50,12 +55,18 @@ def fit_columns(
     decimal_comma : bool
         See `values.number_styles`.
 
+    Returns
+    -------
+    columns : tuple of Column
+    values : dict of int to ndarray or Series
+        The columns that are read, by their numbers; text that is numbers as such.
+
     Raises
     ------
     ValueError
         If a column is neither numbers nor categories, or none is left.
     """
-    columns = []
+    columns, read = [], {}
     for i in range(X.shape[1]):
         name = str(i) if names is None else names[i]
         values = column_of(X, i)
@@ -64,43 +75,35 @@ def fit_columns(
             continue
         column = read_kind(values, name, decimal_comma=decimal_comma)
         if column.kind == "number":
-            check_finite(column.numbers(values)[0][:, None], (name,), missing=True)
-        part = values[train] if isinstance(values, np.ndarray) else values.iloc[train]
-        columns.append(describe(column, part))
-    columns = _without_index(columns, X, named=names is not None)
+            values = values if isinstance(values, np.ndarray) else column.numbers(values)[0]
+            check_finite(values[:, None], (name,), missing=True)
+        columns.append(describe(column, rows_of(values, train)))
+        read[i] = values
+    for i, column in enumerate(columns):
+        n_used = sum(one.kind != "dropped" for one in columns)
+        if column.kind == "number" and n_used > 1:  # a table's only feature is no index
+            columns[i] = _checked_index(column, read[i], i, named=names is not None)
     if all(column.kind == "dropped" for column in columns):
         notes = "; ".join(f"{column.name!r} {column.note}" for column in columns[:4])
         raise ValueError(f"no feature is left: {notes}")
-    return tuple(columns)
+    return tuple(columns), read
 
 
-def _without_index(columns: list[Column], X: Any, *, named: bool) -> list[Column]:
-    """The columns, without those that number the rows; a table's only feature is none."""
-    found = list(columns)
-    for i, column in enumerate(columns):
-        used = sum(one.kind != "dropped" for one in found)
-        if column.kind == "number" and used > 1:
-            found[i] = _checked_index(column, column_of(X, i), i, named=named)
-    return found
-
-
-def _checked_index(column: Column, values: Any, i: int, *, named: bool) -> Column:
+def _checked_index(column: Column, values: Array, i: int, *, named: bool) -> Column:
     """The column, dropped if it is an index, or with a word on it if it may be one."""
-    numbers = np.sort(column.numbers(values)[0])
-    m = len(numbers)
-    if m < 3 or not np.isfinite(numbers).all() or (numbers % 1 != 0).any():
+    m = len(values)
+    numbers = np.sort(values)
+    if m < 3 or not np.isfinite(numbers[-1]) or (numbers % 1 != 0).any():
         return column
-    is_distinct = bool((np.diff(numbers) > 0).all())
-    is_run = is_distinct and numbers[-1] - numbers[0] == m - 1
-    starts_low = numbers[0] in (0, 1)
-    if named:
-        is_index = _INDEX.fullmatch(column.name) is not None
-        if is_distinct and (is_index or _ID.fullmatch(column.name)):
-            why = "a different whole number in every row, as an index or id has"
-            return drop(column, f"{why}; rename it to keep it")
-    elif is_run and starts_low and i == 0:
+    is_distinct = bool((numbers[1:] > numbers[:-1]).all())
+    counts = is_distinct and numbers[0] in (0, 1) and numbers[-1] - numbers[0] == m - 1
+    is_index = _INDEX.fullmatch(column.name) or _ID.fullmatch(column.name)
+    if named and is_distinct and is_index:
+        why = "a different whole number in every row, as an index or id has"
+        return drop(column, f"{why}; rename it to keep it")
+    if not named and counts and i == 0:
         return drop(column, "it numbers the rows; give the columns names to keep it")
-    if is_run and starts_low:
+    if counts:
         note = f"{column.note}; it numbers the rows: --drop {column.name} if it is an index"
         return replace(column, note=note)
     return column
@@ -163,11 +166,11 @@ class Encoder:
         encoder = OneHotEncoder(categories=categories, handle_unknown="ignore", sparse_output=False)
         return encoder.fit(np.array([[values[0] for values in categories]], object))
 
-    def apply(self, X: dict[int, Any], m: int, scaling: Scaling, dtype: npt.DTypeLike) -> Array:
-        """Return X (m, n_0) for the network, of the columns that are used by their numbers."""
+    def apply(self, X: dict[int, Any], numbers: Array, scaling: Scaling, dtype: DTypeLike) -> Array:
+        """Return X (m, n_0) for the network: what `numbers` gave, scaled, and the categories."""
+        m, p = numbers.shape
         out = np.empty((m, self.n_outputs), dtype)
-        p = len(self.fills)
-        out[:, :p] = scaling.apply(self.numbers(X, m), dtype)
+        out[:, :p] = scaling.apply(numbers, dtype)
         if self.categorical and m:
             texts = np.column_stack([self.columns[i].texts(X[i]) for i in self.categorical])
             out[:, p:] = self._one_hot.transform(texts)

@@ -98,7 +98,8 @@ class Preparation:
         X = as_frame(X)
         columns = self._columns(X)
         if self._encoder is not None:
-            return self._encoder.apply(columns, len(X), self.scaling, dtype)
+            numbers = self._encoder.numbers(columns, len(X))
+            return self._encoder.apply(columns, numbers, self.scaling, dtype)
         if isinstance(X, np.ndarray) and len(columns) == X.shape[1]:
             numbers = X
         else:

@@ -18,11 +18,12 @@ ALL = np.arange(4)
 
 def kinds(X, names=None, train=None, **options) -> list[str]:
     train = np.arange(len(X)) if train is None else train
-    return [column.kind for column in fit_columns(X, names, train, **options)]
+    return [column.kind for column in fit_columns(X, names, train, **options)[0]]
 
 
 def test_columns_and_what_is_made_of_them() -> None:
-    columns = fit_columns(FRAME, list(FRAME.columns), ALL)
+    columns, values = fit_columns(FRAME, list(FRAME.columns), ALL)
+    np.testing.assert_array_equal(values[0], [20, np.nan, 40, 60])
     assert [column.kind for column in columns] == ["number", "category", "boolean", "dropped"]
     encoder = Encoder(columns)
     assert encoder.used == [0, 1, 2]
@@ -33,28 +34,27 @@ def test_columns_and_what_is_made_of_them() -> None:
     # age with the median for what is missing, member, and a mark; then "", "a", "b".
     np.testing.assert_array_equal(numbers, [[20, 1, 0], [40, 0, 1], [40, 0, 0], [60, 1, 0]])
     scaling = Scaling.fit(numbers, encoder.names)
-    X = encoder.apply(given, 4, scaling, "float32")
+    X = encoder.apply(given, numbers, scaling, "float32")
     assert X.dtype == np.float32
     np.testing.assert_allclose(X[:, :3], scaling.apply(numbers, "float64"), rtol=1e-6)
     np.testing.assert_array_equal(X[:, 3:], [[0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]])
 
 
 def test_unknown_categories_are_all_zero() -> None:
-    encoder = Encoder(fit_columns(FRAME[["work", "age"]], ["work", "age"], ALL))
-    new = {0: pd.Series(["new", "a"]), 1: pd.Series([1, 2])}
-    X = encoder.apply(new, 2, Scaling(np.zeros(2), np.ones(2)), "float64")
-    np.testing.assert_array_equal(X, [[1, 0, 0, 0, 0], [2, 0, 0, 1, 0]])
-    assert encoder.apply(
-        {0: pd.Series([], dtype=str), 1: pd.Series([])},
-        0,
-        Scaling(np.zeros(2), np.ones(2)),
-        "float64",
-    ).shape == (0, 5)
+    columns, _ = fit_columns(FRAME[["work", "age"]], ["work", "age"], ALL)
+    encoder, scaling = Encoder(columns), Scaling(np.zeros(2), np.ones(2))
+    for work, age, want in (
+        (["new", "a"], [1, 2], [[1, 0, 0, 0, 0], [2, 0, 0, 1, 0]]),
+        ([], [], np.empty((0, 5))),
+    ):
+        new = {0: pd.Series(work, dtype=object), 1: pd.Series(age, dtype=float)}
+        X = encoder.apply(new, encoder.numbers(new, len(work)), scaling, "float64")
+        np.testing.assert_array_equal(X, want)
 
 
 def test_only_training_rows_teach() -> None:
     X = pd.DataFrame({"x": [1.0, 3.0, 1000.0, np.nan], "c": ["a", "b", "new", ""]})
-    number, category = fit_columns(X, ["x", "c"], np.array([0, 1]))
+    (number, category), _ = fit_columns(X, ["x", "c"], np.array([0, 1]))
     assert number.fills == (2,)
     assert not number.indicates
     assert category.categories == ("a", "b")
@@ -74,7 +74,7 @@ SHUFFLED = np.random.default_rng(1).permutation(RUN)
 )
 def test_an_index_is_dropped(values: np.ndarray, name: str) -> None:
     for X in (pd.DataFrame({name: values, "x": NOISE}), np.column_stack([values, NOISE])):
-        index, x = fit_columns(X, [name, "x"], np.arange(30))
+        (index, x), _ = fit_columns(X, [name, "x"], np.arange(30))
         assert index.kind == "dropped"
         assert index.note.startswith("dropped: a different whole number in every row")
         assert x.kind == "number"
@@ -82,15 +82,15 @@ def test_an_index_is_dropped(values: np.ndarray, name: str) -> None:
 
 @pytest.mark.parametrize("values", [RUN, RUN + 1, SHUFFLED])
 def test_without_names_the_first_column_may_be_an_index(values: np.ndarray) -> None:
-    index, _ = fit_columns(np.column_stack([values, NOISE]), None, np.arange(30))
+    (index, _), _ = fit_columns(np.column_stack([values, NOISE]), None, np.arange(30))
     assert index.note.startswith("dropped: it numbers the rows")
-    _, last = fit_columns(np.column_stack([NOISE, values]), None, np.arange(30))
+    (_, last), _ = fit_columns(np.column_stack([NOISE, values]), None, np.arange(30))
     assert last.kind == "number"
     assert "it numbers the rows: --drop 1 if it is an index" in last.note
 
 
 def test_what_may_be_an_index_is_told() -> None:
-    day, _ = fit_columns(pd.DataFrame({"day": RUN, "x": NOISE}), ["day", "x"], np.arange(30))
+    (day, _), _ = fit_columns(pd.DataFrame({"day": RUN, "x": NOISE}), ["day", "x"], np.arange(30))
     assert day.kind == "number"
     assert "--drop day if it is an index" in day.note
 
@@ -108,7 +108,7 @@ def test_the_only_feature_is_none() -> None:
 
 
 def test_dropped_as_asked_for() -> None:
-    columns = fit_columns(FRAME, list(FRAME.columns), ALL, [0])
+    columns, _ = fit_columns(FRAME, list(FRAME.columns), ALL, [0])
     assert (columns[0].kind, columns[0].note) == ("dropped", "dropped: as --drop says")
     with pytest.raises(ValueError, match="no feature is left: 'age' dropped: as --drop says"):
         fit_columns(FRAME[["age"]], ["age"], ALL, [0])
