@@ -129,7 +129,8 @@ def summary(arguments: Namespace) -> int:
         print(f"target: {preparation.target!r}")
     if preparation.classes is not None:
         print(f"classes: {quoted([str(label) for label in preparation.classes])}")
-    print(preparation.report())
+    if preparation.report():  # files of 0.1.0 have none
+        print(preparation.report())
     return 0
 
 

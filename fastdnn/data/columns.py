@@ -155,7 +155,9 @@ def read_kind(values: Any, name: str, *, decimal_comma: bool = False) -> Column:
     if is_number_dtype(values):
         if values.dtype.name.startswith("bool"):
             return Column(name, "boolean", style="true")
-        return Column(name, "number")
+        # Later files of the kind may hold fractions where this one has whole numbers.
+        comma = decimal_comma and values.dtype.kind == "i"
+        return Column(name, "number", "numbers", "1,5" if comma else PLAIN)
     try:
         text = as_text(values)
     except TypeError as error:
@@ -165,7 +167,8 @@ def read_kind(values: Any, name: str, *, decimal_comma: bool = False) -> Column:
         return Column(name, "dropped", "dropped: it is empty")
     style = first_style(text, number_styles(decimal_comma), read_numbers)
     if style is not None:
-        return Column(name, "number", style=style)
+        note = "numbers" if style == PLAIN else f"numbers, written like {style}"
+        return Column(name, "number", note, style)
     style = first_style(text, TRUTH, read_truth)
     if style is not None:
         return Column(name, "boolean", style=style)
@@ -218,7 +221,7 @@ def describe(column: Column, values: Any) -> Column:
     if not missing.any() and all(part.min() == part.max() for part in present):
         return drop(column, f"it is {present[0][0]:g} in every row")
     words = {
-        "number": "numbers" if column.style == PLAIN else f"numbers, written like {column.style}",
+        "number": column.note,
         "boolean": f"1 for {column.style}, 0 for {TRUTH.get(column.style)}",
         "date": "dates: days, month and day of the week" + (", hour" if column.hours else ""),
     }[column.kind]

@@ -180,8 +180,10 @@ def load(
     try:
         return _prepare(Path(path).resolve().name, table, plan, dropped)
     except ValueError as error:
-        column = table.label if table.target is None else repr(table.target)
-        of = f"target {column}: " if str(error).startswith("labels") and column is not None else ""
+        of = ""
+        if table.label is not None and str(error).startswith("labels"):
+            column = f"column {table.label}" if table.target is None else repr(table.target)
+            of = f"target {column} (--target names another): "
         raise ValueError(f"{path}: {of}{error}") from None
 
 

@@ -14,10 +14,9 @@ from numpy.typing import DTypeLike
 from .columns import Column, describe, drop, read_kind
 from .scaling import Array, Scaling, check_finite
 
-# Names under which pandas and others write row numbers.
-_INDEX = re.compile(
-    r"|unnamed: ?\d+(\.\d+)?|index|(__)?index_level_\d+(__)?|level_\d+|rownames?", re.I
-)
+# Names under which pandas and others write row numbers, and the ones that nobody gives a feature.
+_INDEX = re.compile(r"index|level_\d+|rownames?", re.IGNORECASE)
+_NAMELESS = re.compile(r"|unnamed: ?\d+(\.\d+)?|__index_level_\d+__", re.IGNORECASE)
 # Names of columns that tell rows apart.
 _ID = re.compile(r"(.*[\s_.-])?([iI][dD]|nr|no|key|uuid)|.*(Id|ID)")
 
@@ -97,12 +96,15 @@ def _checked_index(column: Column, values: Array, i: int, *, named: bool) -> Col
         return column
     is_distinct = bool((numbers[1:] > numbers[:-1]).all())
     counts = is_distinct and numbers[0] in (0, 1) and numbers[-1] - numbers[0] == m - 1
-    is_index = _INDEX.fullmatch(column.name) or _ID.fullmatch(column.name)
-    if named and is_distinct and is_index:
+    if named and _NAMELESS.fullmatch(column.name):
+        return drop(column, "whole numbers without a name, as of an index; name it to keep it")
+    if named and is_distinct and (_INDEX.fullmatch(column.name) or _ID.fullmatch(column.name)):
         why = "a different whole number in every row, as an index or id has"
         return drop(column, f"{why}; rename it to keep it")
     if not named and counts and i == 0:
-        return drop(column, "it numbers the rows; give the columns names to keep it")
+        return drop(
+            column, "it numbers the rows, as an index does; give the columns names to keep it"
+        )
     if counts:
         note = f"{column.note}; it numbers the rows: --drop {column.name} if it is an index"
         return replace(column, note=note)

@@ -16,6 +16,7 @@ Task = Literal["classification", "regression"]
 MOST_CLASSES = 10  # of whole numbers that are not counted through from 0
 _LEAST_SAMPLES_PER_CLASS = 4
 _MOST_UNEVEN = 10  # times as many samples in the largest class as in the smallest
+_FEW = 20  # so many classes may have a sample each
 _YEARS = 1800, 2200
 _CODE = re.compile(r"[+-]?0\d+")  # a number does not begin with 0
 
@@ -98,7 +99,7 @@ def encode_labels(y: Array, task: Task) -> tuple[Array, Array | None]:
     Raises
     ------
     ValueError
-        If all are equal.
+        If all are equal, or nearly all of many are different classes.
     """
     values = y
     numbers = None if y.dtype.kind in "US" else as_numbers(y)
@@ -107,6 +108,11 @@ def encode_labels(y: Array, task: Task) -> tuple[Array, Array | None]:
     classes, codes = np.unique(values, return_inverse=True)
     if len(classes) == 1:
         raise ValueError(f"labels: all {len(y)} are {classes[0]!s}; there is nothing to learn")
+    if task == "classification" and len(classes) > max(_FEW, len(y) / 2):
+        raise ValueError(
+            f"labels: {len(classes)} different values in {len(y)} samples are no classes; name"
+            " another column as the target, or choose task 'regression' if they are quantities"
+        )
     if task == "regression":
         target = as_numbers(y)
         assert target is not None  # choose_task has seen to it

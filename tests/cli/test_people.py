@@ -181,7 +181,51 @@ def test_an_index_is_left_out_in_every_format(
     assert main(["train", "--data", f"t.{kind}", "--epochs", "1", "--layers", "4"]) == 0
     out = capsys.readouterr().out
     assert "2 features as 1 input," in out
-    assert "dropped: it numbers the rows" in out or "dropped: a different whole number" in out
+    assert "dropped: it numbers the rows" in out or "dropped: whole numbers without a name" in out
+
+
+def test_columns_of_all_kinds_in_all_containers(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    m = 200
+    frame = pd.DataFrame(
+        {
+            "when": pd.Timestamp("2024-01-01")
+            + pd.to_timedelta(rng.integers(0, 9000, m), unit="h"),
+            "member": rng.random(m) < 0.5,
+            "visits": pd.array(rng.integers(0, 9, m), dtype="Int64"),
+            "color": pd.Categorical(rng.choice(["red", "green"], m)),
+            "weight": rng.normal(size=m),
+        }
+    )
+    frame.loc[::9, "visits"] = pd.NA
+    frame.loc[::11, ["when", "color"]] = None
+    y = np.where(frame["member"] & (frame["weight"] > -1), "buys", "leaves")
+    frame.assign(y=y).to_csv("t.csv", index=False)
+    assert main(["train", "--data", "t.csv", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "  'when': dates: days, month and day of the week, hour; " in out
+    assert "  'member': 1 for true, 0 for false\n" in out
+    labels = predicted("t.csv", capsys)
+    assert np.mean(labels == y) > 0.9
+    model = fastdnn.load(MODEL)
+    polar = pl.read_csv("t.csv", try_parse_dates=True)
+    for X in (
+        frame,
+        frame.astype(object),
+        pd.read_csv("t.csv"),
+        pd.read_csv("t.csv", dtype=str),
+        pd.read_csv("t.csv", parse_dates=["when"]),
+        polar,
+        polar.with_columns(pl.col("color").cast(pl.Categorical)),
+        frame.astype(object).to_numpy(),
+        frame.astype(object).to_numpy().tolist(),
+        pd.read_csv("t.csv", dtype=str).fillna("").to_numpy(dtype=str),
+    ):
+        assert model.predict_labels(X).tolist() == labels
+    frame.assign(y=y).to_parquet("t.parquet")
+    assert predicted("t.parquet", capsys) == labels
+    assert main(["train", "--data", "t.parquet", *QUICK]) == 0
+    assert predicted("t.parquet", capsys) == predicted("t.csv", capsys) == labels
 
 
 # A file that fastdnn 0.1.0's command line wrote knew scaling alone.

@@ -70,6 +70,13 @@ def test_dates_are_three_numbers_or_four() -> None:
     assert [part.tolist() for part in parts] == [[1.5], [1], [4], [12]]
 
 
+def test_whole_numbers_of_a_file_with_decimal_commas() -> None:
+    found = read_kind(pd.Series([1, 2]), "c", decimal_comma=True)
+    assert found.note == "numbers"
+    for text in ("1,234", "1.234"):
+        assert found.numbers(pd.Series([text]))[0].tolist() == [1.234]
+
+
 def test_new_numbers_may_be_written_in_another_style() -> None:
     found = column(["0,5", "1,5"])
     for values in (["0.5", "2"], [0.5, 2], ["0,5", "2"]):

@@ -76,8 +76,14 @@ def test_an_index_is_dropped(values: np.ndarray, name: str) -> None:
     for X in (pd.DataFrame({name: values, "x": NOISE}), np.column_stack([values, NOISE])):
         (index, x), _ = fit_columns(X, [name, "x"], np.arange(30))
         assert index.kind == "dropped"
-        assert index.note.startswith("dropped: a different whole number in every row")
+        words = ("a different whole number in every row", "whole numbers without a name")
+        assert index.note.removeprefix("dropped: ").startswith(words)
         assert x.kind == "number"
+
+
+def test_an_index_of_joined_tables_is_one_too() -> None:
+    joined = pd.DataFrame({"Unnamed: 0": RUN % 10, "x": NOISE})
+    assert kinds(joined, ["Unnamed: 0", "x"]) == ["dropped", "number"]
 
 
 @pytest.mark.parametrize("values", [RUN, RUN + 1, SHUFFLED])

@@ -95,6 +95,14 @@ def test_targets_are_numbers() -> None:
         assert target.tolist() == [1, 2, 4]
 
 
+def test_names_are_no_classes() -> None:
+    names = np.array([f"name {i}" for i in range(30)])
+    with pytest.raises(ValueError, match="labels: 30 different values in 30 samples are no class"):
+        encode_labels(names, "classification")
+    assert len(encode_labels(np.repeat(names, 2), "classification")[1]) == 30
+    assert len(encode_labels(names[:20], "classification")[1]) == 20
+
+
 @pytest.mark.parametrize("y", [["a", "a"], [3, 3, 3]])
 def test_one_label_is_nothing_to_learn(y: list) -> None:
     with pytest.raises(ValueError, match=f"labels: all {len(y)} are {y[0]}; there is nothing to"):
