@@ -117,14 +117,36 @@ def _is_int(columns: Columns) -> bool:
 
 def _frame(path: Path, text: str, layout: Layout, head: Head, label: int | None) -> Any:
     """The rows below the header: numbers where a column holds nothing else, else text."""
-    pd = pandas(f"{path}: reading a table")
     labels = None if label is None else head.kept[label]
+    frame = _parsed(path, text, layout, head, labels)
+    missing = frame.isna()
+    if labels is not None:
+        missing[labels] = frame[labels] == ""
+    if missing[head.width - 1].any():  # as a row that is too short makes it
+        _check_lengths(path, text, layout, head)
+    for i in range(len(head.kept), head.width):
+        if not missing[i].all():
+            row = int(missing[i].to_numpy().argmin())
+            raise ValueError(
+                f"{path}: column {i} (from 0) has no name, and its first value in data row"
+                f" {row + 1}; name it, or take it away"
+            )
+    frame = frame[~missing.all(axis=1)][head.kept].reset_index(drop=True)
+    if frame.empty:
+        raise ValueError(f"{path}: no rows under the header")
+    frame.columns = range(len(head.kept)) if head.names is None else list(head.names)
+    return frame
+
+
+def _parsed(path: Path, text: str, layout: Layout, head: Head, labels: int | None) -> Any:
+    """What pandas makes of the rows, the labels as text."""
+    pd = pandas(f"{path}: reading a table")
     file = io.StringIO(text)
     file.seek(layout.start)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row is too long
-            frame = pd.read_csv(
+            return pd.read_csv(
                 file,
                 sep=r"\s+" if layout.delimiter == " " else layout.delimiter,
                 header=None,
@@ -140,22 +162,11 @@ def _frame(path: Path, text: str, layout: Layout, head: Head, label: int | None)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         _check_lengths(path, text, layout, head)
         reason = str(error).rpartition("error: ")[2].strip()
-        raise ValueError(
-            f"{path}: {reason.replace('EOF inside string', 'a quotation mark that is not closed,')}"
-        ) from None
+        if "EOF inside string" in reason:
+            reason = "a quotation mark that begins a cell is not closed"
+        raise ValueError(f"{path}: {reason}") from None
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: no rows under the header") from None
-    last = frame[head.width - 1]
-    if (last.isna() | (last.astype(str) == "")).any():  # as a row that is too short makes it
-        _check_lengths(path, text, layout, head)
-    missing = frame.isna()
-    if labels is not None:
-        missing[labels] = frame[labels] == ""
-    frame = frame[~missing.all(axis=1)][head.kept].reset_index(drop=True)
-    if frame.empty:
-        raise ValueError(f"{path}: no rows under the header")
-    frame.columns = range(len(head.kept)) if head.names is None else list(head.names)
-    return frame
 
 
 def _check_lengths(path: Path, text: str, layout: Layout, head: Head) -> None:

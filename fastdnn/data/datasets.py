@@ -167,6 +167,8 @@ def load(
         raise ValueError(f"seed: {seed!r}; want a whole number from 0 to {2**32 - 1}")
     if not isinstance(target, str | Integral | None):
         raise ValueError(f"target: {target!r}; want a column's name, or its number from 0")
+    if isinstance(drop, str) or not isinstance(drop, Sequence):
+        raise ValueError(f"drop: {drop!r}; want a list of columns")
     for name, given in (("target", target), ("drop", [*drop] or None)):
         if path is None and given is not None:
             raise ValueError(

@@ -103,7 +103,8 @@ class Preparation:
         if isinstance(X, np.ndarray) and len(columns) == X.shape[1]:
             numbers = X
         else:
-            parts = [Column(str(i), "number").numbers(column)[0] for i, column in columns.items()]
+            names = self.features or tuple(map(str, columns))
+            parts = [Column(names[i], "number").numbers(X)[0] for i, X in columns.items()]
             numbers = np.column_stack(parts)
         check_finite(numbers, self.features)
         return self.scaling.apply(numbers, dtype)
