@@ -167,7 +167,7 @@ def read_kind(values: Any, name: str, *, decimal_comma: bool = False) -> Column:
         return Column(name, "dropped", "dropped: it is empty")
     style = first_style(text, number_styles(decimal_comma), read_numbers)
     if style is not None:
-        note = "numbers" if style == PLAIN else f"numbers, written like {style}"
+        note = "numbers" if style == PLAIN else f"numbers written like {style}"
         return Column(name, "number", note, style)
     style = first_style(text, TRUTH, read_truth)
     if style is not None:
@@ -227,6 +227,7 @@ def describe(column: Column, values: Any) -> Column:
     }[column.kind]
     if column.kind == "date" and column.style != DATE_STYLES[0]:
         words += f", read as {column.style}"
+    words += ", scaled"
     if missing.any():
         words += f"; {missing.sum()} missing: the median instead, and an input that marks them"
     with np.errstate(over="ignore"):  # what float64 cannot hold is refused with the scaling

@@ -43,19 +43,23 @@ def has_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
         return False
     if not any(all(map(is_value, column)) for _, column in numbers):
         return not numbers
-    return _are_names([top for top, _ in numbers], [column for _, column in numbers])
+    starts = (0, 1) if text else (0,)
+    return _are_names([top for top, _ in numbers], [column for _, column in numbers], starts)
 
 
-def _are_names(tops: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
+def _are_names(
+    tops: Sequence[str], columns: Sequence[Sequence[str]], starts: Sequence[int]
+) -> bool:
     """Whether numbers above numbers are names: 0, 1, 2, … or years, and no row below is alike."""
     if not all(re.fullmatch(r"\d+", top) for top in tops) or not all(columns):
         return False
     numbers = [int(top) for top in tops]
     second = [column[0] for column in columns]
-    if numbers == list(range(len(numbers))):
+    n = len(numbers)
+    if any(numbers == list(range(start, start + n)) for start in starts):
         # Rows of a table may count on; two numbers may be a row of it.
-        goes_on = second in ([str(number + len(numbers)) for number in numbers], list(tops))
-        return not goes_on and (len(numbers) > 2 or not all(map(str.isdigit, second)))
+        goes_on = second in ([str(number + n) for number in numbers], list(tops))
+        return not goes_on and (n > 2 or not all(map(str.isdigit, second)))
     if len(numbers) < 2 or numbers != sorted(set(numbers)):
         return False
     below = [int(cell) if cell.isdigit() else 0 for cell in second]

@@ -37,7 +37,7 @@ def test_income(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "8 features as 21 inputs, 2 classes of column 'income'" in out
     assert "task: classification: the labels, 'income' (--target names another), are text" in out
-    assert "  'age', 'fnlwgt', 'education-num', 'hours-per-week': numbers\n" in out
+    assert "  'age', 'fnlwgt', 'education-num', 'hours-per-week': numbers, scaled\n" in out
     assert "  'workclass': categories, an input for each of 4 values and one for the" in out
     assert float(out.split("test accuracy ")[1].split()[0]) > 0.75
     labels = predicted("people.csv", capsys)
@@ -71,7 +71,7 @@ def test_survival(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "  'PassengerId': dropped: a different whole number in every row" in out
     assert "  'Name', 'Ticket': dropped: 320 different texts in 320 rows" in out
     assert "  'Cabin': dropped: " in out
-    assert "  'Age': numbers; " in out
+    assert "  'Age': numbers, scaled; " in out
     assert "missing: the median instead, and an input that marks them" in out
     assert float(out.split("test accuracy ")[1].split()[0]) > 0.8
     labels = predicted(data, capsys)
@@ -133,8 +133,8 @@ def test_prices_with_dates_and_decimal_commas(capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "file: read as cp1252, as it is not UTF-8" in out
     assert "task: regression: the labels, 'preis' (--target names another), are numbers, not" in out
-    assert "  'größe': numbers, written like 1,5\n" in out
-    assert "  'datum': dates: days, month and day of the week, read as %d.%m.%Y\n" in out
+    assert "  'größe': numbers written like 1,5, scaled\n" in out
+    assert "  'datum': dates: days, month and day of the week, read as %d.%m.%Y, scaled\n" in out
     assert float(out.split("test R2 ")[1].split(",")[0]) > 0.9
     values = np.array(predicted("häuser.csv", capsys), float)
     model = fastdnn.load(MODEL)
@@ -203,8 +203,8 @@ def test_columns_of_all_kinds_in_all_containers(capsys: pytest.CaptureFixture[st
     frame.assign(y=y).to_csv("t.csv", index=False)
     assert main(["train", "--data", "t.csv", *QUICK]) == 0
     out = capsys.readouterr().out
-    assert "  'when': dates: days, month and day of the week, hour; " in out
-    assert "  'member': 1 for true, 0 for false\n" in out
+    assert "  'when': dates: days, month and day of the week, hour, scaled; " in out
+    assert "  'member': 1 for true, 0 for false, scaled\n" in out
     labels = predicted("t.csv", capsys)
     assert np.mean(labels == y) > 0.9
     model = fastdnn.load(MODEL)

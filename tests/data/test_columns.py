@@ -56,7 +56,7 @@ def test_numbers_with_gaps() -> None:
 
 def test_truth_is_one_number() -> None:
     found = column(["yes", "no", "yes"])
-    assert found.note == "1 for yes, 0 for no"
+    assert found.note == "1 for yes, 0 for no, scaled"
     for values in (["Yes", "NO", ""], pd.array([True, False, None], dtype="boolean"), [1, 0, None]):
         np.testing.assert_array_equal(found.numbers(pd.Series(values))[0], [1, 0, np.nan])
 

@@ -242,7 +242,7 @@ def test_a_report_of_what_was_done(tmp_path: Path) -> None:
         "task: classification: the labels, column 3 (--target names another), are 3 different whole"
         " numbers from 0 to 2, and up to 10 are taken as classes (--task regression if not)",
         "columns, numbered from 0:",
-        "  '0': numbers",
+        "  '0': numbers, scaled",
         "  '1': dropped: as --drop says",
     ]
     assert gaps.endswith(" missing: the median instead, and an input that marks them")
