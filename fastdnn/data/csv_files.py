@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .headers import has_header
+from .headers import has_header, is_value
 from .labels import as_numbers
 from .tables import Array, Columns, Part, Table, check_names, pandas, split_label
 from .texts import Layout, find_layout, first_lines, read_text, rows
@@ -98,8 +98,10 @@ def _head(path: Path, text: str, layout: Layout, columns: Columns) -> Head:
         names = comment
     width = Counter(map(len, rest or sample)).most_common(1)[0][0]
     if names is not None and set(map(len, rest)) == {len(names) + 1}:
-        trailing = not any(row[-1] for row in rest)
-        names = [*names, ""] if trailing else ["", *names]  # R leaves the row names' name out
+        if not any(row[-1] for row in rest):  # a delimiter at the end of each row
+            names = [*names, ""]
+        elif _are_row_names([row[0] for row in rest]):
+            names = ["", *names]
     width = max(width, len(first)) if names is None else len(names)
     kept = list(range(width))
     body = sample[n_rows:]
@@ -109,6 +111,13 @@ def _head(path: Path, text: str, layout: Layout, columns: Columns) -> Head:
         kept.pop()
     given = None if names is None else check_names(path, [names[i] for i in kept])
     return Head(given, n_rows, width, kept)
+
+
+def _are_row_names(cells: list[str]) -> bool:
+    """Whether a column is R's, which it writes without a name: 1, 2, 3, … or different texts."""
+    counted = cells == [str(i + 1) for i in range(len(cells))]
+    texts = not any(map(is_value, cells)) and len(set(cells)) == len(cells)
+    return len(cells) > 1 and (counted or texts)
 
 
 def _is_int(columns: Columns) -> bool:

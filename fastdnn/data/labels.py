@@ -219,7 +219,7 @@ def as_labels(y: ArrayLike) -> Array:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise ValueError(f"y: want one label a sample, got shape {array.shape}")
+        raise ValueError(f"want one label a sample, got shape {array.shape}")
     return plain_labels(array)
 
 

@@ -73,6 +73,11 @@ def test_row_names_as_r_writes_them(tmp_path: Path) -> None:
     check(table, [[1, 5], [2, 6]], ["a", "b"], ("", "x"), "z")
 
 
+def test_row_names_of_text(tmp_path: Path) -> None:
+    table = read_csv(csv(tmp_path, "x,z\nMazda RX4,5,a\nValiant,6,b\n"), TRAIN)
+    check(table, [["Mazda RX4", 5], ["Valiant", 6]], ["a", "b"], ("", "x"), "z")
+
+
 def test_quoted_labels_are_the_same_as_plain_ones(tmp_path: Path) -> None:
     table = read_csv(csv(tmp_path, '1, 2, "yes"\n1,2,"yes"\n3,4,yes\n3,4, no \n'), TRAIN)
     assert table.train.y.tolist() == ["yes", "yes", "yes", "no"]
@@ -142,6 +147,8 @@ def test_csv_target(tmp_path: Path, target, text: str, X, y, names, name) -> Non
         (TRAIN, "a,b,c\n1,2,3\n1,2\n1,2,3\n", "line 3: 2 cells, where the header has 3"),
         (TRAIN, "a,b,c\n1,2\n3,4\n", "line 2: 2 cells, where the header has 3"),
         (TRAIN, 'a,b\n"x\ny",2\n1,2,3\n4,5\n', "line 4: 3 cells, where the header has 2"),
+        (TRAIN, "a,b\n1,2,3\n4,5,6\n", "line 2: 3 cells, where the header has 2"),
+        (TRAIN, "a,b\n1,2,3\n", "line 2: 3 cells, where the header has 2"),
         (TRAIN, "a b\n1 2 3\n1 2\n", "line 2: 3 cells, where the header has 2"),
         (TRAIN, 'a,b\n1,2\n1,"2\n', "a quotation mark that begins a cell is not closed"),
         (TRAIN, "a,b,\n" + "1,2,\n" * 1500 + "1,2,3\n", r"column 2 \(from 0\) has no name, .*1501"),
