@@ -75,7 +75,7 @@ def test_row_names_as_r_writes_them(tmp_path: Path) -> None:
 
 def test_row_names_of_text(tmp_path: Path) -> None:
     table = read_csv(csv(tmp_path, "x,z\nMazda RX4,5,a\nValiant,6,b\n"), TRAIN)
-    check(table, [["Mazda RX4", 5], ["Valiant", 6]], ["a", "b"], ("", "x"), "z")
+    check(table, np.array([["Mazda RX4", 5], ["Valiant", 6]], object), ["a", "b"], ("", "x"), "z")
 
 
 def test_quoted_labels_are_the_same_as_plain_ones(tmp_path: Path) -> None:
