@@ -355,6 +355,8 @@ def _explain(task: Task, why: str, table: Table, plan: _Plan) -> str:
     if table.label is not None:
         column = f"column {table.label}" if table.target is None else repr(table.target)
         labels = f"the labels, {column} (--target names another),"
+    if plan.task is not None:
+        return f"{task}, as asked for, of {labels.rstrip(',')}"
     other = "classification" if task == "regression" else "regression"
-    change = "" if plan.task is not None or why.startswith("text") else f" (--task {other} if not)"
+    change = "" if why.startswith("text") else f" (wrong? use --task {other})"
     return f"{task}: {labels} are {why}{change}"

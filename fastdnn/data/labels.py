@@ -44,7 +44,8 @@ def choose_task(y: Array, task: str | None, *, of_images: bool = False) -> tuple
     -------
     task : {"classification", "regression"}
     why : str
-        What the labels are, as the end of a sentence that begins with "they are".
+        What the labels are, as the end of a sentence that begins with "they are"; empty where the
+        task was given.
 
     Raises
     ------
@@ -55,14 +56,14 @@ def choose_task(y: Array, task: str | None, *, of_images: bool = False) -> tuple
     if task == "regression" and numbers is None:
         raise ValueError(f"labels: {y[0]!s} is text; a regression's target is numbers")
     if task is not None:
-        return ("regression" if task == "regression" else "classification"), "as --task says"
+        return ("regression" if task == "regression" else "classification"), ""
     if numbers is None:
         return "classification", "text"
     if y.dtype.kind in "US" and any(map(_CODE.fullmatch, np.unique(y))):
         return "classification", "text: some begin with 0"
-    if (numbers % 1 != 0).any() or np.abs(numbers).max() >= 2**53:  # larger floats are all whole
+    if not _are_whole(y, numbers):
         return "regression", "numbers, not all of them whole"
-    values, counts = np.unique(numbers, return_counts=True)
+    values, counts = np.unique(y if y.dtype.kind in "iu" else numbers, return_counts=True)
     what = f"{len(values)} different whole numbers from {values[0]:.0f} to {values[-1]:.0f}"
     if len(values) == 2:
         return "classification", "two whole numbers"
@@ -102,9 +103,8 @@ def encode_labels(y: Array, task: Task) -> tuple[Array, Array | None]:
         If all are equal, or nearly all of many are different classes.
     """
     values = y
-    numbers = None if y.dtype.kind in "US" else as_numbers(y)
-    if numbers is not None and np.abs(numbers).max() < 2**53 and (numbers % 1 == 0).all():
-        values = numbers.astype(np.int64)
+    if y.dtype.kind in "fu" and _are_whole(y, y):
+        values = y.astype(np.int64)
     classes, codes = np.unique(values, return_inverse=True)
     if len(classes) == 1:
         raise ValueError(f"labels: all {len(y)} are {classes[0]!s}; there is nothing to learn")
@@ -118,6 +118,13 @@ def encode_labels(y: Array, task: Task) -> tuple[Array, Array | None]:
         assert target is not None  # choose_task has seen to it
         return target, None
     return codes.astype(np.int64), classes
+
+
+def _are_whole(y: Array, numbers: Array) -> bool:
+    """Whether labels are whole numbers; large floats, which all are, are measured, not counted."""
+    if y.dtype.kind in "iu":
+        return True
+    return bool(np.abs(numbers).max() < 2**53 and (numbers % 1 == 0).all())
 
 
 def refuse_missing(y: Array) -> None:
@@ -178,6 +185,8 @@ def match_labels(y: Array, classes: Array) -> Array:
     makes the number 2139 of the only label 02139, 1.0 of 1 and True of TRUE.
     """
     known, given = classes, as_numbers(y)
+    if classes.dtype.kind == y.dtype.kind == "i":
+        given = y  # floats would merge the largest
     if classes.dtype.kind == "U":
         numbers = None if y.dtype.kind == "U" else as_numbers(classes)
         if numbers is not None and len(np.unique(numbers)) == len(numbers):

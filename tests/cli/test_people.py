@@ -67,7 +67,7 @@ def test_survival(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     data = f"titanic.{kind}"
     assert main(["train", "--data", data, "--target", "Survived", *QUICK]) == 0
     out = capsys.readouterr().out
-    assert "are two whole numbers (--task regression if not)" in out
+    assert "are two whole numbers (wrong? use --task regression)" in out
     assert "  'PassengerId': dropped: a different whole number in every row" in out
     assert "  'Name', 'Ticket': dropped: 320 different texts in 320 rows" in out
     assert "  'Cabin': dropped: " in out

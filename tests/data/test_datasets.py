@@ -115,7 +115,9 @@ def test_target_and_task_are_chosen(tmp_path: Path) -> None:
     assert data.classes is not None
     assert data.classes.tolist() == ["0.0", "1.0", "2.0"]
     assert "3 classes of column 'a'" in str(data)
-    assert load(path, target=0, task="regression").classes is None
+    data = load(path, target=0, task="regression")
+    assert data.classes is None
+    assert "task: regression, as asked for, of the labels, 'a' (--target" in data.report()
 
 
 def test_npz_with_its_own_test_part(tmp_path: Path) -> None:
@@ -240,7 +242,7 @@ def test_a_report_of_what_was_done(tmp_path: Path) -> None:
     assert lines == [
         "file: it has no header: columns are numbered from 0",
         "task: classification: the labels, column 3 (--target names another), are 3 different whole"
-        " numbers from 0 to 2, and up to 10 are taken as classes (--task regression if not)",
+        " numbers from 0 to 2, and up to 10 are taken as classes (wrong? use --task regression)",
         "columns, numbered from 0:",
         "  '0': numbers, scaled",
         "  '1': dropped: as --drop says",
