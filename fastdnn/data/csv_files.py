@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import warnings
 from collections import Counter
@@ -15,7 +14,7 @@ import numpy as np
 from .headers import has_header, is_value
 from .labels import as_numbers
 from .tables import Array, Columns, Part, Table, check_names, pandas, split_label
-from .texts import Layout, find_layout, first_lines, read_text, rows
+from .texts import Layout, find_layout, first_lines, read_text, reader, rows
 from .values import MISSING
 
 _WRITTEN = sorted(
@@ -182,11 +181,10 @@ def _check_lengths(path: Path, text: str, layout: Layout, head: Head) -> None:
     """Refuse the first row that has fewer or more cells than it should."""
     file = io.StringIO(text)
     file.seek(layout.start)
-    lines = (line.strip() + "\n" for line in file) if layout.delimiter == " " else file
-    reader = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=True)
-    for number, row in enumerate(row for row in reader if row):
+    cells = reader(file, layout.delimiter)
+    for number, row in enumerate(row for row in cells if row):
         if number >= head.n_rows and len(row) != head.width and any(map(str.strip, row)):
-            line = layout.line + reader.line_num - 1
+            line = layout.line + cells.line_num - 1
             others = "the others have" if head.names is None else "the header has"
             raise ValueError(
                 f"{path}: line {line}: {len(row)} cells, where {others} {head.width}; put cells"

@@ -7,9 +7,10 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _BOMS = {
     b"\xff\xfe\0\0": "utf-32",
@@ -144,13 +145,18 @@ def find_layout(text: str) -> Layout:
     return Layout(start, skip + 1, delimiter, cells)
 
 
-def rows(lines: list[str], delimiter: str) -> Iterator[list[str]]:
+def rows(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
     """The cells of each row that is not empty."""
-    if delimiter == " ":
-        lines = [line.strip() for line in lines]
+    return (row for row in reader(lines, delimiter) if row)
+
+
+def reader(lines: Iterable[str], delimiter: str) -> Any:
+    """Return Python's reader of lines, with or without their ends."""
+    if delimiter == " ":  # tabs too, as many as there are
+        lines = (line.replace("\t", " ").strip() for line in lines)
     # A quotation mark that the last line leaves open is no fault: it may end in a later one.
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, skipinitialspace=True)
-    return (row for row in reader if row)
+    ended = (line if line.endswith("\n") else f"{line}\n" for line in lines)
+    return csv.reader(ended, delimiter=delimiter, skipinitialspace=True)
 
 
 def first_lines(text: str, start: int = 0) -> Iterator[str]:
@@ -170,17 +176,23 @@ def _delimiter(lines: list[str], told: str | None) -> tuple[str, int]:
         widths = Counter(len(row) for row in rows(lines, delimiter))
         width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
         share = count / max(widths.total(), 1)
-        if delimiter == " " and best > 0 and not (found[0] == "," and share == 1):
-            continue  # spaces stand in cells too
-        if width > 1 and (share > best or (delimiter == " " and _has_decimal_commas(lines))):
+        if delimiter == " " and best > 0 and not (share == 1 and _spaces_part(lines, found[0])):
+            continue  # they stand in cells too
+        if width > 1 and (share > best or delimiter == " "):
             best, found = share, (delimiter, width)
     return found
 
 
-def _has_decimal_commas(lines: list[str]) -> bool:
-    """Whether all commas in rows of cells between spaces are those of numbers."""
-    cells = [cell for line in lines for cell in line.split() if "," in cell]
-    return bool(cells) and all(re.fullmatch(r"[+-]?\d+,\d+", cell) for cell in cells)
+def _spaces_part(lines: list[str], delimiter: str) -> bool:
+    """Whether spaces part the cells, not the delimiter that parts some of them as well.
+
+    Commas may be those of numbers, and a tab may stand before the last of many cells.
+    """
+    if delimiter == ",":
+        cells = [cell for line in lines for cell in line.split() if "," in cell]
+        return all(re.fullmatch(r"[+-]?\d+,\d+", cell) for cell in cells)
+    first = [row[0] for row in rows(lines, delimiter)]
+    return delimiter == "\t" and all(re.fullmatch(r"[\d.?-]+( +[\d.?-]+)+", cell) for cell in first)
 
 
 def _n_cells(line: str, delimiter: str) -> int:

@@ -45,6 +45,7 @@ TWO = [[1, 2], [3, 4]]
         ("x|y|z\n1|2|a\n3|4|b\n", ("x", "y"), "z"),
         ("x y z\n1   2 a\n  3 4 b\n", ("x", "y"), "z"),
         (",y,z\n1,2,a\n3,4,b\n", ("", "y"), "z"),
+        ('1 2\t"a"\n3   4\t"b"\n', None, None),
         # What stands above the table, and delimiters at the ends of lines.
         ("# made on Monday, by me\nx,y,z\n1,2,a\n3,4,b\n", ("x", "y"), "z"),
         ("A title\nx,y,z\n1,2,a\n3,4,b\n", ("x", "y"), "z"),

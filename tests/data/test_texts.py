@@ -88,6 +88,8 @@ def test_a_table_is_no_other_kind() -> None:
         ("a b  c\n  1 2 3 \n", Layout(0, 1, " ")),
         ("1,1 1,2 a\n2,1 2,2 b\n", Layout(0, 1, " ")),
         ("x y\n0,5 a\n1,5 b\n", Layout(0, 1, " ")),
+        ('18.0   8 ?\t"a b"\n15.0   8 165.0\t"c d"\n', Layout(0, 1, " ")),
+        ("New York\t5\nSan Jose\t6\n", Layout(0, 1, "\t")),
         ("2024-01-01 10:00,5\n2024-01-02 11:00,6\n", Layout(0, 1, ",")),
         ("a, b\n1, x y\n", Layout(0, 1, ",")),
         # Rows of unequal length: most of them tell.
