@@ -336,7 +336,10 @@ def _fit(
         check_finite(X, None)
         scaling = Scaling.fit(X[train]) if table.pixel_range is None else _pixels(table.pixel_range)
         return None, scaling, scaling.apply(X, dtype)
-    columns, values = fit_columns(X, table.names, train, dropped, decimal_comma=table.decimal_comma)
+    comma = table.decimal_comma
+    columns, values = fit_columns(
+        X, table.names, train, dropped, label=table.label, decimal_comma=comma
+    )
     encoder = Encoder(columns)
     numbers = encoder.numbers(values, len(X))
     scaling = Scaling(np.zeros(0), np.ones(0))

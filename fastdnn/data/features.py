@@ -37,6 +37,7 @@ def fit_columns(
     train: Array,
     dropped: Sequence[int] = (),
     *,
+    label: int | None = None,
     decimal_comma: bool = False,
 ) -> tuple[tuple[Column, ...], dict[int, Any]]:
     """Tell what each column holds by all rows, and learn from the training rows alone.
@@ -51,6 +52,8 @@ def fit_columns(
         The numbers of the training rows.
     dropped : sequence of int
         The columns that are not to be read.
+    label : int or None
+        Which column of the file held the labels: those after it are one number further on there.
     decimal_comma : bool
         See `values.number_styles`.
 
@@ -67,7 +70,7 @@ def fit_columns(
     """
     columns, read = [], {}
     for i in range(X.shape[1]):
-        name = str(i) if names is None else names[i]
+        name = str(i + (label is not None and i >= label)) if names is None else names[i]
         values = column_of(X, i)
         if i in dropped:
             columns.append(Column(name, "dropped", "dropped: as --drop says"))

@@ -124,3 +124,8 @@ def test_dropped_as_asked_for() -> None:
 def test_infinity_is_located(X) -> None:
     with pytest.raises(ValueError, match="data row 2, column 'v': inf"):
         fit_columns(X, ["v"], np.array([0]))
+
+
+def test_without_names_columns_have_the_files_numbers() -> None:
+    columns, _ = fit_columns(np.column_stack([NOISE, NOISE, NOISE]), None, np.arange(30), label=1)
+    assert [column.name for column in columns] == ["0", "2", "3"]
