@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .headers import has_header, is_value
+from .headers import NAMELESS, has_header, is_value
 from .labels import as_numbers
 from .tables import Array, Columns, Part, Table, check_names, pandas, split_label
 from .texts import Layout, find_layout, first_lines, read_text, reader, rows
@@ -88,28 +88,34 @@ def _head(path: Path, text: str, layout: Layout, columns: Columns) -> Head:
     """Read the names, if there are any, and how many cells a row has."""
     sample = list(rows(list(first_lines(text, layout.start)), layout.delimiter))
     first, rest = [cell.strip() for cell in sample[0]], sample[1:]
-    known = columns.features is not None and set(columns.features) <= set(first)
-    known |= isinstance(columns.target, str) and columns.target in first and not _is_int(columns)
-    names = first if known or has_header(first, rest) else None
+    given = _named(first)
+    known = columns.features is not None and set(columns.features) <= set(given)
+    known |= isinstance(columns.target, str) and columns.target in given and not _is_int(columns)
+    names = given if known or has_header(first, rest) else None
     n_rows = 0 if names is None else 1
     comment = list(layout.comment)
     if names is None and len(comment) == len(first) > 1 and has_header(comment, sample):
-        names = comment
+        names = _named(comment)
     width = Counter(map(len, rest or sample)).most_common(1)[0][0]
     if names is not None and set(map(len, rest)) == {len(names) + 1}:
         if not any(row[-1] for row in rest):  # a delimiter at the end of each row
-            names = [*names, ""]
+            names = _named([*names, ""])
         elif _are_row_names([row[0] for row in rest]):
-            names = ["", *names]
+            names = _named(["", *names])
     width = max(width, len(first)) if names is None else len(names)
     kept = list(range(width))
     body = sample[n_rows:]
-    while len(kept) > 1 and (names is None or not names[kept[-1]]):
+    while len(kept) > 1 and (names is None or NAMELESS.fullmatch(names[kept[-1]])):
         if any(row[kept[-1]].strip() for row in body if len(row) > kept[-1]):
             break
         kept.pop()
-    given = None if names is None else check_names(path, [names[i] for i in kept])
-    return Head(given, n_rows, width, kept)
+    checked = None if names is None else check_names(path, [names[i] for i in kept])
+    return Head(checked, n_rows, width, kept)
+
+
+def _named(cells: list[str]) -> list[str]:
+    """Names, with pandas' own where there is none."""
+    return [cell or f"Unnamed: {i}" for i, cell in enumerate(cells)]
 
 
 def _are_row_names(cells: list[str]) -> bool:

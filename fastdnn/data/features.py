@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .columns import Column, describe, drop, read_kind
+from .headers import NAMELESS
 from .scaling import Array, Scaling, check_finite
 
-# Names under which pandas and others write row numbers, and the ones that nobody gives a feature.
+# Names under which row numbers are written.
 _INDEX = re.compile(r"index|level_\d+|rownames?", re.IGNORECASE)
-_NAMELESS = re.compile(r"|unnamed: ?\d+(\.\d+)?|__index_level_\d+__", re.IGNORECASE)
 # Names of columns that tell rows apart.
 _ID = re.compile(r"(.*[\s_.-])?([iI][dD]|nr|no|key|uuid)|.*(Id|ID)")
 
@@ -99,7 +99,7 @@ def _checked_index(column: Column, values: Array, i: int, *, named: bool) -> Col
         return column
     is_distinct = bool((numbers[1:] > numbers[:-1]).all())
     counts = is_distinct and numbers[0] in (0, 1) and numbers[-1] - numbers[0] == m - 1
-    if named and _NAMELESS.fullmatch(column.name):
+    if named and NAMELESS.fullmatch(column.name):
         return drop(column, "whole numbers without a name, as of an index; name it to keep it")
     if named and is_distinct and (_INDEX.fullmatch(column.name) or _ID.fullmatch(column.name)):
         why = "a different whole number in every row, as an index or id has"

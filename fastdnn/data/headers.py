@@ -13,6 +13,8 @@ _VALUE = re.compile(
     r"|[+-]?(?:inf|infinity)|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*",
     re.IGNORECASE,
 )
+# What pandas and others call a column without a name.
+NAMELESS = re.compile(r"|unnamed: ?\d+(\.\d+)?|__index_level_\d+__", re.IGNORECASE)
 _YEARS = range(1800, 2201)
 
 

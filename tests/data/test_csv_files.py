@@ -8,7 +8,7 @@ import pytest
 from fastdnn.data.csv_files import as_written, read_csv
 from fastdnn.data.tables import Columns, Table
 
-pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
+pd = pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
 TRAIN = Columns()
 
 
@@ -44,7 +44,7 @@ TWO = [[1, 2], [3, 4]]
         ("x\ty\tz\n1\t2\ta\n3\t4\tb\n", ("x", "y"), "z"),
         ("x|y|z\n1|2|a\n3|4|b\n", ("x", "y"), "z"),
         ("x y z\n1   2 a\n  3 4 b\n", ("x", "y"), "z"),
-        (",y,z\n1,2,a\n3,4,b\n", ("", "y"), "z"),
+        (",y,z\n1,2,a\n3,4,b\n", ("Unnamed: 0", "y"), "z"),
         ('1 2\t"a"\n3   4\t"b"\n', None, None),
         # What stands above the table, and delimiters at the ends of lines.
         ("# made on Monday, by me\nx,y,z\n1,2,a\n3,4,b\n", ("x", "y"), "z"),
@@ -52,6 +52,7 @@ TWO = [[1, 2], [3, 4]]
         ("sep=;\nx;y;z\n1;2;a\n3;4;b\n", ("x", "y"), "z"),
         ("# x y z\n1 2 a\n3 4 b\n", ("x", "y"), "z"),
         ("x,y,z,\n1,2,a,\n3,4,b,\n", ("x", "y"), "z"),
+        ("x,y,z,Unnamed: 3\n1,2,a,\n3,4,b,\n", ("x", "y"), "z"),
         ("x,y,z\n1,2,a,\n3,4,b,\n", ("x", "y"), "z"),
         ("x,y,z,,\n1,2,a,,\n,,,,\n3,4,b,,\n", ("x", "y"), "z"),
         ("1,2,a,\n3,4,b,\n", None, None),
@@ -71,12 +72,18 @@ def test_names_that_are_numbers(tmp_path: Path) -> None:
 
 def test_row_names_as_r_writes_them(tmp_path: Path) -> None:
     table = read_csv(csv(tmp_path, '"x" "z"\n"1" 5 "a"\n"2" 6 "b"\n'), TRAIN)
-    check(table, [[1, 5], [2, 6]], ["a", "b"], ("", "x"), "z")
+    check(table, [[1, 5], [2, 6]], ["a", "b"], ("Unnamed: 0", "x"), "z")
 
 
 def test_row_names_of_text(tmp_path: Path) -> None:
     table = read_csv(csv(tmp_path, "x,z\nMazda RX4,5,a\nValiant,6,b\n"), TRAIN)
-    check(table, np.array([["Mazda RX4", 5], ["Valiant", 6]], object), ["a", "b"], ("", "x"), "z")
+    check(
+        table,
+        np.array([["Mazda RX4", 5], ["Valiant", 6]], object),
+        ["a", "b"],
+        ("Unnamed: 0", "x"),
+        "z",
+    )
 
 
 def test_quoted_labels_are_the_same_as_plain_ones(tmp_path: Path) -> None:
@@ -127,7 +134,7 @@ def test_other_encodings_are_told(tmp_path: Path, encoding: str) -> None:
         ("0", "x,1,2\ny,3,4\n", TWO, ["x", "y"], None, None),
         (-2, "1,x,2\n3,y,4\n", TWO, ["x", "y"], None, None),
         (1, "a,b,c\n1,x,2\n", [[1, 2]], ["x"], ("a", "c"), "b"),
-        (0, ",b,c\n0,1,2\n1,3,4\n", TWO, [0, 1], ("b", "c"), ""),
+        (0, ",b,c\n0,1,2\n1,3,4\n", TWO, [0, 1], ("b", "c"), "Unnamed: 0"),
         ("c", "a,b,c\n0,1,x\n1,3,y\n", [[0, 1], [1, 3]], ["x", "y"], ("a", "b"), "c"),
     ],
 )
@@ -167,6 +174,14 @@ def test_csv_errors_say_where(tmp_path: Path, columns: Columns, text: str, messa
     assert str(error.value).startswith(str(path))
 
 
+def test_columns_without_names_are_called_as_pandas_does(tmp_path: Path) -> None:
+    path = csv(tmp_path, ",x,,z\np,1,2,a\nq,3,4,b\n")
+    table = read_csv(path, TRAIN)
+    assert table.names == ("Unnamed: 0", "x", "Unnamed: 2")
+    assert pd.read_csv(path).columns.tolist() == [*table.names, "z"]
+    assert read_csv(path, Columns("z", 3, ("Unnamed: 0", "x"))).names == table.names
+
+
 NAMED = Columns("z", 2, ("u", "v"))
 NAMELESS = Columns(2, 2)
 
@@ -177,7 +192,7 @@ NAMELESS = Columns(2, 2)
         (NAMED, "u,v,z\n1,2,a\n", [[1, 2]], ["a"], ("u", "v")),
         (NAMED, "z,v,u\na,2,1\n", [[2, 1]], ["a"], ("v", "u")),
         (NAMED, "u,v\n1,2\n", [[1, 2]], None, ("u", "v")),
-        (NAMED, ",u,v,z\n0,1,2,a\n", [[0, 1, 2]], ["a"], ("", "u", "v")),
+        (NAMED, ",u,v,z\n0,1,2,a\n", [[0, 1, 2]], ["a"], ("Unnamed: 0", "u", "v")),
         (NAMED, "1,2\n", [[1, 2]], None, None),
         (Columns("z", 2, ("0", "1")), "0,1\n5,6\n", [[5, 6]], None, ("0", "1")),
         (NAMELESS, "1,2\n", [[1, 2]], None, None),
