@@ -110,15 +110,23 @@ def _numbers(name: str, values: ArrayLike) -> Array:
     try:
         array = np.asarray(values)
         if array.dtype == object:  # as a table of columns of different types gives
-            text = next((value for value in array.flat if isinstance(value, str | bytes)), None)
-            if text is not None:  # NumPy would make a number of '3'
-                raise TypeError(f"got the text {text!r}")
+            _refuse_objects(name, array)
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: want an array of real numbers; {error}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
     return array
+
+
+def _refuse_objects(name: str, array: Array) -> None:
+    """Refuse the first value that is no number, with its place."""
+    for at, value in np.ndenumerate(array):
+        # None is NaN to NumPy, which is refused with its place too; of the text '3' it makes 3
+        if value is not None and not hasattr(type(value), "__float__"):
+            kind = "text" if isinstance(value, str | bytes) else type(value).__name__
+            place = f" at {name}[{', '.join(map(str, at))}]" if at else ""
+            raise TypeError(f"got the {kind} {value!r:.60}{place}")
 
 
 def _refuse_other_arrays(name: str, values: Any) -> None:

@@ -19,6 +19,7 @@ from ._checks import check_batch_size, check_flag
 from ._config import from_config, is_storable, to_config
 from ._custom_objects import refuse_ambiguous
 from ._inputs import Data, check_data, check_finite, check_gradients
+from .data.preparation import prepared
 from .data.streams import Stream, refuse_lonely
 from .evaluation import evaluate, metric_functions
 from .layers import Array, Layer
@@ -117,7 +118,10 @@ class Compiled(Network):
         whole: bool = True,
     ) -> Data:
         self._check_compiled()
-        n, dtype = self._dense[-1].units, self.dtype
+        n, dtype, preparation = self._dense[-1].units, self.dtype, self.preparation
+        if preparation is not None:
+            X = prepared("X", X, lambda X: preparation.inputs(X, dtype))
+            y = prepared("y", y, preparation.targets)
         return check_data(X, y, n_0, n, self.loss, dtype, sample_weight, finite=finite, whole=whole)
 
     def _ready(self, data: Data) -> Engine:

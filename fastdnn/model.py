@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from . import checkpoint
 from ._custom_objects import with_functions
+from .data.preparation import Preparation
 from .fitting import Fitting
 from .layers import Layer
 from .network import check_layers
@@ -52,6 +53,10 @@ class Sequential(Fitting):
         A callback sets it to end the training after the present epoch.
     metadata : dict of str
         What the file that the model was loaded from held besides.
+    preparation : Preparation or None
+        How the table was prepared that ``fastdnn train`` made the model from. With it every method
+        takes such tables as they are: raw columns, and labels as the file has them. None takes it
+        away, and the network reads X (m, n_0) as it is.
     """
 
     def __init__(
@@ -118,7 +123,7 @@ class Sequential(Fitting):
         is replaced by its present learning rate (with a warning): set
         ``model.optimizer.learning_rate`` after `load` to go on with it.
         """
-        kept = dict(self.metadata if metadata is None else metadata)
+        kept = self._kept(self.metadata if metadata is None else metadata)
         checkpoint.write(path, checkpoint.Content(*self.get_state(), kept))
 
     def save_training(self, path: str | Path, state: Mapping[str, Any]) -> None:
@@ -128,7 +133,12 @@ class Sequential(Fitting):
         """
         config, tensors = self.get_state()
         config["training"] = pack(state, tensors)
-        checkpoint.write(path, checkpoint.Content(config, tensors, dict(self.metadata)))
+        checkpoint.write(path, checkpoint.Content(config, tensors, self._kept(self.metadata)))
+
+    def _kept(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        """What a file keeps beside the model."""
+        of_data = {} if self.preparation is None else self.preparation.to_metadata()
+        return {**metadata, **of_data}
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, object] | None = None) -> Self:
@@ -155,5 +165,9 @@ class Sequential(Fitting):
             model = cls.from_state(config, tensors)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise checkpoint.damaged(path, error) from error
-        model.metadata = metadata
+        model.metadata = Preparation.kept_apart(metadata)
+        try:
+            model.preparation = Preparation.from_metadata(metadata)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         return model

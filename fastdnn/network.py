@@ -18,6 +18,7 @@ from . import initializers, regularizers
 from ._checks import check_batch_size, check_count, check_number
 from ._config import from_config
 from ._inputs import check_finite, check_X
+from .data.preparation import Preparation, prepared
 from .data.rows import is_readable
 from .data.streams import inputs_of, is_source
 from .evaluation import outputs_of
@@ -56,6 +57,7 @@ class Network:
         assert isinstance(entropy, int)
         self._state = State(entropy)
         self._engine: Engine | None = None
+        self.preparation: Preparation | None = None
         self.lock = Turns()
         self.input_size = None if input_size is None else check_count("input_size", input_size, 1)
         if self.input_size is not None and self.layers:
@@ -203,6 +205,8 @@ class Network:
         X : array_like of shape (m, n_0), or source of batches
             Also rows of SciPy's CSR and its like. Of a source of batches (see `Sequential.fit`) the
             y are left alone, and a batch may be X without y.
+            With a `preparation`, the table's columns as they are: a DataFrame of pandas or polars
+            with the training columns, or rows in the order of the training file.
         batch_size : int, optional
             Bounds the samples at work at once, and so the memory; 1024 by default. A sample's
             output is the same, to the bit, in a batch of any size, and with any number of threads.
@@ -213,13 +217,17 @@ class Network:
         Returns
         -------
         ndarray of shape (m, n_L)
+            With a `preparation`, a regression's target is in its own unit.
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
-        engine = self.engine
         if is_source(X):
             return self._predict_batches(X, batch, verbose)
-        X = check_X(X, self.input_size, self.dtype, whole=False)
-        lock = self.lock
+        return self._in_unit(self._outputs(X, batch, verbose))
+
+    def _outputs(self, X: Any, batch: int, verbose: int | str) -> Array:
+        """A_L, before a regression's target is taken back to its own unit."""
+        engine, lock = self.engine, self.lock
+        X = check_X(self._prepared(X), self.input_size, self.dtype, whole=False)
         if verbose == 0 and is_readable(X) and lock.try_engine():
             try:  # a service's single samples: even a context takes a microsecond
                 return engine.forward(X, batch=batch)
@@ -233,10 +241,46 @@ class Network:
         found = [np.empty((0, self.engine.layers[-1].n), self.dtype)]
         with sample_bar("predict", getattr(source, "n_samples", None), verbose) as report:
             for given in inputs_of(source):
-                X = check_X(given, self.input_size, self.dtype)
-                with self.lock.spare(self.engine) as twin:
-                    found.append(twin.forward(X, batch=batch, report=report))
-        return np.concatenate(found)
+                found.append(self._outputs(given, batch, 0))
+                if report is not None:
+                    report(len(found[-1]))
+        return self._in_unit(np.concatenate(found))
+
+    def _prepared(self, X: Any) -> Any:
+        """X as the layers take it."""
+        preparation = self.preparation
+        if preparation is None:
+            return X
+        return prepared("X", X, lambda X: preparation.inputs(X, self.dtype))
+
+    def _in_unit(self, A: Array) -> Array:
+        """A_L in the target's own unit."""
+        return A if self.preparation is None else self.preparation.outputs(A)
+
+    def predict_labels(self, X: Any, batch_size: int | None = None) -> Array:
+        """Return the label of every row of X, as the file has them that the model was trained on.
+
+        Parameters
+        ----------
+        X, batch_size
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            The likeliest class, or a regression's target in its own unit.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no `preparation`: it was not trained on a file by ``fastdnn train``.
+        """
+        if self.preparation is None:
+            raise RuntimeError(
+                "predict_labels: the model does not know its labels: it has no preparation, as one "
+                "of 'fastdnn train' has; use predict"
+            )
+        return self.preparation.labels(self.predict(X, batch_size))
 
     def count_params(self) -> int:
         """Return the number of all W's and b's elements."""

@@ -14,6 +14,7 @@ from tests.nets import WITH_TARGETS, classifier, fingerprint, samples
 
 Array = np.ndarray[Any, Any]
 X, y = samples()
+pd = pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
 
 
 def changed(array: Array, at: Any, value: Any) -> Array:
@@ -60,7 +61,17 @@ BAD_X: dict[str, tuple[Any, type[Exception], str]] = {
     "text in a table": (
         changed(X.astype(object), (0, 0), "red"),
         TypeError,
-        "X: want an array of real numbers; .*'red'",
+        r"X: want an array of real numbers; got the text 'red' at X\[0, 0\]",
+    ),
+    "pandas' missing value": (
+        changed(X.astype(object), (3, 1), pd.NA),
+        TypeError,
+        r"X: want an array of real numbers; got the NAType <NA> at X\[3, 1\]",
+    ),
+    "no number in a table": (
+        changed(X.astype(object), (2, 0), {}),
+        TypeError,
+        r"X: want an array of real numbers; got the dict {} at X\[2, 0\]",
     ),
     "numbers as text in a table": (
         changed(X.astype(object), (0, 0), "3"),

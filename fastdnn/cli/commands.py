@@ -6,22 +6,26 @@ import csv
 import statistics
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
 import fastdnn
 from fastdnn import kernels, optimizers
 from fastdnn._files import checked_output, replacing
-from fastdnn.callbacks import Callback, History
+from fastdnn.callbacks import Callback, EarlyStopping, History
 from fastdnn.data.datasets import Dataset, load, load_new
-from fastdnn.data.preparation import Preparation, as_numbers, missing_labels
+from fastdnn.data.labels import as_numbers, missing_labels
+from fastdnn.data.preparation import Preparation
 from fastdnn.data.tables import Array, quoted
 from fastdnn.layers import Dense, Dropout, Layer
 from fastdnn.metrics import r2, root_mean_squared_error
 from fastdnn.model import Sequential
 from fastdnn.optimizers import Optimizer
 from fastdnn.plots import plot_history
+from fastdnn.regularizers import L2
 
 
 def train(arguments: Namespace) -> int:
@@ -39,22 +43,29 @@ def train(arguments: Namespace) -> int:
         seed=arguments.seed,
         dtype=arguments.dtype,
         task=arguments.task,
+        drop=arguments.drop or (),
+        validation_split=_validation_split(arguments),
     )
     print(f"data: {dataset}")
+    print(dataset.report())
     model = _build(hidden, optimizer, dataset, arguments)
     model.summary()
     sys.stdout.flush()  # the progress goes to stderr
-    history, clock = History(), _Clock()
+    history, clock, stopping = History(), _Clock(), _stopping(arguments)
     interrupted = False
     try:
-        _fit(model, dataset, arguments, [history, clock])
+        _fit(model, dataset, arguments, [history, clock, *stopping])
     except KeyboardInterrupt:
         interrupted = True
         print("fastdnn: stopped by Ctrl-C; saving the model as it is now", file=sys.stderr)
     # First of all: a second Ctrl-C, or a reader of stdout that leaves, ends what follows.
     model.save(output, metadata=dataset.preparation.to_metadata())
+    for one in stopping:
+        if one.best_epoch is not None:
+            print(f"weights: those of epoch {one.best_epoch + 1}, of the least validation loss")
     labels = dataset.y_test if dataset.classes is None else dataset.classes[dataset.y_test]
-    print(f"test {_score(dataset.preparation, model.predict(dataset.X_test), labels)}")
+    A = dataset.preparation.outputs(model.predict(dataset.X_test))
+    print(f"test {_score(dataset.preparation, A, labels)}")
     if clock.seconds:
         print(f"{statistics.median(clock.seconds):.3g} seconds per epoch")
     print(f"model: {output}")
@@ -69,11 +80,18 @@ def predict(arguments: Namespace) -> int:
         inputs = [arguments.model, arguments.data]
         output = checked_output(arguments.output, "--output", inputs)
     model = _load_model(arguments.model)
-    preparation = Preparation.from_metadata(model.metadata)
+    preparation = model.preparation
+    if preparation is None:
+        raise ValueError(
+            f"{arguments.model}: the model does not say how its data were prepared, as those of"
+            " 'fastdnn train' do; use fastdnn.load(path).predict(X) in Python"
+        )
+    if arguments.probabilities and preparation.classes is None:
+        raise ValueError("--probabilities: the model predicts numbers; it has no classes")
     X, y = load_new(arguments.data, preparation, model.dtype)
-    A = model.predict(X)
-    labels = preparation.labels(A).tolist()
-    rows = [[label if preparation.classes is not None else f"{label:.8g}"] for label in labels]
+    model.preparation = None  # X is prepared
+    A = preparation.outputs(model.predict(X))
+    rows = _rows(preparation, A, arguments.probabilities)
     if output is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     else:
@@ -87,13 +105,22 @@ def predict(arguments: Namespace) -> int:
     return 0
 
 
+def _rows(preparation: Preparation, A: Array, probabilities: bool) -> Iterator[list[str]]:
+    """What `predict` writes of the outputs A: a label a row, or a probability for each class."""
+    if preparation.classes is None:
+        return ([f"{value:.8g}"] for value in preparation.labels(A).tolist())
+    if not probabilities:
+        return ([str(label)] for label in preparation.labels(A).tolist())
+    head = [str(label) for label in preparation.classes.tolist()]
+    return chain([head], ([f"{p:.8g}" for p in row] for row in A.tolist()))
+
+
 def summary(arguments: Namespace) -> int:
     """Show a network, and what it was trained on."""
     model = _load_model(arguments.model)
     model.summary()
-    try:
-        preparation = Preparation.from_metadata(model.metadata)
-    except ValueError:
+    preparation = model.preparation
+    if preparation is None:
         return 0  # saved from Python: there is nothing more to show
     print(f"trained on: {preparation.data}")
     if preparation.features is not None:
@@ -102,6 +129,8 @@ def summary(arguments: Namespace) -> int:
         print(f"target: {preparation.target!r}")
     if preparation.classes is not None:
         print(f"classes: {quoted([str(label) for label in preparation.classes])}")
+    if preparation.report():  # files of 0.1.0 have none
+        print(preparation.report())
     return 0
 
 
@@ -138,11 +167,34 @@ class _Clock(Callback):
         self.seconds.append(self._last - self._start)
 
 
+def _validation_split(arguments: Namespace) -> float:
+    """The share that is asked for; early stopping needs one."""
+    share: float | None = arguments.validation_split
+    if share is None:
+        return 0.0 if arguments.early_stopping is None else 0.1
+    if share == 0 and arguments.early_stopping is not None:
+        raise ValueError("--validation-split: 0; --early-stopping needs samples to validate on")
+    return share
+
+
+def _stopping(arguments: Namespace) -> list[EarlyStopping]:
+    """The callback that ends the training early, if that is asked for."""
+    if arguments.early_stopping is None:
+        return []
+    patience = arguments.early_stopping
+    return [EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
+
+
+def _dense(units: int, activation: str | None, arguments: Namespace) -> Dense:
+    return Dense(units, activation, kernel_regularizer=L2(arguments.l2))
+
+
 def _hidden_layers(arguments: Namespace) -> list[Layer]:
     """The hidden layers, made before the data are read: a wrong name shows at once."""
+    Dense(1, arguments.activation)  # also where there is no hidden layer
     layers: list[Layer] = []
     for units in arguments.layers:
-        layers.append(Dense(units, arguments.activation))
+        layers.append(_dense(units, arguments.activation, arguments))
         if arguments.dropout > 0:
             layers.append(Dropout(arguments.dropout))
     return layers
@@ -161,9 +213,9 @@ def _build(
 ) -> Sequential:
     """A compiled network for a data set: softmax over its classes, or one output for its target."""
     if dataset.classes is None:
-        last, loss, metric = Dense(1), "mean_squared_error", "r2"
+        last, loss, metric = _dense(1, None, arguments), "mean_squared_error", "r2"
     else:
-        last = Dense(len(dataset.classes), "softmax")
+        last = _dense(len(dataset.classes), "softmax", arguments)
         loss, metric = "sparse_categorical_crossentropy", "accuracy"
     model = Sequential(
         [*hidden, last],
@@ -178,18 +230,21 @@ def _build(
 def _fit(
     model: Sequential, dataset: Dataset, arguments: Namespace, callbacks: list[Callback]
 ) -> None:
-    """Train with the test samples as validation data: nothing is chosen by them."""
-    y_train, y_test = dataset.y_train, dataset.y_test
+    """Train, and validate after each epoch if there is a validation part."""
     scaling = dataset.preparation.target_scaling
-    if scaling is not None:
-        y_train = scaling.apply(y_train, arguments.dtype)
-        y_test = scaling.apply(y_test, arguments.dtype)
+
+    def targets(y: Array) -> Array:
+        return y if scaling is None else scaling.apply(y, arguments.dtype)
+
+    validation = None
+    if dataset.X_validation is not None and dataset.y_validation is not None:
+        validation = dataset.X_validation, targets(dataset.y_validation)
     model.fit(
         dataset.X_train,
-        y_train,
+        targets(dataset.y_train),
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
-        validation_data=(dataset.X_test, y_test),
+        validation_data=validation,
         callbacks=callbacks,
     )
 
@@ -197,17 +252,14 @@ def _fit(
 def _score(preparation: Preparation, A: Array, y: Array) -> str:
     """How well outputs A agree with labels y as a file has them, where it has them."""
     known = ~missing_labels(y)
-    predicted, truth = preparation.labels(A)[known], y[known]
-    numbers = as_numbers(truth)
+    truth = y[known]
     if preparation.classes is None:
+        predicted, numbers = preparation.labels(A)[known], as_numbers(truth)
         if numbers is None:
             raise ValueError(f"labels: {truth[0]!s} is text; the model predicts numbers")
         rmse = root_mean_squared_error(numbers, predicted)
         return f"R2 {r2(numbers, predicted):.4f}, RMSE {rmse:.6g}"
-    if numbers is not None and predicted.dtype.kind in "if":
-        right = predicted == numbers
-    else:
-        right = predicted.astype(str) == truth.astype(str)
+    right = A[known].argmax(axis=1) == preparation.codes(truth)
     return f"accuracy {right.mean():.4f} ({right.sum()} of {len(right)})"
 
 

@@ -9,11 +9,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import numba
+
 from fastdnn import DivergenceError, __version__
 from fastdnn.data.datasets import KINDS
+from fastdnn.data.labels import RULE
+from fastdnn.kernels.threads import available_cpus
 
 from . import commands
 
+PATIENCE = 10  # epochs
+Add = Callable[..., object]  # argparse's add_argument
 _STATUS = (
     "exit status: 0 done, 1 the training diverged, 2 bad input (one line on stderr says what),"
     " 130 stopped by Ctrl-C (train saves the model as it is then)"
@@ -77,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--output", metavar="CSV", help="write the labels here, one a line (default: to stdout)"
     )
+    predict.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="write the probability of each class instead, under a line of their names",
+    )
     predict.set_defaults(run=commands.predict)
 
     summary = add("summary", help="show a network's layers, shapes and number of parameters")
@@ -98,30 +109,71 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     train.epilog = _STATUS
     train.set_defaults(run=commands.train)
-    data = train.add_argument_group("data")
-    add = data.add_argument
+    _add_data(train.add_argument_group("data").add_argument)
+    network = train.add_argument_group("network")
+    add = network.add_argument
+    add(
+        "--layers",
+        type=_layers,
+        default="256,128",
+        metavar="N,N,…",
+        help='units of hidden layers; "" for none, which makes a linear model',
+    )
+    add("--activation", default="relu", metavar="NAME", help="of the hidden layers")
+    add(
+        "--dropout", type=_number(0, 1), default=0.0, metavar="RATE", help="after each hidden layer"
+    )
+    add(
+        "--l2",
+        type=_number(0),
+        default=0.0,
+        metavar="L2",
+        help="penalty L2 * sum(W ** 2) on each layer's weights",
+    )
+    add("--dtype", choices=("float32", "float64"), default="float32", help="of the arithmetic")
+    _add_training(train.add_argument_group("training").add_argument)
+
+
+def _add_data(add: Add) -> None:
+    """What to train on."""
     add("--data", metavar="PATH", help=f"{KINDS}; without it scikit-learn's digits")
     add(
         "--target",
         metavar="COLUMN",
         help="a table's label column: name, or number from 0; the last",
     )
-    add("--task", choices=("classification", "regression"), help="to be told by the labels")
-    network = train.add_argument_group("network")
-    add = network.add_argument
-    add("--layers", type=_layers, default="256,128", metavar="N,N,…", help="units of hidden layers")
-    add("--activation", default="relu", metavar="NAME", help="of the hidden layers")
     add(
-        "--dropout", type=_number(0, 1), default=0.0, metavar="RATE", help="after each hidden layer"
+        "--drop",
+        type=_names,
+        metavar="NAME,NAME,…",
+        help="columns of a table to leave out, named as by --target",
     )
-    add("--dtype", choices=("float32", "float64"), default="float32", help="of the arithmetic")
-    training = train.add_argument_group("training")
-    add = training.add_argument
+    add("--task", choices=("classification", "regression"), help=RULE)
+    add(
+        "--validation-split",
+        type=_number(0, 1),
+        metavar="SHARE",
+        help="share of the training samples to validate on after each epoch: 0, and 0.1 with"
+        " --early-stopping; the test samples, a fifth of all, are used once, at the end",
+    )
+
+
+def _add_training(add: Add) -> None:
+    """How to train."""
     add("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw or rmsprop")
-    add("--learning-rate", type=_number(0), metavar="RATE", help="that of the optimizer")
+    add("--learning-rate", type=_positive, metavar="RATE", help="that of the optimizer")
     add("--epochs", type=_count, default=20, metavar="N", help="passes over the training samples")
+    add(
+        "--early-stopping",
+        nargs="?",
+        const=PATIENCE,
+        type=_count,
+        metavar="PATIENCE",
+        help="stop after so many epochs without a smaller validation loss, 10 if it is not said,"
+        " and take the best epoch's weights; without it all epochs are trained",
+    )
     add("--batch-size", type=_count, default=64, metavar="N", help="samples in a step")
-    add("--threads", type=_count, metavar="N", help="all that the process may use")
+    add("--threads", type=_threads, metavar="N", help="all that the process may use")
     add(
         "--seed", type=int, default=0, metavar="N", help="of the split, the start and the shuffling"
     )
@@ -148,7 +200,7 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     add("--contenders", metavar="NAME,…", help="libraries, such as fastdnn,torch; all of them")
     add("--optimizer", choices=("adam", "sgd"), default="adam", help="adam")
     add("--dtype", choices=("float32", "float64"), default="float32", help="float32")
-    add("--threads", type=_count, metavar="N", help="all that the process may use")
+    add("--threads", type=_threads, metavar="N", help="all that the process may use")
     add("--rounds", type=_count, default=5, metavar="N", help="turns of each library; 5")
     add("--format", choices=("text", "markdown", "json"), default="text", help="text")
     add("--output", metavar="PATH", help="write the table here (default: to stdout)")
@@ -164,6 +216,31 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r}; want a whole number from 1")
     return value
+
+
+def _threads(text: str) -> int:
+    """A number of threads, of as many as there may be."""
+    count = _count(text)
+    most = max(available_cpus(), int(numba.config.NUMBA_NUM_THREADS))
+    if count > most:
+        raise argparse.ArgumentTypeError(f"{text!r}; want up to {most}, the CPUs of this process")
+    return count
+
+
+def _positive(text: str) -> float:
+    """A number above 0."""
+    value = _number(0)(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}; want a number above 0")
+    return value
+
+
+def _names(text: str) -> list[str]:
+    """``"a,b"`` as ["a", "b"]."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}; want names of columns, as a,b")
+    return names
 
 
 def _number(low: float, high: float = math.inf) -> Callable[[str], float]:
@@ -183,7 +260,9 @@ def _number(low: float, high: float = math.inf) -> Callable[[str], float]:
 
 
 def _layers(text: str) -> tuple[int, ...]:
-    """``"256,128"`` as (256, 128)."""
+    """``"256,128"`` as (256, 128), and ``""`` as ()."""
+    if not text.strip():
+        return ()
     try:
         units = tuple(int(part) for part in text.split(","))
     except ValueError:

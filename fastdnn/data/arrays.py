@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from .idx import find_idx, read_idx
+from .labels import plain_labels
 from .tables import Array, Columns, Part, Table, split_label
+from .texts import other_kind
 
 _SPLIT = ("x_train", "y_train", "x_test", "y_test")
 
@@ -83,7 +85,7 @@ def arrays_table(path: Path, arrays: dict[str, tuple[Array, Array | None]]) -> T
             f"{path}: samples of shape {' and '.join(map(str, shapes))}; want one shape"
         )
     parts = {
-        part: Part(X.reshape(len(X), -1), None if y is None else _plain_labels(y))
+        part: Part(X.reshape(len(X), -1), None if y is None else plain_labels(y))
         for part, (X, y) in arrays.items()
     }
     shape = shapes.pop()
@@ -105,8 +107,13 @@ def _load(path: Path, kind: str) -> dict[str, Array]:
             loaded = np.load(file, allow_pickle=False)
             arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:
+            found = other_kind(file.read(1000))
+        if found is not None and not (kind == "npz" and "zip" in found):
+            raise ValueError(f"{wrong} but {found}") from None
         reason = str(error).split(".")[0]  # without NumPy's advice on pickles
-        raise ValueError(f"{wrong} ({reason}); save text as y.astype(str)") from None
+        hint = "; save text as y.astype(str)" if "Object arrays" in reason else ""
+        raise ValueError(f"{wrong} ({reason}){hint}") from None
     if isinstance(loaded, np.ndarray) != (kind == "npy"):
         raise ValueError(f"{wrong}, but an {'.npz' if kind == 'npy' else '.npy'} file; rename it")
     return arrays
@@ -132,11 +139,6 @@ def _check_numbers(path: Path, what: str, data: Array) -> None:
     """Refuse text, times and objects."""
     if data.dtype.kind not in "biuf":
         raise ValueError(f"{path}: {what} have dtype {data.dtype}; want numbers")
-
-
-def _plain_labels(y: Array) -> Array:
-    """Labels as numbers or as text, one-dimensional."""
-    return y.ravel() if y.dtype.kind in "iufU" else y.ravel().astype(str)
 
 
 def _read_labels(path: Path | None) -> Array | None:

@@ -7,17 +7,18 @@ http://yann.lecun.com/exdb/mnist.
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .texts import other_kind, unpacked
+
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MOST_DIMENSIONS = 8
 _NAME = re.compile(r"(train|t10k)-(images|labels)[-.]idx[1-4]-ubyte(\.gz)?")
 
 
@@ -39,12 +40,18 @@ def read_idx(path: str | Path) -> npt.NDArray[Any]:
     ValueError
         If the file is no IDX file, or shorter or longer than its head says.
     """
-    content = _content(Path(path))
+    content = unpacked(Path(path))
     kind, dimensions = (content[2], content[3]) if len(content) >= 4 else (0, 0)
     if content[:2] != b"\0\0" or kind not in _TYPES or dimensions == 0:
+        found = other_kind(content)
+        what = "" if found is None else f"not an IDX file but {found}: "
         raise ValueError(
-            f"{path}: wrong magic number {content[:4].hex(' ') or '(the file is empty)'};"
+            f"{path}: {what}wrong magic number {content[:4].hex(' ') or '(the file is empty)'};"
             " an IDX file begins with 00 00, a type (08 for bytes) and the number of dimensions"
+        )
+    if dimensions > _MOST_DIMENSIONS:
+        raise ValueError(
+            f"{path}: damaged: its head says {dimensions} dimensions; want up to {_MOST_DIMENSIONS}"
         )
     start = 4 + 4 * dimensions
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4))
@@ -80,16 +87,3 @@ def find_idx(folder: str | Path) -> dict[tuple[str, str], Path]:
         if match and path.is_file():
             found[match[1], match[2]] = path
     return found
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a file, unpacked."""
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    try:
-        with gzip.open(path) as file:
-            return file.read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"{path}: truncated or damaged gzip file ({error}); fetch it again"
-        ) from None

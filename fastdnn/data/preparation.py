@@ -1,76 +1,28 @@
-"""From a file's columns to a network's X and y, and from its outputs back to labels.
+"""From a table's columns to a network's X and y, and from its outputs back to labels.
 
-What the training data fixed (which columns, their scale, the classes) is kept here and stored with
-a model, so that new data takes the same way.
+What the training data fixed (what each column holds, its scale, the classes) is kept here and
+stored with a model, so that new data takes the same way.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
-from .tables import NUMBERS_ONLY, Array, Columns, Part, quoted
-
-Task = Literal["classification", "regression"]
+from .columns import Column
+from .features import Encoder, column_of
+from .frames import as_frame, is_frame
+from .labels import as_labels, as_numbers, match_labels
+from .scaling import Array, Scaling, check_finite
+from .tables import Columns, quoted
 
 _KEY = "fastdnn.data.preparation"  # in a model's metadata
-_MOST_CLASSES = 100
-_LEAST_SAMPLES_PER_CLASS = 4
-_ROWS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class Scaling:
-    """Shift and scale: (X - mean) / deviation.
-
-    Parameters
-    ----------
-    mean, deviation : ndarray
-        One a column, or one for all.
-    """
-
-    mean: Array
-    deviation: Array
-
-    @classmethod
-    def fit(cls, X: Array, names: tuple[str, ...] | None = None) -> Scaling:
-        """Mean and standard deviation of each column; a constant column is only shifted.
-
-        Raises
-        ------
-        ValueError
-            If float64 cannot hold them, naming the first such column.
-        """
-        low, high = X.min(axis=0), X.max(axis=0)
-        with np.errstate(over="ignore", invalid="ignore"):  # it is refused below
-            mean = X.mean(axis=0, dtype=np.float64)
-            deviation = np.where(high > low, X.std(axis=0, dtype=np.float64), 1.0)
-        bad = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(deviation) & (deviation > 0)))
-        if len(bad):
-            column = int(bad[0])
-            raise ValueError(
-                f"column {_named(column, names)}: want numbers whose mean and standard deviation"
-                f" float64 can hold, got {np.ravel(low)[column]} to {np.ravel(high)[column]};"
-                " choose another unit"
-            )
-        return cls(mean, deviation)
-
-    def apply(self, X: Array, dtype: DTypeLike) -> Array:
-        """Scale X (m, …), computed in float64: a float32 time stamp would lose its last minutes."""
-        out = np.empty(X.shape, dtype)
-        for start in range(0, len(X), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            out[rows] = (X[rows] - self.mean) / self.deviation
-        return out
-
-    def undo(self, X: Array) -> Array:
-        """Return what `apply` was given, as float64."""
-        return np.asarray(X * self.deviation + self.mean, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,19 +34,23 @@ class Preparation:
     data : str
         The name of the training data.
     n_features : int
-        n_0, the columns of X.
+        How many columns they had, without the labels.
     scaling : Scaling
-        Of the features.
+        Of the inputs that are numbers.
     classes : ndarray or None
         The classes' labels, ascending, as the network's outputs are. None for regression.
     target_scaling : Scaling or None
         Of a regression's target: the network learns it with mean 0 and deviation 1.
     features : tuple of str or None
-        The features' names.
+        The columns' names.
     target : str or None
         The label column's name.
     label : int or None
         The label column's number.
+    columns : tuple of Column or None
+        What each column holds. None: finite numbers in all, none left out.
+    task : str
+        Why the task is what it is, for the report.
     """
 
     data: str
@@ -105,61 +61,157 @@ class Preparation:
     features: tuple[str, ...] | None = None
     target: str | None = None
     label: int | None = None
+    columns: tuple[Column, ...] | None = None
+    task: str = ""
 
     @property
-    def columns(self) -> Columns:
+    def known(self) -> Columns:
         """What a table of new data must have."""
         target = self.label if self.target is None else self.target
-        return Columns(target, self.n_features, self.features, self.label)
+        names = self.features
+        names = None if names is None else tuple(names[i] for i in self._used)
+        return Columns(target, self.n_features, names, self.label)
 
-    def inputs(self, part: Part, names: tuple[str, ...] | None, dtype: DTypeLike) -> Array:
-        """X (m, n_0) for the network, from a file's columns.
+    @cached_property
+    def _encoder(self) -> Encoder | None:
+        return None if self.columns is None else Encoder(self.columns)
+
+    @property
+    def _used(self) -> list[int]:
+        return list(range(self.n_features)) if self._encoder is None else self._encoder.used
+
+    def inputs(self, X: Any, dtype: DTypeLike) -> Array:
+        """Make X (m, n_0) for the network of a table's columns.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, or array_like of shape (m, n)
+            A frame's columns are found by their names, in any order, beside others. Rows without
+            names have the columns of the training file in its order, with the labels or without.
+        dtype : {"float32", "float64"}
+
+        Raises
+        ------
+        TypeError, ValueError
+            If columns are missing, or hold something else than those of the training data.
+        """
+        X = as_frame(X)
+        columns = self._columns(X)
+        if self._encoder is not None:
+            numbers = self._encoder.numbers(columns, len(X))
+            return self._encoder.apply(columns, numbers, self.scaling, dtype)
+        if isinstance(X, np.ndarray) and len(columns) == X.shape[1]:
+            numbers = X
+        else:
+            names = self.features or tuple(map(str, columns))
+            parts = [Column(names[i], "number").numbers(X)[0] for i, X in columns.items()]
+            numbers = np.column_stack(parts)
+        check_finite(numbers, self.features)
+        return self.scaling.apply(numbers, dtype)
+
+    def _columns(self, X: Any) -> dict[int, Any]:
+        """The columns that are read, by their numbers in the training file."""
+        has_names = is_frame(X) and list(X.columns) != list(range(X.shape[1]))
+        if self.features is not None and has_names:
+            names = [str(name).strip() for name in X.columns]
+            wanted = {i: self.features[i] for i in self._used}
+            absent = [name for name in wanted.values() if name not in names]
+            if absent:
+                raise ValueError(
+                    f"no column {quoted(absent)}; the model was trained on"
+                    f" {quoted(list(wanted.values()))}"
+                )
+            return {i: X.iloc[:, names.index(name)] for i, name in wanted.items()}
+        places = list(range(X.shape[1]))
+        if X.shape[1] == self.n_features + 1 and self.label is not None:
+            places.remove(self.label)
+        if len(places) != self.n_features:
+            told = "" if self.features is None else f": {quoted(self.features, most=30)}"
+            raise ValueError(
+                f"{X.shape[1]} features; the model takes {self.n_features}, as its training"
+                f" data have{told}"
+            )
+        return {i: column_of(X, places[i]) for i in self._used}
+
+    def labels(self, A: Array) -> Array:
+        """Labels (m,) of what `outputs` gave: the likeliest class, or the target."""
+        return A[:, 0] if self.classes is None else np.asarray(self.classes[A.argmax(axis=1)])
+
+    def outputs(self, A: Array) -> Array:
+        """A as users want it: probabilities as they are, a target (m, 1) in its own unit."""
+        return A if self.target_scaling is None else self.target_scaling.undo(A)
+
+    def targets(self, y: ArrayLike) -> Array:
+        """Labels as the training file has them, as the network compares with its outputs.
+
+        Returns
+        -------
+        ndarray, shape (m,)
+            int64 class numbers, or a scaled target as float64.
 
         Raises
         ------
         ValueError
-            If there are other columns than the network takes, or NaN or infinity in them.
+            If a label is missing or was not in the training data.
         """
-        X = part.X
-        if names is not None and self.features is not None and names != self.features:
-            X = X[:, [names.index(name) for name in self.features]]
-        if X.shape[1] != self.n_features:
-            raise ValueError(f"data: {X.shape[1]} features; the model takes {self.n_features}")
-        check_finite(X, self.features)
-        return self.scaling.apply(X, dtype)
+        given = as_labels(y)
+        if self.classes is None:
+            numbers = as_numbers(given)
+            if numbers is None or not np.isfinite(numbers).all():
+                raise ValueError("want finite numbers, as the training file's labels are")
+            assert self.target_scaling is not None
+            return self.target_scaling.apply(numbers, np.float64)
+        codes = self.codes(given)
+        if (codes < 0).any():
+            at = int((codes < 0).argmax())
+            known = quoted([str(label) for label in self.classes])
+            raise ValueError(f"got {str(given[at])!r} at y[{at}]; the model's classes are {known}")
+        return codes
 
-    def labels(self, A: Array) -> Array:
-        """Labels (m,) of outputs A (m, n_L): the likeliest class, or the target in its unit."""
-        if self.classes is not None:
-            return np.asarray(self.classes[A.argmax(axis=1)])
-        assert self.target_scaling is not None
-        return self.target_scaling.undo(A[:, 0])
+    def codes(self, y: Array) -> Array:
+        """Class numbers (m,) of labels, with -1 for those that the training data did not have."""
+        assert self.classes is not None
+        return match_labels(y, self.classes)
+
+    def report(self) -> str:
+        """Say what was done with each column and why the task is what it is, line by line."""
+        lines = [f"task: {self.task}"] if self.task else []
+        groups: dict[str, list[str]] = {}
+        for column in self.columns or ():
+            groups.setdefault(column.note, []).append(column.name)
+        counted = ", numbered from 0" if self.features is None else ""
+        lines += [f"columns{counted}:"] if groups else []
+        lines += [f"  {quoted(names)}: {note}" for note, names in groups.items()]
+        return "\n".join(lines)
 
     def to_metadata(self) -> dict[str, str]:
         """As entries of a model file's metadata, exact to the last digit."""
-        state = {name: _plain(value) for name, value in vars(self).items()}
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        state = {name: _plain(value) for name, value in fields.items()}
         return {_KEY: json.dumps(state, ensure_ascii=False)}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str]) -> Preparation:
-        """Return what `to_metadata` stored.
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Preparation | None:
+        """Return what `to_metadata` stored, or None if the model was saved without.
 
         Raises
         ------
         ValueError
-            If the model was saved without.
+            If it is damaged.
         """
         if _KEY not in metadata:
-            raise ValueError(
-                "the model does not say how its data were prepared, as those of 'fastdnn train' do;"
-                " use fastdnn.load(path).predict(X) in Python"
-            )
+            return None
         try:
             return cls(**cls._decoded(json.loads(metadata[_KEY])))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(
                 f"the model's account of its data is damaged, or of another version ({error})"
             ) from None
+
+    @staticmethod
+    def kept_apart(metadata: Mapping[str, str]) -> dict[str, str]:
+        """The entries of a model file's metadata that are not `to_metadata`'s."""
+        return {key: text for key, text in metadata.items() if key != _KEY}
 
     @staticmethod
     def _decoded(state: dict[str, Any]) -> dict[str, Any]:
@@ -171,91 +223,23 @@ class Preparation:
             state["classes"] = np.asarray(state["classes"])
         if state["features"] is not None:
             state["features"] = tuple(state["features"])
+        if state.get("columns") is not None:  # 0.1.0 knew numbers alone
+            state["columns"] = tuple(Column.from_facts(facts) for facts in state["columns"])
         return state
 
 
-def encode_labels(y: Array, task: str | None) -> tuple[Array, Array | None]:
-    """Turn labels as a file has them into class numbers, or into a regression's target.
-
-    Parameters
-    ----------
-    y : ndarray, shape (m,)
-        Numbers or text.
-    task : {"classification", "regression"} or None
-        None: classification if the labels are text, or whole numbers of two values, or of at most
-        100 values with 4 samples or more to each in the mean.
-
-    Returns
-    -------
-    y : ndarray, shape (m,)
-        int64 class numbers, or float64.
-    classes : ndarray or None
-        The labels of the classes; None for regression.
-
-    Raises
-    ------
-    ValueError
-        If a label is missing, all are equal, or text is given as a regression's target.
-    """
-    numbers = as_numbers(y)
-    missing = missing_labels(y)
-    if missing.any():
-        raise ValueError(
-            f"labels: {missing.sum()} of {len(y)} are missing or infinite, the first in data row"
-            f" {missing.argmax() + 1}; drop such rows"
-        )
-    if task == "regression" and numbers is None:
-        raise ValueError(f"labels: {y[0]!s} is text; a regression's target is numbers")
-    values = y if numbers is None else numbers
-    # Larger floats are all whole: they are measured, not counted.
-    if numbers is not None and np.abs(numbers).max() < 2**53 and (numbers % 1 == 0).all():
-        values = numbers.astype(np.int64)
-    classes, codes = np.unique(values, return_inverse=True)
-    if len(classes) == 1:
-        raise ValueError(f"labels: all {len(y)} are {classes[0]!s}; there is nothing to learn")
-    if task is None:
-        few = len(classes) <= min(_MOST_CLASSES, max(2, len(y) // _LEAST_SAMPLES_PER_CLASS))
-        whole = values.dtype.kind in "iU"
-        task = "classification" if values.dtype.kind == "U" or (whole and few) else "regression"
-    if task == "regression":
-        assert numbers is not None
-        return numbers, None
-    return codes.astype(np.int64), classes
-
-
-def missing_labels(y: Array) -> Array:
-    """Which labels (m,) are empty, NaN or infinite."""
-    numbers = as_numbers(y)
-    return np.asarray(y == "" if numbers is None else ~np.isfinite(numbers))
-
-
-def as_numbers(y: Array) -> Array | None:
-    """Labels as float64, or None if one of them is text that is no number."""
+def prepared(name: str, given: Any, prepare: Callable[[Any], Array]) -> Array:
+    """Return what `prepare` makes of a user's argument; its errors begin with the name."""
     try:
-        return y.astype(np.float64)
-    except ValueError:
-        return None
-
-
-def check_finite(X: Array, names: tuple[str, ...] | None) -> None:
-    """Refuse NaN and infinity, naming the first."""
-    if X.dtype.kind != "f":
-        return
-    for start in range(0, len(X), _ROWS_AT_ONCE):
-        bad = ~np.isfinite(X[start : start + _ROWS_AT_ONCE])
-        if bad.any():
-            row, column = np.unravel_index(bad.argmax(), bad.shape)
-            where = f"data row {start + row + 1}, column {_named(int(column), names)}"
-            raise ValueError(f"{where}: {X[start + row, column]}; {NUMBERS_ONLY}")
-
-
-def _named(column: int, names: tuple[str, ...] | None) -> str:
-    """A column's name in quotes, or its number from 1."""
-    return str(column + 1) if names is None else quoted([names[column]])
+        return prepare(given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def _plain(value: Any) -> Any:
     """A field as JSON knows it."""
     if isinstance(value, Scaling):
         return {"mean": value.mean.tolist(), "deviation": value.deviation.tolist()}
+    if isinstance(value, tuple) and value and isinstance(value[0], Column):
+        return [asdict(column) for column in value]
     return value.tolist() if isinstance(value, np.ndarray) else value

@@ -6,7 +6,6 @@ import pytest
 
 import fastdnn
 from fastdnn.cli import commands, main
-from fastdnn.data.preparation import Preparation
 from tests.datafiles import flowers, images, write_csv, write_idx_folder
 
 PNG = b"\x89PNG"
@@ -55,6 +54,110 @@ def test_train_options_reach_the_model() -> None:
     assert type(model.optimizer).__name__ == "SGD"
     assert model.optimizer.learning_rate == 0.25
     assert fastdnn.get_num_threads() == 1
+
+
+def test_no_hidden_layer_makes_a_linear_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--layers", "", "--epochs", "5", "--learning-rate", "0.05"]) == 0
+    model = fastdnn.load("fastdnn-model.safetensors")
+    assert [layer.units for layer in model.layers] == [10]
+    assert float(capsys.readouterr().out.split("test accuracy ")[1].split()[0]) > 0.8
+
+
+def test_the_penalty_is_on_every_layer() -> None:
+    assert main(["train", "--layers", "8", "--epochs", "1", "--l2", "0.25"]) == 0
+    layers = fastdnn.load("fastdnn-model.safetensors").layers
+    assert [layer.kernel_regularizer for layer in layers] == [fastdnn.L2(0.25)] * 2
+    assert main(["train", "--layers", "8", "--epochs", "1"]) == 0
+    layers = fastdnn.load("fastdnn-model.safetensors").layers
+    assert [layer.kernel_regularizer for layer in layers] == [fastdnn.L2(0.0)] * 2
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """What `fit` and `predict` are given from now on."""
+    given: list[dict] = []
+
+    def spy(name: str) -> None:
+        original = getattr(commands.Sequential, name)
+
+        def call(self: fastdnn.Sequential, X: np.ndarray, *arguments, **options):
+            given.append({"call": name, "X": X, **options})
+            return original(self, X, *arguments, **options)
+
+        monkeypatch.setattr(commands.Sequential, name, call)
+
+    spy("fit")
+    spy("predict")
+    return given
+
+
+def test_the_test_part_is_used_once_at_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = spied(monkeypatch)
+    options = ["--layers", "8", "--epochs", "3", "--validation-split", "0.25"]
+    assert main(["train", *options]) == 0
+    out, err = capsys.readouterr()
+    assert "1077 training, 360 validation and 360 test samples" in out
+    assert err.count("val_loss") == 3
+    fit, predict = given
+    assert (len(fit["X"]), len(fit["validation_data"][0])) == (1077, 360)
+    assert (predict["call"], len(predict["X"])) == ("predict", 360)
+    rows = {part.tobytes() for part in predict["X"]}
+    assert not rows & {part.tobytes() for part in fit["validation_data"][0]}
+    assert len({tuple(row) for row in fit["X"][:, :3].tolist()}) > 1
+    given.clear()
+    assert main(["train", "--layers", "8", "--epochs", "1"]) == 0
+    assert given[0]["validation_data"] is None
+    assert "val_loss" not in capsys.readouterr().err
+
+
+def test_early_stopping_takes_the_best_epoch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = spied(monkeypatch)
+    options = "--layers 32 --learning-rate 0.3 --epochs 60 --early-stopping 2 --optimizer sgd"
+    assert main(["train", *options.split()]) == 0
+    out, err = capsys.readouterr()
+    assert "1293 training, 144 validation and 360 test samples" in out
+    losses = [float(line.split("val_loss ")[1].split()[0]) for line in err.splitlines()]
+    assert 3 <= len(losses) < 60
+    best = int(np.argmin(losses)) + 1
+    assert len(losses) == best + 2
+    assert f"weights: those of epoch {best}, of the least validation loss" in out
+    X, y = given[0]["validation_data"]
+    model = fastdnn.load("fastdnn-model.safetensors")
+    model.preparation = None
+    assert model.evaluate(X, y)["loss"] == pytest.approx(min(losses), abs=1e-4)
+
+
+def test_columns_are_dropped() -> None:
+    X, y = flowers()
+    write_csv(Path("t.csv"), X, y, "u,v,species")
+    write_csv(Path("bare.csv"), X, y)
+    for data, drop in (("t.csv", "v"), ("t.csv", "1"), ("bare.csv", "1"), ("bare.csv", "-2")):
+        assert main(["train", "--data", data, f"--drop={drop}", *QUICK]) == 0
+        model = fastdnn.load("fastdnn-model.safetensors")
+        assert model.input_size == 1
+        assert (model.predict_labels(X) == y).mean() > 0.9
+        np.testing.assert_array_equal(model.predict(X * [1, 99]), model.predict(X))
+
+
+def test_probabilities(capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = flowers()
+    write_csv(Path("t.csv"), X, y, "u,v,species")
+    assert main(["train", "--data", "t.csv", *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["predict", "fastdnn-model.safetensors", "t.csv", "--probabilities"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head == "setosa,versicolor,virginica"
+    A = np.array([row.split(",") for row in rows], float)
+    want = fastdnn.load("fastdnn-model.safetensors").predict(X)
+    np.testing.assert_allclose(A, want, rtol=1e-6, atol=1e-12)
+    write_csv(Path("t.csv"), X, header="u,v")
+    assert main(["train", "--data", "t.csv", *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["predict", "fastdnn-model.safetensors", "t.csv", "--probabilities"]) == 2
+    assert "--probabilities: the model predicts numbers" in capsys.readouterr().err
 
 
 def test_the_seed_makes_the_model() -> None:
@@ -117,7 +220,7 @@ def test_whole_number_classes_without_header(capsys: pytest.CaptureFixture[str])
     for data, count in (("t.csv", 60), ("t.npy", 60), ("half.csv", 30), ("none.csv", 0)):
         assert main(["predict", "fastdnn-model.safetensors", data]) == 0
         out, err = capsys.readouterr()
-        assert out.split() == [str(label) for label in np.arange(60) % 3 + 5]
+        assert out.split() == [str(label) for label in np.arange(60) % 3 + 5.0]
         assert err == (f"accuracy 1.0000 ({count} of {count})\n" if count else "")
 
 
@@ -126,7 +229,7 @@ def test_a_table_without_the_header_of_the_training_data(
     target: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     X, _ = flowers()
-    y = np.arange(60) % 3 + 5
+    y = np.arange(60) % 3 + 5.0
     table = np.insert(X, target, y, axis=1)
     names = ["u", "v"]
     names.insert(target, "species")
@@ -212,7 +315,7 @@ def test_ctrl_c_saves_what_there_is(
     assert "test accuracy" in out
     model = fastdnn.load("fastdnn-model.safetensors")
     assert "model: fastdnn-model.safetensors" in out
-    assert Preparation.from_metadata(model.metadata).data == "digits"
+    assert model.preparation.data == "digits"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import pytest
 
 import fastdnn
 from fastdnn.cli import commands, main
+from fastdnn.data.datasets import READERS
+from fastdnn.data.labels import RULE
 from tests.datafiles import flowers, write_csv
 
 SOURCES = str(Path(fastdnn.__file__).parents[1])
@@ -22,6 +24,8 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     X, y = flowers()
     write_csv(Path("iris.csv"), X, y, "u,v,species")
+    Path("page.csv").write_text("<html>")
+    Path("ragged.csv").write_text("a,b,c\n1,2,3\n1,2,3,4\n")
     Path("folder").mkdir()
     os.mkfifo("pipe")
     Path("broken.safetensors").write_bytes(b"no model")
@@ -40,6 +44,24 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train --layers 10000000000000000000000", "layers: want parameters that fit, with their"),
         ("train --dropout 1", "--dropout: '1'; want a number from 0 and below 1"),
         ("train --learning-rate nan", "--learning-rate: 'nan'; want a number from 0"),
+        ("train --learning-rate 0", "--learning-rate: '0'; want a number above 0"),
+        ("train --learning-rate -1", "--learning-rate: '-1'; want a number from 0"),
+        ("train --l2 -1", "--l2: '-1'; want a number from 0"),
+        ("train --threads 9999", "--threads: '9999'; want up to "),
+        ("bench --threads 9999", "--threads: '9999'; want up to "),
+        ("train --early-stopping 0", "--early-stopping: '0'; want a whole number from 1"),
+        ("train --validation-split 1", "--validation-split: '1'; want a number from 0 and below 1"),
+        (
+            "train --validation-split 0 --early-stopping",
+            "--validation-split: 0; --early-stopping needs samples to validate on",
+        ),
+        ("train --drop a,,b", "--drop: 'a,,b'; want names of columns, as a,b"),
+        ("train --drop u", "drop: ['u']; scikit-learn's digits have no columns to choose from"),
+        ("train --data iris.csv --drop u,w", "iris.csv: drop: no column 'w'; it has 'u', 'v', 's"),
+        ("train --data iris.csv --drop species", "'species' is the label column; name a feature"),
+        ("train --data iris.csv --drop u,v", "no feature is left: 'u' dropped: as --drop says"),
+        ("train --data page.csv", "page.csv: not a text file but a web page"),
+        ("train --data ragged.csv", "ragged.csv: line 3: 4 cells, where the header has 3"),
         ("train --dtype float16", "--dtype: invalid choice: 'float16'"),
         ("train --activation rleu", "'rleu'; did you mean 'relu'?"),
         ("train --optimizer adma", "'adma'; did you mean 'adam'?"),
@@ -142,10 +164,15 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     out = capsys.readouterr().out
-    options = "data target task layers activation dropout dtype optimizer learning-rate epochs"
+    options = "data target drop task validation-split layers activation dropout l2 dtype optimizer"
+    options += " learning-rate epochs early-stopping"
     for option in (*options.split(), "batch-size", "threads", "seed", "output"):
         assert f"--{option}" in out
     assert "exit status" in out
+    words = " ".join(out.split())
+    for kind in READERS:
+        assert kind in words.replace("(each also .gz)", ".csv.gz .tsv.gz .txt.gz .data.gz")
+    assert RULE in words
 
 
 def test_version_of_the_process() -> None:

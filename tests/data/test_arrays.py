@@ -85,6 +85,26 @@ def test_npz_errors(tmp_path: Path, arrays: dict[str, np.ndarray], message: str)
     assert str(error.value).startswith(str(path))
 
 
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_a_web_page_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.{suffix}"
+    path.write_text("<!DOCTYPE html>\n<html>Not found</html>")
+    with pytest.raises(ValueError, match=rf"not an \.{suffix} file of plain arrays but a web page"):
+        (read_npy if suffix == "npy" else read_npz)(path, TRAIN)
+    with pytest.raises(
+        ValueError, match="not an IDX file but a web page, not the file itself: wro"
+    ):
+        read_idx_images(path, Columns(n_features=3))
+
+
+def test_text_labels_stay_text(tmp_path: Path) -> None:
+    for labels in (["02139", "06520", "1e2", "100"], ["1", "2", "1", "2"]):
+        table = read_npz(npz(tmp_path, X=X, y=np.array(labels)), TRAIN)
+        assert table.train is not None
+        assert table.train.y is not None
+        assert table.train.y.tolist() == labels
+
+
 @pytest.mark.parametrize("content", [b"", b"1,2\n", b"PK\3\4 and no more"])
 def test_damaged_npz_and_npy(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t"

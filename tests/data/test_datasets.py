@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -105,15 +108,16 @@ def test_npy_of_a_regression(tmp_path: Path) -> None:
 def test_target_and_task_are_chosen(tmp_path: Path) -> None:
     X, y = flowers()
     path = write_csv(tmp_path / "t.csv", np.column_stack([np.arange(60) % 3, X]), y, "a,u,v,s")
-    with pytest.raises(ValueError, match=r"column 's': 'setosa' is not a number"):
-        load(path, target="a")
+    assert load(path, target="a").X_train.shape[1] == 5  # u, v and the three names
     path = write_csv(tmp_path / "t.csv", np.column_stack([np.arange(60) % 3, X]), header="a,u,v")
     data = load(path, target="a")
     assert data.feature_names == ("u", "v")
     assert data.classes is not None
-    assert data.classes.tolist() == [0, 1, 2]
+    assert data.classes.tolist() == ["0.0", "1.0", "2.0"]
     assert "3 classes of column 'a'" in str(data)
-    assert load(path, target=0, task="regression").classes is None
+    data = load(path, target=0, task="regression")
+    assert data.classes is None
+    assert "task: regression, as asked for, of the labels, 'a' (--target" in data.report()
 
 
 def test_npz_with_its_own_test_part(tmp_path: Path) -> None:
@@ -147,12 +151,12 @@ NUMBERS = np.arange(20.0).reshape(10, 2)
         ({"X": NUMBERS, "y": NUMBERS[:, 0]}, {"test_size": 0.1}, "each part needs 2$"),
         ({"X": NUMBERS, "y": [0, 1] * 4 + [np.nan, 1]}, {}, "labels: 1 of 10 are missing"),
         (
-            {"X": np.where(NUMBERS == 5, np.nan, NUMBERS), "y": [0, 1] * 5},
+            {"X": np.where(NUMBERS == 5, np.inf, NUMBERS), "y": [0, 1] * 5},
             {},
-            "data row 3, column 2",
+            "data row 3, column '1': inf",
         ),
         ({"X": NUMBERS, "y": ["a", "b"] * 5}, {"task": "regression"}, "a is text"),
-        ({"X": NUMBERS * 9e306, "y": [0, 1] * 5}, {}, "column 1: want numbers whose mean and"),
+        ({"X": NUMBERS * 9e306, "y": [0, 1] * 5}, {}, "column '0': want numbers whose mean and"),
         ({"X": NUMBERS, "y": NUMBERS[:, 0] * 9e306}, {}, "column 'labels': want numbers whose me"),
     ],
 )
@@ -178,6 +182,9 @@ def test_unusable_data(tmp_path: Path, arrays: dict, arguments: dict, message: s
         ({"seed": None}, "seed: None; want a whole number"),
         ({"path": "t.csv", "target": 1.5}, r"target: 1\.5; want a column's name, or its number"),
         ({"target": 0}, "target: 0; scikit-learn's digits have no columns"),
+        ({"drop": "age"}, "drop: 'age'; want a list of columns"),
+        ({"drop": ["age"]}, r"drop: \['age'\]; scikit-learn's digits have no columns"),
+        ({"validation_split": 1}, "validation_split: 1; want a share from 0 and below 1"),
         ({"task": "ranking"}, "task: 'ranking'; want 'classification' or 'regression'"),
         ({"path": "no/such.csv"}, r"no/such.csv: no such file or folder; want a \.csv, .*MNIST"),
     ],
@@ -218,5 +225,104 @@ def test_new_images_from_folder_or_file(tmp_path: Path) -> None:
         np.testing.assert_allclose(got, X.reshape(15, 20) / 255, rtol=1e-6)
         np.testing.assert_array_equal(labels, y)
     other = write_idx(tmp_path / "my.idx3", X[:, :3])
-    with pytest.raises(ValueError, match=r"my.idx3: data: 15 features; the model takes 20"):
+    with pytest.raises(ValueError, match=r"my.idx3: 15 features; the model takes 20"):
         load_new(other, data.preparation)
+
+
+def test_a_report_of_what_was_done(tmp_path: Path) -> None:
+    pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
+    path = tmp_path / "t.csv"
+    rows = "\n".join(f"{i % 7},{'ab'[i % 2]},{'' if i % 5 else 2.5 * i},{i % 3}" for i in range(60))
+    path.write_text(f"{rows}\n")
+    data = load(path, drop=[1], validation_split=0.25, dtype="float64")
+    assert str(data) == (
+        "t.csv: 36 training, 12 validation and 12 test samples, 3 features, 3 classes"
+    )
+    *lines, gaps = data.report().splitlines()
+    assert lines == [
+        "file: it has no header: columns are numbered from 0",
+        "task: classification: the labels, column 3 (--target names another), are 3 different whole"
+        " numbers from 0 to 2, and up to 10 are taken as classes (wrong? use --task regression)",
+        "columns, numbered from 0:",
+        "  '0': numbers, scaled",
+        "  '1': dropped: as --drop says",
+    ]
+    assert gaps.endswith(" missing: the median instead, and an input that marks them")
+    assert data.X_validation is not None
+    assert data.y_validation is not None
+    assert (data.X_validation.shape, data.y_validation.shape) == ((12, 3), (12,))
+    # Mean, deviation and median are those of the training part.
+    np.testing.assert_allclose(data.X_train.mean(axis=0), 0, atol=1e-12)
+    assert abs(data.X_validation.mean(axis=0)).max() > 1e-3
+    assert load(path).X_validation is None
+
+
+def test_missing_numbers_in_arrays_are_filled(tmp_path: Path) -> None:
+    X, y = flowers()
+    X[::7, 1] = np.nan
+    np.savez(tmp_path / "t.npz", X=X, y=y)
+    data = load(tmp_path / "t.npz", dtype="float64")
+    assert data.X_train.shape == (48, 3)
+    assert np.isfinite(data.X_train).all()
+    got, _ = load_new(tmp_path / "t.npz", data.preparation, "float64")
+    np.testing.assert_array_equal(got, data.preparation.inputs(X, "float64"))
+
+
+def test_images_have_no_columns_to_drop(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="drop: images have no columns to choose from"):
+        load(write_idx_folder(tmp_path), drop=[0])
+
+
+def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
+    pytest.importorskip("pyarrow", reason="not installed: pip install 'fastdnn[data]'")
+    X, y = flowers()
+    frame = pd.DataFrame(X, columns=["u", "v"]).assign(species=y)
+    for part in range(3):
+        (tmp_path / f"day={part}").mkdir()
+        frame[part::3].to_parquet(tmp_path / f"day={part}" / "a.parquet")
+    data = load(tmp_path, target="species")
+    assert len(data.X_train) + len(data.X_test) == 60
+    assert data.feature_names == ("u", "v", "day")
+
+
+WITHOUT_PANDAS = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("pandas", "polars", "pyarrow"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Absent())
+from fastdnn.data.datasets import load, load_new
+for path in (None, "t.npz", "t.npy", "mnist"):
+    data = load(path)
+    if path is not None:
+        load_new(path, data.preparation)
+data.preparation.inputs([[0] * 20], "float32")
+for path in ("t.csv", "t.parquet"):
+    try:
+        load(path)
+    except ImportError as error:
+        print(error)
+"""
+
+
+def test_arrays_and_images_need_no_pandas(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    np.savez(tmp_path / "t.npz", X=np.where(X > 2, np.nan, X), y=np.array(["a", "b"] * 20))
+    np.save(tmp_path / "t.npy", X)
+    write_idx_folder(tmp_path / "mnist")
+    for name in ("t.csv", "t.parquet"):
+        (tmp_path / name).write_text("1,2\n3,4\n")
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PANDAS],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    csv, parquet = run.stdout.splitlines()
+    assert csv == "t.csv: reading a table needs pandas: pip install 'fastdnn[data]'"
+    assert parquet.endswith("needs pandas and pyarrow: pip install 'fastdnn[data]'")

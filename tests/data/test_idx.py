@@ -41,6 +41,8 @@ PACKED = gzip.compress(GOOD, mtime=0)
         (GOOD[:7], "truncated"),
         (GOOD + b"\0", "too long"),
         (b"\0\0\x08\3" + b"\xff" * 12, "truncated"),
+        (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x", "its head says 255 dimensions; want up to 8"),
+        (b"\0\0\x08\xff", "its head says 255 dimensions"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
