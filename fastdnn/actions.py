@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from numbers import Real
 
 from ._checks import check_number
+from ._streams import standard
 from .hooks import Callback, positional
 
 Hook = Callable[..., object]
@@ -69,7 +69,7 @@ class TerminateOnNaN(Callback):
 
     def on_divergence(self, error: ArithmeticError) -> None:
         """End the training."""
-        print(error, file=sys.stderr)
+        print(error, file=standard("stderr"))
         self.model.stop_training = True
 
 

@@ -231,7 +231,7 @@ class Sequential(Compiled):
             engine, self.lock, self.optimizer, self._state, data, batch_size,
             self._draws(data, shuffle), self.metrics, validation, callbacks, steps,
         )  # fmt: skip
-        trainer.run(self, range(initial_epoch, epochs), refuse)
+        trainer.run(self, range(initial_epoch, epochs), refuse, quiet=verbose == 0)
         return history
 
     def _draws(self, data: Data, shuffle: bool) -> Callable[[int], Draw]:

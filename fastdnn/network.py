@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastdnn.kernels import step
 from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.lookup import lookup
@@ -19,6 +20,7 @@ from . import initializers, regularizers
 from ._checks import check_batch_size, check_count
 from ._config import from_config
 from ._inputs import check_finite, check_X
+from ._streams import say
 from .layers import Array, Dense, Dropout, Layer
 from .progress import sample_bar
 from .summary import summarize
@@ -211,7 +213,8 @@ class Network:
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         engine = self.engine
         X = check_X(X, self.input_size, self.dtype)
-        if verbose == 0:  # a service's single samples: even a context takes a microsecond
+        # a service's single samples: even a context takes a microsecond
+        if verbose == 0 and step.run.is_compiled(self.dtype):
             with self.lock:
                 return engine.forward(X, batch=batch)
         with self.lock, sample_bar("predict", len(X), verbose) as report:
@@ -231,7 +234,7 @@ class Network:
 
     def summary(self) -> None:
         """Print the layers with the notes' shapes of W, b, Z and A, and count the parameters."""
-        print(summarize(self.layers, self.input_size, self.dtype.name))
+        say(summarize(self.layers, self.input_size, self.dtype.name))
 
 
 def check_layers(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,9 @@ from time import perf_counter
 from typing import Any
 
 from fastdnn.kernels.calls import Report
+from fastdnn.kernels.compiling import quietly
 
+from ._streams import standard
 from .hooks import Callback
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}  {rate_fmt}{postfix}"
@@ -25,8 +26,10 @@ def _bar(verbose: int | str, total: int, **options: Any) -> Any:
         warnings.simplefilter("ignore")  # that it is experimental
         from tqdm.autonotebook import tqdm
     in_notebook = any(one.__module__ == "tqdm.notebook" for one in tqdm.__mro__)
-    is_shown = verbose == 1 or (verbose == "auto" and (in_notebook or sys.stderr.isatty()))
+    stream = standard("stderr")
+    is_shown = verbose == 1 or (verbose == "auto" and (in_notebook or stream.isatty()))
     return tqdm(
+        file=stream,
         total=total,
         disable=not is_shown,
         unit=" samples",
@@ -43,7 +46,8 @@ def _bar(verbose: int | str, total: int, **options: Any) -> Any:
 def sample_bar(what: str, total: int, verbose: int | str) -> Iterator[Report | None]:
     """Give a function to tell how many more of all samples are done; None if nobody wants it."""
     if verbose == 0:
-        yield None
+        with quietly():
+            yield None
         return
     bar = _bar(verbose, total, desc=what, delay=SOON)
     try:
@@ -101,7 +105,7 @@ class ProgressBar(Callback):
             self._seconds = perf_counter() - self._start
         rate = self._done / max(self._seconds, 1e-9)
         line = f"{self._title}  {_shown(logs)}  {rate:.0f} samples/s"
-        self._bar.write(line, file=sys.stderr)
+        self._bar.write(line, file=standard("stderr"))
 
     def on_train_end(self) -> None:
         """Take the bar away; the lines stay."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastdnn.kernels import threads
 from fastdnn.kernels.calls import Outcome, Report, Rule
+from fastdnn.kernels.compiling import quietly
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
@@ -121,13 +122,22 @@ class Trainer:
         self._one_by_one = acts("on_train_batch_begin") or acts("on_train_batch_end")
         self._watched = self._one_by_one or acts("on_batches_end")
 
-    def run(self, model: Model, epochs: range, refuse: Callable[[], None] | None = None) -> None:
+    def run(
+        self,
+        model: Model,
+        epochs: range,
+        refuse: Callable[[], None] | None = None,
+        *,
+        quiet: bool = False,
+    ) -> None:
         """Train for these epochs, or until a callback stops the model's training.
 
-        `refuse` is called if a step of the first epoch, which reads all of X, is not finite.
+        `refuse` is called if a step of the first epoch, which reads all of X, is not finite. If
+        `quiet`, nothing is shown of a first compilation.
         """
         self.hooks.begin(model, {"epochs": epochs.stop, "steps": self._steps})
-        self.engine.compile()  # or the first epoch's time would hold it
+        with quietly(quiet):  # now, or the first epoch's time would hold it
+            self.engine.compile(self.batch)
         model.stop_training = False
         with threads.run():
             self._run(model, epochs, refuse)

@@ -71,7 +71,7 @@ def predict(arguments: Namespace) -> int:
     model = _load_model(arguments.model)
     preparation = Preparation.from_metadata(model.metadata)
     X, y = load_new(arguments.data, preparation, model.dtype)
-    A = model.predict(X)
+    A = model.predict(X, verbose="auto")
     labels = preparation.labels(A).tolist()
     rows = [[label if preparation.classes is not None else f"{label:.8g}"] for label in labels]
     if output is None:

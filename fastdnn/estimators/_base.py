@@ -16,6 +16,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastdnn._inputs import Data, check_weights
+from fastdnn.kernels.compiling import quietly
 from fastdnn.kernels.threads import num_threads
 from fastdnn.layers import Dense, Dropout
 from fastdnn.losses import Loss
@@ -145,7 +146,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             check = partial(self._checked, dtype=data.X.dtype, reset=False, unseen=True)
             unseen = check_validation(validation_data, check)
         rng = check_random_state(self.random_state)
-        with self._threads():
+        with self._threads(), quietly(not self.verbose):
             if not goes_on:
                 self._draw_start(data, rng)
             open_records(self, validates and self.solver != "lbfgs")
@@ -242,7 +243,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         model = self.model_ if self._is_bound() else self._build(0.0, 0)
-        with self._threads(), model.lock:
+        with self._threads(), quietly(not self.verbose), model.lock:
             return outputs_of(model.engine, X.tocsr() if is_sparse(X) else X, EVALUATION_BATCH)
 
     def __getstate__(self) -> dict[str, Any]:
