@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels.arrays import DTYPES, refuse_masked
+from fastdnn.kernels.arrays import DTYPES, as_native, refuse_masked
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
 
@@ -89,7 +89,7 @@ def _numbers(name: str, values: ArrayLike) -> Array:
         raise TypeError(f"{name}: want an array of real numbers; {error}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
-    return array
+    return as_native(array)
 
 
 def _refuse_other_arrays(name: str, values: Any) -> None:
@@ -224,9 +224,7 @@ def weigh_classes(
     """The same data, the weight of each sample times that of its class, with n outputs."""
     if not isinstance(class_weight, Mapping):
         raise TypeError(f"class_weight: want a dict of class to weight, got {class_weight!r}")
-    y = data.y
-    if y.ndim == 2:
-        y = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
+    y = _classes(data, class_weight)
     weights = np.ones(len(y))
     for label, weight in class_weight.items():
         check_number(f"class_weight[{label!r}]", weight, "[0, inf)")
@@ -238,6 +236,29 @@ def weigh_classes(
     if data.weights is not None:
         weights *= data.weights
     return data._replace(weights=weights.astype(dtype))
+
+
+def _classes(data: Data, known: Mapping[int, float]) -> Array:
+    """The class of each sample: its label, the place of its 1, or its one target of two values."""
+    y = data.y
+    if data.targets.labels.size:
+        return y
+    if y.size > len(y):
+        is_one_hot = y.ndim == 2 and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()
+        if not is_one_hot:
+            raise ValueError(
+                "class_weight: want y with one class per sample, as class numbers or one-hot rows, "
+                "got rows with several classes or with other numbers; want sample_weight for these"
+            )
+        return y.argmax(axis=1)  # type: ignore[no-any-return]
+    y = y.reshape(-1)
+    values = np.unique(y)
+    if len(values) > 2 or not all(value in (0, 1) or value in known for value in values.tolist()):
+        raise ValueError(
+            "class_weight: want y of two classes, 0 and 1, got "
+            f"{values[0]:g} to {values[-1]:g}; want sample_weight for numbers"
+        )
+    return y
 
 
 def split(data: Data, share: float) -> tuple[Data, Data | None]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fastdnn.kernels.lookup import lookup
 
 from ._checks import check_flag, check_number
+from ._closed import closed
 from ._files import check_writable
 from .actions import LambdaCallback, LearningRateScheduler, TerminateOnNaN, check_rate
 from .history import History
@@ -92,6 +93,7 @@ class _Monitoring(Callback):
         return improved
 
 
+@closed()
 class EarlyStopping(_Monitoring):
     """End the training when a logged value has stopped improving.
 
@@ -175,6 +177,7 @@ class EarlyStopping(_Monitoring):
             self._best_weights = None
 
 
+@closed()
 class ReduceLROnPlateau(_Monitoring):
     """Lower the learning rate when a logged value has stopped improving.
 
@@ -193,6 +196,8 @@ class ReduceLROnPlateau(_Monitoring):
     min_lr : float
         The rate is not lowered below this.
     """
+
+    wait: int
 
     def __init__(
         self,
@@ -242,6 +247,7 @@ class ReduceLROnPlateau(_Monitoring):
             self.wait = 0
 
 
+@closed()
 class ModelCheckpoint(_Monitoring):
     """Save the model after every epoch, or after every epoch that is the best so far.
 

@@ -87,7 +87,7 @@ class Compiled(Network):
         last = self._dense[-1]
         n = last.units
         optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
-        activations.check_output(loss, last._g)
+        activations.check_output(loss, last._g, n)
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
         if not isinstance(metrics, Iterable | None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._closed import closed
 from .hooks import Callback
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+@closed()
 class History(Callback):
     """What every epoch gave. `fit` returns it.
 

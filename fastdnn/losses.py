@@ -20,6 +20,7 @@ from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.losses import Loss as Entry
 
 from ._checks import check_flag, check_number
+from ._closed import closed
 from ._config import CLASSES, storable
 
 Array = NDArray[Any]
@@ -341,7 +342,7 @@ LOSSES: dict[str, type[Loss]] = {
     )
 }
 for _one in LOSSES.values():
-    storable(_one)
+    storable(closed(frozen=True)(_one))
 
 
 def _of_first_files(name: str, parameter: float) -> Loss:

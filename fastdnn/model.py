@@ -12,6 +12,7 @@ from fastdnn.kernels.calls import NO_LABELS
 
 from . import checkpoint
 from ._checks import check_batch_size, check_count, check_flag
+from ._closed import closed
 from ._custom_objects import with_functions
 from ._inputs import Data, check_finite, split, weigh_classes
 from .compiled import Compiled
@@ -27,6 +28,7 @@ BATCH_SIZE = 32  # samples in a step
 Given = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
 
 
+@closed()
 class Sequential(Compiled):
     """A network of layers, each reading the one before: A_l = g_l(W_l A_{l-1} + b_l), A_0 = X.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
 from typing import Any, Self
@@ -16,7 +17,7 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.placement import Layer as Row
 
-from . import initializers, regularizers
+from . import activations, initializers, regularizers
 from ._checks import check_batch_size, check_count
 from ._config import from_config
 from ._inputs import check_finite, check_X
@@ -66,6 +67,18 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, lock=RLock())
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to change what has been read, and would not be read again."""
+        late = ("dtype", "seed") if hasattr(self, "lock") else ()
+        if getattr(self, "_engine", None) is not None:
+            late = (*late, "layers", "input_size")
+        if name in late:
+            raise AttributeError(
+                f"{type(self).__name__}.{name}: want {getattr(self, name)!r}, which the model has "
+                f"been made with, got {value!r}; make a new model"
+            )
+        super().__setattr__(name, value)
+
     @property
     def built(self) -> bool:
         """Whether the input size is known, and so there are parameters."""
@@ -92,6 +105,11 @@ class Network:
             layer.place(engine, l)
         for each in self.layers:
             each.fix()
+        if any(activations.is_constant(layer._g, layer.units) for layer in self._dense):
+            warnings.warn(
+                "layers: a softmax of one output is always 1, so nothing is learnt through it",
+                stacklevel=3,
+            )
         self.input_size, self._engine = input_size, engine
         return engine
 

@@ -11,6 +11,7 @@ from typing import Any
 from fastdnn.kernels.calls import Report
 from fastdnn.kernels.compiling import quietly
 
+from ._closed import closed
 from ._streams import standard
 from .hooks import Callback
 
@@ -56,6 +57,7 @@ def sample_bar(what: str, total: int, verbose: int | str) -> Iterator[Report | N
         bar.close()
 
 
+@closed()
 class ProgressBar(Callback):
     """A line on stderr for every finished epoch, and a bar while the epoch lasts.
 
