@@ -34,6 +34,10 @@ class History(Callback):
         self.history: dict[str, list[float]] = {}
         self._epochs: dict[str, list[int]] = {}
 
+    def on_train_begin(self) -> None:
+        """Forget an earlier training."""
+        self.epoch, self.history, self._epochs = [], {}, {}
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Append the epoch's logs."""
         self.epoch.append(epoch)

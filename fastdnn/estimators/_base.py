@@ -35,7 +35,7 @@ from ._parameters import (
     hidden_units,
 )
 from ._rules import forget_records, open_records
-from ._samples import is_sparse, outputs_of
+from ._samples import is_sparse, native, outputs_of
 from ._solvers import optimizer_of
 
 Array = NDArray[Any]
@@ -176,7 +176,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Data:
         """Return everything that a pass with the loss reads, checked and of one dtype."""
         X, y = validate_data(
-            self, X, y, accept_sparse=SPARSE, multi_output=True, dtype=dtype, reset=reset,
+            self, native(X), y, accept_sparse=SPARSE, multi_output=True, dtype=dtype, reset=reset,
             **self._y_settings,
         )  # fmt: skip
         X = X.tocsr() if is_sparse(X) else X
@@ -241,7 +241,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _outputs(self, X: Any) -> Array:
         """Return A_L for every row of X."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
+        X = validate_data(self, native(X), accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         model = self.model_ if self._is_bound() else self._build(0.0, 0)
         with self._threads(), quietly(not self.verbose), model.lock:
             return outputs_of(model.engine, X.tocsr() if is_sparse(X) else X, EVALUATION_BATCH)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn._inputs import Data
+from fastdnn.kernels.arrays import as_native
 from fastdnn.kernels.engine import Engine
 
 Array = NDArray[Any]
@@ -18,6 +19,15 @@ DENSE_BYTES = 16_000_000  # of sparse rows that are dense at a time
 def is_sparse(X: Any) -> bool:
     """Return whether X is one of SciPy's sparse matrices or arrays."""
     return hasattr(X, "toarray")
+
+
+def native(X: Any) -> Any:
+    """Return X in the machine's byte order: scikit-learn makes float64 of any other float32."""
+    if isinstance(X, np.ndarray):
+        return as_native(X)
+    if is_sparse(X) and not X.dtype.isnative:
+        return X.astype(X.dtype.newbyteorder("="))
+    return X
 
 
 def rows_at_once(X: Any, batch: int = 1) -> int:
