@@ -17,6 +17,7 @@ from ._checks import check_flag, check_number
 from ._closed import closed
 from ._files import check_writable
 from .actions import LambdaCallback, LearningRateScheduler, TerminateOnNaN, check_rate
+from .checkpoint import check_suffix
 from .history import History
 from .hooks import Callback
 from .loggers import CSVLogger, TensorBoard
@@ -287,6 +288,7 @@ class ModelCheckpoint(_Monitoring):
         for field in self._fields:
             self._check_name("path", field, ["epoch", *names])
         path = Path(self._filled({"epoch": 1, **dict.fromkeys(names, 1.0)}))
+        check_suffix(self._name("path"), path)
         folder = next(one for one in path.absolute().parents if one.exists())
         check_writable(self._name("path"), path, folder)
 

@@ -7,6 +7,7 @@ is written here.
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,16 @@ Array = NDArray[Any]
 FORMAT = "1"
 _KEY = "fastdnn.model"
 _FORMAT_KEY = "fastdnn.format"
+
+
+# Files of others, by their suffixes, that a model's file would be taken for.
+_OTHERS = {
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), "Keras"),
+    **dict.fromkeys((".pt", ".pth"), "PyTorch"),
+    **dict.fromkeys((".pkl", ".pickle", ".joblib"), "Python's pickles"),
+    **dict.fromkeys((".npy", ".npz"), "NumPy"),
+    ".onnx": "ONNX",
+}
 
 
 class Content(NamedTuple):
@@ -41,6 +52,7 @@ def write(path: str | Path, content: Content) -> None:
     """
     from safetensors.numpy import save_file
 
+    check_suffix("path", path)
     for key, value in content.metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"metadata: want strings, got {key!r}: {value!r}")
@@ -48,6 +60,16 @@ def write(path: str | Path, content: Content) -> None:
     tensors = {name: np.ascontiguousarray(array) for name, array in content.tensors.items()}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={**content.metadata, **own})
+
+
+def check_suffix(name: str, path: str | Path) -> None:
+    """Refuse to give a model's file the suffix of another format, by ValueError."""
+    of = _OTHERS.get(Path(path).suffix.lower())
+    if of is not None:
+        raise ValueError(
+            f"{name}: want the suffix .safetensors, as that is what a model's file is, got {path}, "
+            f"which is {of}'s suffix"
+        )
 
 
 def read(path: str | Path) -> Content:
@@ -72,12 +94,36 @@ def read(path: str | Path) -> Content:
                 raise ValueError(f"{path}: not a model that this version of fastdnn wrote")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from None
+        found = _kind(path)
+        raise ValueError(
+            f"{path}: {found or 'not a safetensors file'}; want a model that save wrote ({error})"
+        ) from None
     try:
         config = json.loads(metadata.pop(_KEY))
     except ValueError as error:
         raise damaged(path, error) from None
     return Content(config, tensors, metadata)
+
+
+def _kind(path: Path) -> str | None:
+    """What a file of another format is, where its first bytes tell."""
+    with path.open("rb") as file:
+        begin = file.read(8)
+    if begin == b"\x89HDF\r\n\x1a\n":
+        return "an HDF5 file, as Keras writes"
+    if begin.startswith(b"\x80") and begin[1:2] <= b"\x05":
+        return "a pickle"
+    if begin.startswith(b"\x93NUMPY"):
+        return "a NumPy array"
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        names = [name.rpartition("/")[2] for name in archive.namelist()]
+    if "data.pkl" in names:
+        return "a file of PyTorch"
+    if "model.weights.h5" in names:
+        return "a model of Keras"
+    return "a file of NumPy" if any(name.endswith(".npy") for name in names) else "a ZIP archive"
 
 
 def damaged(path: str | Path, error: Exception) -> ValueError:

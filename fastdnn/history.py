@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import _shown
 from ._closed import closed
 from .hooks import Callback
 
@@ -76,6 +77,6 @@ class History(Callback):
         """The number of epochs, and the last one's values."""
         if not self.epoch:
             return "History(0 epochs)"
-        last = "  ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
+        last = _shown.logs({name: values[-1] for name, values in self.history.items()})
         count = f"{len(self.epoch)} epoch{'s' if len(self.epoch) > 1 else ''}"
         return f"History({count}, the last: {last})"

@@ -151,7 +151,8 @@ class Sequential(Compiled):
         batch_size : int, optional
             Samples in a step, 32 by default; an epoch's last step takes what is left.
         epochs : int
-            How many epochs to train; with `initial_epoch`, the number to stop before.
+            How many epochs to train. Those before `initial_epoch` count: with 5 there, and 8 here,
+            it is three.
         verbose : {"auto", 0, 1, 2}
             0 is silent, 1 a progress bar, 2 a line per epoch; "auto" is 1 on a terminal and in a
             notebook, else 2.

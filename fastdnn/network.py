@@ -251,7 +251,7 @@ class Network:
         )
 
     def summary(self) -> None:
-        """Print the layers with the notes' shapes of W, b, Z and A, and count the parameters."""
+        """Print the layers with the shapes of W, b, Z and A, and count the parameters."""
         say(summarize(self.layers, self.input_size, self.dtype.name))
 
 

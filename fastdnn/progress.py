@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from fastdnn.kernels.calls import Report
 from fastdnn.kernels.compiling import quietly
 
+from . import _shown
 from ._closed import closed
 from ._streams import standard
 from .hooks import Callback
@@ -43,6 +44,12 @@ def _bar(verbose: int | str, total: int, **options: Any) -> Any:
     )
 
 
+def _take_away(bar: Any) -> None:
+    """Close a bar; a notebook would keep one that is not full, in red."""
+    bar.n = bar.total
+    bar.close()
+
+
 @contextmanager
 def sample_bar(what: str, total: int, verbose: int | str) -> Iterator[Report | None]:
     """Give a function to tell how many more of all samples are done; None if nobody wants it."""
@@ -54,7 +61,7 @@ def sample_bar(what: str, total: int, verbose: int | str) -> Iterator[Report | N
     try:
         yield bar.update
     finally:
-        bar.close()
+        _take_away(bar)
 
 
 @closed()
@@ -97,7 +104,7 @@ class ProgressBar(Callback):
         """Move the bar."""
         self._done = min(step * self.batch_size, self.samples_per_epoch)
         self._seconds = perf_counter() - self._start
-        self._bar.set_postfix_str(_shown(logs), refresh=False)
+        self._bar.set_postfix_str(_shown.logs(logs), refresh=False)
         self._bar.update(self._done - self._bar.n)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -106,17 +113,9 @@ class ProgressBar(Callback):
             self._done = self.samples_per_epoch
             self._seconds = perf_counter() - self._start
         rate = self._done / max(self._seconds, 1e-9)
-        line = f"{self._title}  {_shown(logs)}  {rate:.0f} samples/s"
+        line = f"{self._title}  {_shown.logs(logs)}  {rate:.0f} samples/s"
         self._bar.write(line, file=standard("stderr"))
 
     def on_train_end(self) -> None:
         """Take the bar away; the lines stay."""
-        self._bar.close()
-
-
-def _shown(logs: Mapping[str, float]) -> str:
-    """Return the logs as "loss 0.3521  accuracy 0.8801", small values as "1.00e-04"."""
-    return "  ".join(
-        f"{name} {value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{name} {value:.2e}"
-        for name, value in logs.items()
-    )
+        _take_away(self._bar)

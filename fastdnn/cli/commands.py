@@ -14,6 +14,7 @@ import fastdnn
 from fastdnn import kernels, optimizers
 from fastdnn._files import checked_output, replacing
 from fastdnn.callbacks import Callback, History
+from fastdnn.checkpoint import check_suffix
 from fastdnn.data.datasets import Dataset, load, load_new
 from fastdnn.data.preparation import Preparation, as_numbers, missing_labels
 from fastdnn.data.tables import Array, quoted
@@ -28,6 +29,7 @@ def train(arguments: Namespace) -> int:
     """Train a network, save it, say how good it is, and draw its curves."""
     inputs = [] if arguments.data is None else [arguments.data]
     output = checked_output(arguments.output, "--output", inputs)
+    check_suffix("--output", output)
     if output.suffix == ".png":
         raise ValueError(f"--output: {output} is where the curves go; name the model .safetensors")
     if arguments.threads is not None:
