@@ -136,7 +136,7 @@ class Engine:
         self._layout.penalties[...] = factor * self._penalties
         self._penalised = min(self._penalised, 1) * (layout.PER_SAMPLE if per_sample else 1)
 
-    def compile(self, batch: int) -> None:
+    def compile(self, batch: int = 1) -> None:
         """Have what steps of `batch` samples may need compiled, or read from the cache."""
         many, rule = 10**9, Rule("adam", _NO_COEFFICIENTS[self.dtype])  # as many ranks as may be
         step.run.compile(self.dtype, self._ranks(batch, self._place(batch), many, rule))

@@ -325,7 +325,7 @@ def test_the_same_bits_for_any_number_of_threads(dtype: Any, m: int) -> None:
 
 def test_compile_needs_no_call() -> None:
     with fastdnn.num_threads(1):
-        make([2, 1], ["identity"]).compile(1)
+        make([2, 1], ["identity"]).compile()
 
 
 # ---------------------------------------------------------------------------------------- copies
