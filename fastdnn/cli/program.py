@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except DivergenceError as error:
             return _fail(f"{error} Nothing was written.", 1)
         except OSError as error:
-            return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
+            what = f"{error.filename}: " if error.filename else ""
+            return _fail(f"{what}{error.strerror or error}", 2)
         except (ValueError, TypeError, ImportError, MemoryError) as error:
             return _fail(error, 2)
         except RuntimeError as error:
