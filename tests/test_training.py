@@ -10,8 +10,9 @@ import pytest
 
 import fastdnn
 from fastdnn import DivergenceError, training
-from fastdnn.kernels import _jit, entry, losses, step
+from fastdnn.kernels import _jit, entry, losses
 from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.step import run
 from fastdnn.optimizers import OPTIMIZERS
 from fastdnn.training import Draw, State, Trainer
 from tests.nets import Spy, classifier, regressor, samples
@@ -290,8 +291,8 @@ def test_nothing_is_compiled_within_an_epoch(
 
     monkeypatch.setattr(_jit, "compile_cached", told)
     monkeypatch.setattr(entry, "compile_cached", told)
-    monkeypatch.setattr(step.run, "_compiled", {})
-    monkeypatch.setattr(step.run, "_starters", {})
+    monkeypatch.setattr(run, "_compiled", {})
+    monkeypatch.setattr(run, "_starters", {})
     monkeypatch.setattr(losses, "_places", {})
     for spare in losses.SPARES:
         monkeypatch.setattr(spare, "_results", {})

@@ -219,22 +219,24 @@ CLOSED = {
 }
 
 
+def in_a_shell(rest: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with the shell's own words behind it."""
+    line = f"exec {sys.executable} -W error -m fastdnn {rest}"
+    return subprocess.run(
+        ["sh", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of other systems closes streams")
 @pytest.mark.parametrize("closed", CLOSED)
 def test_closed_streams(closed: str) -> None:
-    line = f"exec {sys.executable} -W error -m fastdnn train --data iris.csv --epochs 1 {CLOSED[closed]}"
-    run = subprocess.run(
-        ["sh", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
+    run = in_a_shell(f"train --data iris.csv --epochs 1 {CLOSED[closed]}")
     assert run.returncode == 0
     assert ("test accuracy" in run.stdout) == (closed == "stderr")
     assert ("epoch 1/1" in run.stderr) == (closed == "stdout")
     assert "Traceback" not in run.stderr
     assert fastdnn.load("fastdnn-model.safetensors").metadata
-    wrong = subprocess.run(
-        ["sh", "-c", f"exec {sys.executable} -m fastdnn train --no {CLOSED[closed]}"],
-        env=ENVIRONMENT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    wrong = in_a_shell(f"train --no {CLOSED[closed]}")
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == (closed == "stdout")
 
