@@ -129,6 +129,12 @@ def cache_folder() -> Path | None:
     return None
 
 
+@cache
+def _machine(codegen: Any) -> Any:
+    """What numba compiles for; it takes longer to tell than to look for a file."""
+    return codegen.magic_tuple()
+
+
 def part_name(function: Callable[..., Any]) -> str:
     """What the cache and `compiling` call a function: its module and its name."""
     return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
@@ -142,7 +148,7 @@ class _Cache:
         self.cache_path = str(cache_folders()[0])
 
     def _file(self, signature: Any, codegen: Any) -> str:
-        key = repr((source_stamp(), str(signature), codegen.magic_tuple(), platform.machine()))
+        key = repr((source_stamp(), str(signature), _machine(codegen), platform.machine()))
         return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
 
     def load_overload(self, signature: Any, context: Any) -> Any:
