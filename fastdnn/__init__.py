@@ -4,8 +4,10 @@ import typing
 from importlib import import_module
 
 from fastdnn import kernels, plots, textbook
+from fastdnn.kernels.compiling import watch as _watch
 from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_threads
 
+from ._first_use import show as _show
 from .callbacks import (
     Callback,
     CSVLogger,
@@ -103,6 +105,7 @@ __all__ = [
 ]
 
 load = Sequential.load
+_watch(_show)
 
 
 def __getattr__(name: str) -> typing.Any:

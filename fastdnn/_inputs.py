@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels.arrays import refuse_masked
+from fastdnn.kernels.arrays import as_native, refuse_masked
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
 
@@ -140,7 +140,7 @@ def check_y(
     y: ArrayLike, m: int, n: int, loss: Loss, dtype: np.dtype[Any]
 ) -> tuple[Array, Targets]:
     """y as metrics take it, and as the engine takes it, for a network with n outputs."""
-    array = _numbers("y", y)
+    array = as_native(_numbers("y", y))
     entry = loss.entry
     if len(array.shape) == 0 or len(array) != m:
         raise ValueError(f"y: want one target for each of X's {m} rows, got shape {array.shape}")
@@ -196,7 +196,7 @@ def _check_labels(array: Array, n: int, loss: Loss) -> Array:
 
 def check_weights(sample_weight: ArrayLike, m: int, dtype: np.dtype[Any]) -> Array:
     """The weight of each sample in the loss."""
-    weights = _numbers("sample_weight", sample_weight)
+    weights = as_native(_numbers("sample_weight", sample_weight))
     if weights.shape != (m,):
         raise ValueError(f"sample_weight: want shape ({m},), got {weights.shape}")
     check_finite("sample_weight", weights, dtype)
@@ -249,7 +249,7 @@ def check_gradients(
             if array is None or place is None:
                 what = "None, as the layer has no b" if place is None else f"shape {place.shape}"
                 raise ValueError(f"{name}: want {what}, got {array!r:.60}")
-            array = _numbers(name, array)
+            array = as_native(_numbers(name, array))
             if array.shape != place.shape:
                 raise ValueError(f"{name}: want shape {place.shape}, got {array.shape}")
             check_finite(name, array, dtype)
@@ -263,9 +263,7 @@ def weigh_classes(
     """The same data, the weight of each sample times that of its class, with n outputs."""
     if not isinstance(class_weight, Mapping):
         raise TypeError(f"class_weight: want a dict of class to weight, got {class_weight!r}")
-    y = data.y
-    if y.ndim == 2:
-        y = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
+    y = _classes(data, class_weight)
     weights = np.ones(len(y))
     for label, weight in class_weight.items():
         check_number(f"class_weight[{label!r}]", weight, "[0, inf)")
@@ -277,6 +275,29 @@ def weigh_classes(
     if data.weights is not None:
         weights *= data.weights
     return data._replace(weights=weights.astype(dtype))
+
+
+def _classes(data: Data, known: Mapping[int, float]) -> Array:
+    """The class of each sample: its label, the place of its 1, or its one target of two values."""
+    y = data.y
+    if data.targets.labels.size:
+        return y
+    if y.size > len(y):
+        is_one_hot = y.ndim == 2 and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()
+        if not is_one_hot:
+            raise ValueError(
+                "class_weight: want y with one class per sample, as class numbers or one-hot rows, "
+                "got rows with several classes or with other numbers; want sample_weight for these"
+            )
+        return y.argmax(axis=1)  # type: ignore[no-any-return]
+    y = y.reshape(-1)
+    values = np.unique(y)
+    if len(values) > 2 or not all(value in (0, 1) or value in known for value in values.tolist()):
+        raise ValueError(
+            "class_weight: want y of two classes, 0 and 1, got "
+            f"{values[0]:g} to {values[-1]:g}; want sample_weight for numbers"
+        )
+    return y
 
 
 def split(data: Data, share: float) -> tuple[Data, Data | None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from numbers import Real
 
 from ._checks import check_number
+from ._closed import closed
+from ._streams import standard
 from .hooks import Callback, positional
 
 Hook = Callable[..., object]
@@ -22,6 +23,7 @@ def check_rate(callback: Callback) -> None:
         )
 
 
+@closed()
 class LearningRateScheduler(Callback):
     """Set the learning rate before every epoch.
 
@@ -60,6 +62,7 @@ class LearningRateScheduler(Callback):
         optimizer.learning_rate = float(rate)
 
 
+@closed()
 class TerminateOnNaN(Callback):
     """End the training without an error when a loss or gradient is not finite.
 
@@ -69,10 +72,11 @@ class TerminateOnNaN(Callback):
 
     def on_divergence(self, error: ArithmeticError) -> None:
         """End the training."""
-        print(error, file=sys.stderr)
+        print(error, file=standard("stderr"))
         self.model.stop_training = True
 
 
+@closed()
 class LambdaCallback(Callback):
     """A callback made of functions.
 

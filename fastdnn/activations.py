@@ -49,15 +49,25 @@ def get(activation: str | ScalarActivation | None) -> str | ScalarActivation:
         raise TypeError(f"{error}; functions want ScalarActivation(g, g_prime)") from None
 
 
-def check_output(loss: Loss, activation: str | ScalarActivation) -> None:
-    """Refuse an activation of the last layer whose outputs the loss cannot take.
+def is_constant(activation: str | ScalarActivation, n: int) -> bool:
+    """Return whether n outputs are always the same: a softmax of one output is 1."""
+    return n == 1 and activation == "softmax"
+
+
+def check_output(loss: Loss, activation: str | ScalarActivation, n: int) -> None:
+    """Refuse an activation of the last layer whose n outputs the loss cannot take.
 
     Raises
     ------
     ValueError
         If `activation` may leave the interval that the loss wants of its outputs, or, where the
-        loss takes logits, is not the identity.
+        loss takes logits, is not the identity; if the outputs are constant.
     """
+    if is_constant(activation, n):
+        raise ValueError(
+            "layers: a softmax of one output is always 1, so the last layer learns nothing; want "
+            "'sigmoid' for a probability, or an output for each class"
+        )
     entry = loss.entry
     suited = " or ".join(map(repr, entry.fused))
     if loss.from_logits:

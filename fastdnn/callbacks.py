@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ._checks import check_flag, check_number
+from ._closed import closed
 from .actions import LambdaCallback, LearningRateScheduler, TerminateOnNaN, check_rate
 from .history import History
 from .hooks import Callback
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 
+@closed()
 class EarlyStopping(Monitoring):
     """End the training when a logged value has stopped improving.
 
@@ -115,6 +117,7 @@ class EarlyStopping(Monitoring):
             self._best_weights = None
 
 
+@closed()
 class ReduceLROnPlateau(Monitoring):
     """Lower the learning rate when a logged value has stopped improving.
 
@@ -134,6 +137,7 @@ class ReduceLROnPlateau(Monitoring):
         The rate is not lowered below this.
     """
 
+    wait: int
     _KEPT = "wait", "_cooling"
 
     def __init__(

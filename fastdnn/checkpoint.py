@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from errno import EIO
 from pathlib import Path
@@ -25,6 +26,16 @@ FORMAT = "1"
 _KEY = "fastdnn.model"
 _FORMAT_KEY = "fastdnn.format"
 _CHECKSUM_KEY = "fastdnn.checksum"
+
+
+# Files of others, by their suffixes, that a model's file would be taken for.
+_OTHERS = {
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), "Keras"),
+    **dict.fromkeys((".pt", ".pth"), "PyTorch"),
+    **dict.fromkeys((".pkl", ".pickle", ".joblib"), "Python's pickles"),
+    **dict.fromkeys((".npy", ".npz"), "NumPy"),
+    ".onnx": "ONNX",
+}
 
 
 class Content(NamedTuple):
@@ -48,6 +59,7 @@ def write(path: str | Path, content: Content) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    check_suffix("path", path)
     for key, value in content.metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"metadata: want strings, got {key!r}: {value!r}")
@@ -62,6 +74,16 @@ def write(path: str | Path, content: Content) -> None:
             # the library tells an error of the system in words alone
             number = int(found[1]) if (found := re.search(r"os error (\d+)", str(error))) else EIO
             raise OSError(number, os.strerror(number), str(path)) from None
+
+
+def check_suffix(name: str, path: str | Path) -> None:
+    """Refuse to give a model's file the suffix of another format, by ValueError."""
+    of = _OTHERS.get(Path(path).suffix.lower())
+    if of is not None:
+        raise ValueError(
+            f"{name}: want the suffix .safetensors, as that is what a model's file is, got {path}, "
+            f"which is {of}'s suffix"
+        )
 
 
 def read(path: str | Path) -> Content:
@@ -86,7 +108,10 @@ def read(path: str | Path) -> Content:
                 raise ValueError(f"{path}: not a model that this version of fastdnn wrote")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from None
+        found = _kind(path)
+        raise ValueError(
+            f"{path}: {found or 'not a safetensors file'}; want a model that save wrote ({error})"
+        ) from None
     text, checksum = metadata.pop(_KEY), metadata.pop(_CHECKSUM_KEY, None)
     # the files of 0.1.0 have none
     if checksum is not None and checksum != _checksum(text, tensors, metadata):
@@ -107,6 +132,27 @@ def _checksum(config: str, tensors: Mapping[str, Array], metadata: Mapping[str, 
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _kind(path: Path) -> str | None:
+    """What a file of another format is, where its first bytes tell."""
+    with path.open("rb") as file:
+        begin = file.read(8)
+    if begin == b"\x89HDF\r\n\x1a\n":
+        return "an HDF5 file, as Keras writes"
+    if begin.startswith(b"\x80") and begin[1:2] <= b"\x05":
+        return "a pickle"
+    if begin.startswith(b"\x93NUMPY"):
+        return "a NumPy array"
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        names = [name.rpartition("/")[2] for name in archive.namelist()]
+    if "data.pkl" in names:
+        return "a file of PyTorch"
+    if "model.weights.h5" in names:
+        return "a model of Keras"
+    return "a file of NumPy" if any(name.endswith(".npy") for name in names) else "a ZIP archive"
 
 
 def damaged(path: str | Path, error: Exception) -> ValueError:

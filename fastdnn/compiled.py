@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, Literal, overload
 
@@ -60,7 +61,8 @@ class Compiled(Network):
             raise TypeError(
                 f"{name}: want an object of {kind.__name__}, got {value!r}; compile takes names too"
             )
-        super().__setattr__(name, value)
+        # a callback may set its learning rate, and the user's object may be another model's too
+        super().__setattr__(name, copy(value) if name == "optimizer" else value)
 
     def compile(
         self,
@@ -73,6 +75,7 @@ class Compiled(Network):
         Parameters
         ----------
         optimizer : Optimizer or str
+            The model takes a copy, ``model.optimizer``, which callbacks may change.
         loss : Loss or str
             Also a loss of your own: a `ScalarLoss` or an `ArrayLoss`.
         metrics : iterable of str or callable
@@ -90,7 +93,7 @@ class Compiled(Network):
         last = self._dense[-1]
         n = last.units
         optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
-        activations.check_output(loss, last._g)
+        activations.check_output(loss, last._g, n)
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
         if not isinstance(metrics, Iterable | None):

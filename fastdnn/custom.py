@@ -21,6 +21,7 @@ from fastdnn.kernels.stepwise import Stepwise
 
 from . import _derivatives
 from ._checks import check_flag
+from ._closed import closed
 from ._custom_objects import Custom
 from .losses import Loss
 
@@ -30,6 +31,7 @@ CHECKED = 8  # elements of an array loss's dA that are compared with finite diff
 RANGE = range(-30, 31)  # Z at which an activation is asked for the interval that it stays in
 
 
+@closed(frozen=True)
 class ScalarActivation(Custom):
     """An activation of your own, A = g(Z), from functions of one number.
 
@@ -117,6 +119,7 @@ class _OwnLoss(Custom, Loss):
         return f"{type(self).__name__}({self.name!r})"
 
 
+@closed(frozen=True)
 class ScalarLoss(_OwnLoss):
     """A loss of your own, l = 1/n_L sum_j loss(a_j, y_j), from functions of two numbers.
 
@@ -181,6 +184,7 @@ class ScalarLoss(_OwnLoss):
         return self
 
 
+@closed(frozen=True)
 class ArrayLoss(_OwnLoss):
     """A loss of your own, from a function of arrays that Python calls once a step.
 

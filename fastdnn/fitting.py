@@ -103,7 +103,8 @@ class Fitting(Compiled):
         batch_size : int, optional
             Samples in a step, 32 by default; an epoch's last step takes what is left.
         epochs : int
-            How many epochs to train; with `initial_epoch`, the number to stop before.
+            How many epochs to train. Those before `initial_epoch` count: with 5 there, and 8 here,
+            it is three.
         verbose : {"auto", 0, 1, 2}
             0 is silent, 1 a progress bar, 2 a line per epoch; "auto" is 1 on a terminal and in a
             notebook, else 2.
@@ -236,7 +237,8 @@ class Fitting(Compiled):
         )  # fmt: skip
         self._take_up(given.resume_from, trainer)
         self.history = history
-        trainer.run(cast(Model, self), given.epochs, None if kept is None else refuse)
+        quiet = given.verbose == 0
+        trainer.run(cast(Model, self), given.epochs, None if kept is None else refuse, quiet=quiet)
         return history
 
     def _fit_batches(self, source: Any, given: _Given) -> History:
@@ -268,7 +270,7 @@ class Fitting(Compiled):
         )  # fmt: skip
         self._take_up(given.resume_from, trainer)
         self.history = history
-        trainer.run(cast(Model, self), given.epochs)
+        trainer.run(cast(Model, self), given.epochs, quiet=given.verbose == 0)
         return history
 
     def _training_of(self, path: str | Path | None) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import _shown
+from ._closed import closed
 from .hooks import Callback
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+@closed()
 class History(Callback):
     """What every epoch gave. `fit` returns it.
 
@@ -32,6 +35,10 @@ class History(Callback):
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
         self._epochs: dict[str, list[int]] = {}
+
+    def on_train_begin(self) -> None:
+        """Forget an earlier training."""
+        self.epoch, self.history, self._epochs = [], {}, {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Append the epoch's logs."""
@@ -80,6 +87,6 @@ class History(Callback):
         """The number of epochs, and the last one's values."""
         if not self.epoch:
             return "History(0 epochs)"
-        last = "  ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
+        last = _shown.logs({name: values[-1] for name, values in self.history.items()})
         count = f"{len(self.epoch)} epoch{'s' if len(self.epoch) > 1 else ''}"
         return f"History({count}, the last: {last})"

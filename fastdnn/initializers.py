@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fastdnn.kernels.lookup import lookup
 
 from ._checks import check_number
+from ._closed import closed
 from ._config import storable
 
 Initializer = Callable[[int, int, np.random.Generator], NDArray[np.float64]]
@@ -35,6 +36,7 @@ DISTRIBUTIONS: dict[
 
 
 @storable
+@closed(frozen=True)
 @dataclass(frozen=True)
 class Normal:
     """W ~ N(0, scale ** 2).
@@ -56,6 +58,7 @@ class Normal:
 
 
 @storable
+@closed(frozen=True)
 @dataclass(frozen=True)
 class Zeros:
     """W = 0. Units that start alike stay alike, so this suits a single layer only."""
@@ -66,6 +69,7 @@ class Zeros:
 
 
 @storable
+@closed(frozen=True)
 @dataclass(frozen=True)
 class VarianceScaling:
     """W with mean 0 and variance scale / fan: signals neither fade nor grow with the depth.

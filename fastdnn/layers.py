@@ -14,6 +14,7 @@ from fastdnn.kernels.engine import Engine
 
 from . import activations, initializers, regularizers
 from ._checks import check_count, check_flag, check_number
+from ._closed import closed
 from ._config import is_storable, storable, to_config
 from ._inputs import check_finite
 from .custom import ScalarActivation
@@ -64,6 +65,7 @@ class Layer:
 
 
 @storable
+@closed()
 @dataclass(eq=False)
 class Dense(Layer):
     """A fully connected layer: Z = W A_prev + b, A = g(Z).
@@ -243,6 +245,7 @@ def _assign(name: str, view: Array, value: ArrayLike) -> None:
 
 
 @storable
+@closed()
 @dataclass(eq=False)
 class Dropout(Layer):
     """While training, an output of the layer before is 0 with probability `rate`.

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ._checks import check_flag
+from ._closed import closed
 from ._files import check_writable
 from .hooks import Callback
 
 
+@closed()
 class CSVLogger(Callback):
     """Write a line of the logs to a CSV file after every epoch.
 
@@ -110,6 +112,7 @@ class CSVLogger(Callback):
             self._file = None
 
 
+@closed()
 class TensorBoard(Callback):
     """Write the logs for TensorBoard after every epoch: ``tensorboard --logdir logs``.
 

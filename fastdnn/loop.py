@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastdnn.kernels import threads
 from fastdnn.kernels.calls import Outcome, Rule, Targets
+from fastdnn.kernels.compiling import quietly
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
@@ -127,13 +128,22 @@ class Loop:
         """How many steps an epoch has, if that is known."""
         return self.steps
 
-    def run(self, model: Model, epochs: range, refuse: Callable[[], None] | None = None) -> None:
+    def run(
+        self,
+        model: Model,
+        epochs: range,
+        refuse: Callable[[], None] | None = None,
+        *,
+        quiet: bool = False,
+    ) -> None:
         """Train for these epochs, or until a callback stops the model's training.
 
-        `refuse` is called if a step of the first epoch, which reads all of X, is not finite.
+        `refuse` is called if a step of the first epoch, which reads all of X, is not finite. If
+        `quiet`, nothing is shown of a first compilation.
         """
         self.hooks.begin(model, {"epochs": epochs.stop, "steps": self.steps_of_epoch})
-        self.engine.compile()  # or the first epoch's time would hold it
+        with quietly(quiet):  # now, or the first epoch's time would hold it
+            self.engine.compile(self.largest_batch())
         start = perf_counter()
         info(
             "fit begins: epochs %d to %d, %s; "

@@ -20,6 +20,7 @@ from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.losses import Loss as Entry
 
 from ._checks import check_flag, check_number
+from ._closed import closed
 from ._config import CLASSES, storable
 
 Array = NDArray[Any]
@@ -341,7 +342,7 @@ LOSSES: dict[str, type[Loss]] = {
     )
 }
 for _one in LOSSES.values():
-    storable(_one)
+    storable(closed(frozen=True)(_one))
 
 
 def _of_first_files(name: str, parameter: float) -> Loss:
@@ -354,6 +355,17 @@ _ALIASES = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
     "logcosh": "log_cosh",
+}
+_MEANT = {  # what others call them
+    **dict.fromkeys(("squared_error", "l2", "quadratic"), "mean_squared_error"),
+    **dict.fromkeys(("absolute_error", "l1"), "mean_absolute_error"),
+    **dict.fromkeys(("bce", "log_loss", "logloss", "logistic"), "binary_crossentropy"),
+    **dict.fromkeys(
+        ("cross_entropy", "crossentropy", "softmax", "nll"), "sparse_categorical_crossentropy"
+    ),
+    **dict.fromkeys(("pinball", "pinball_loss"), "quantile"),
+    **dict.fromkeys(("smooth_l1", "huber_loss"), "huber"),
+    **dict.fromkeys(("focal", "focal_loss"), "binary_focal_crossentropy"),
 }
 _NAMES = LOSSES | {alias: LOSSES[name] for alias, name in _ALIASES.items()}
 
@@ -368,7 +380,7 @@ def get(loss: str | Loss, n_outputs: int) -> Loss:
         another number of outputs.
     """
     try:
-        found = loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES)()
+        found = loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES, _MEANT)()
     except TypeError as error:
         raise TypeError(
             f"{error}; functions of numbers want ScalarLoss(loss, derivative), one of arrays wants "

@@ -193,6 +193,29 @@ METRICS: dict[str, Entry] = {
         for k in (2, 3, 5, 10)
     },
 }
+# What others call them.
+_MEANT = {
+    "auc": "roc_auc",
+    **dict.fromkeys(
+        ("binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"), "accuracy"
+    ),
+    "top_k_categorical_accuracy": "top_5_accuracy",
+    "sparse_top_k_categorical_accuracy": "top_5_accuracy",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_log_error",
+    **dict.fromkeys(("f1score", "fbeta", "f_score"), "f1"),
+    **dict.fromkeys(("r2score", "r_squared", "rsquared"), "r2"),
+    **dict.fromkeys(("logloss", "crossentropy", "cross_entropy"), "log_loss"),
+    "binary_crossentropy": "log_loss",
+    "categorical_crossentropy": "log_loss",
+    "sparse_categorical_crossentropy": "log_loss",
+    "kappa": "cohen_kappa",
+    "iou": "jaccard",
+    "brier": "brier_score_loss",
+    **dict.fromkeys(("pr_auc", "map"), "average_precision"),
+    "medae": "median_absolute_error",
+    "pinball": "mean_pinball_loss",
+}
 _OF_QUANTILES = ("mean_pinball_loss", "d2_pinball_score")
 
 
@@ -308,7 +331,7 @@ def resolve(metric: str | Metric, loss: Loss, n_outputs: int) -> tuple[str, Metr
     """
     if callable(metric):
         return getattr(metric, "__name__", type(metric).__name__), metric
-    lookup("metrics", metric, METRICS)
+    lookup("metrics", metric, METRICS, _MEANT)
     found = Named(metric, loss, n_outputs)
     _check_suits(found)
     return metric, found

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from . import checkpoint
+from ._closed import closed
 from ._custom_objects import with_functions
+from .building import check_layers
 from .data.preparation import Preparation
 from .fitting import Fitting
 from .layers import Layer
-from .network import check_layers
 from .resume import pack
 
 
+@closed()
 class Sequential(Fitting):
     """A network of layers, each reading the one before: A_l = g_l(W_l A_{l-1} + b_l), A_0 = X.
 

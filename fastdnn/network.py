@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastdnn.kernels import step
 from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.lookup import lookup
-from fastdnn.kernels.placement import Layer as Row
 
-from . import initializers, regularizers
+from . import activations
 from ._checks import check_batch_size, check_count, check_number
 from ._config import from_config
 from ._inputs import check_finite, check_X
+from ._streams import say
+from .building import check_layers, check_tensors, lay_out, refuse_placed, refuse_too_many, start
 from .data.preparation import Preparation, prepared
 from .data.rows import is_readable
 from .data.streams import inputs_of, is_source
 from .evaluation import outputs_of
-from .layers import Array, Dense, Dropout, Layer
+from .layers import Array, Dense, Layer
 from .loop import INITIALIZATION, State
 from .progress import sample_bar
 from .summary import summarize
@@ -69,6 +71,18 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, lock=Turns())
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to change what has been read, and would not be read again."""
+        late = ("dtype", "seed") if hasattr(self, "lock") else ()
+        if getattr(self, "_engine", None) is not None:
+            late = (*late, "layers", "input_size")
+        if name in late:
+            raise AttributeError(
+                f"{type(self).__name__}.{name}: want {getattr(self, name)!r}, which the model has "
+                f"been made with, got {value!r}; make a new model"
+            )
+        super().__setattr__(name, value)
+
     @property
     def built(self) -> bool:
         """Whether the input size is known, and so there are parameters."""
@@ -85,16 +99,21 @@ class Network:
     def _build(self, input_size: int) -> Engine:
         """Lay the layers out in an engine, with W at its random start and b at 0."""
         self._check_complete()
-        _refuse_placed(self.layers)  # since `check_layers`, another model may have taken one
-        _refuse_too_many(self.layers, input_size, self.dtype)
-        engine = _lay_out(self.layers, input_size, self.dtype)
+        refuse_placed(self.layers)  # since `check_layers`, another model may have taken one
+        refuse_too_many(self.layers, input_size, self.dtype)
+        engine = lay_out(self.layers, input_size, self.dtype)
         rng = self._state.generator(INITIALIZATION)
         for l, layer in enumerate(self._dense, 1):
-            engine.weights(l)[...] = _start(layer, engine.layers[l - 1].n_prev, rng)
+            engine.weights(l)[...] = start(layer, engine.layers[l - 1].n_prev, rng)
         for l, layer in enumerate(self._dense, 1):
             layer.place(engine, l)
         for each in self.layers:
             each.fix()
+        if any(activations.is_constant(layer._g, layer.units) for layer in self._dense):
+            warnings.warn(
+                "layers: a softmax of one output is always 1, so nothing is learnt through it",
+                stacklevel=3,
+            )
         self.input_size, self._engine = input_size, engine
         return engine
 
@@ -180,7 +199,7 @@ class Network:
         layers = check_layers(from_config(layer) for layer in config["layers"])
         dtype = lookup("dtype", config["dtype"], DTYPES)
         # before anything is allocated: a small file may tell of a large network
-        _check_tensors(layers, check_count("input_size", config["input_size"], 1), dtype, tensors)
+        check_tensors(layers, check_count("input_size", config["input_size"], 1), dtype, tensors)
         model = cls(layers, input_size=config["input_size"], dtype=dtype.name, seed=config["seed"])
         model._restore(config, tensors)
         return model
@@ -228,7 +247,8 @@ class Network:
         """A_L, before a regression's target is taken back to its own unit."""
         engine, lock = self.engine, self.lock
         X = check_X(self._prepared(X), self.input_size, self.dtype, whole=False)
-        if verbose == 0 and is_readable(X) and lock.try_engine():
+        is_ready = step.run.is_compiled(self.dtype) and is_readable(X)
+        if verbose == 0 and is_ready and lock.try_engine():
             try:  # a service's single samples: even a context takes a microsecond
                 return engine.forward(X, batch=batch)
             finally:
@@ -295,99 +315,5 @@ class Network:
         )
 
     def summary(self) -> None:
-        """Print the layers with the notes' shapes of W, b, Z and A, and count the parameters."""
-        print(summarize(self.layers, self.input_size, self.dtype.name))
-
-
-def check_layers(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
-    """Return the layers as a tuple, if they are ones that no other model has."""
-    if not isinstance(layers, Iterable):
-        raise TypeError(f"layers: want a list of layers, got {layers!r}")
-    stack: list[Dense | Dropout] = []
-    for layer in layers:
-        if not isinstance(layer, Dense | Dropout):
-            raise TypeError(f"layers: want Dense and Dropout layers, got {layer!r}")
-        stack.append(layer)
-    if len(set(map(id, stack))) < len(stack):
-        raise ValueError("layers: one layer is there twice; make one for each place")
-    _refuse_placed(stack)
-    return tuple(stack)
-
-
-def _refuse_placed(layers: Iterable[Layer]) -> None:
-    if any(isinstance(layer, Dense) and layer.is_placed for layer in layers):
-        raise ValueError("layers: a Dense layer belongs to another model already; make a new one")
-
-
-def _refuse_too_many(layers: Iterable[Layer], input_size: int, dtype: np.dtype[Any]) -> None:
-    """Refuse parameters that cannot fit in memory, before any is made."""
-    count, n_prev = 0, input_size
-    for layer in layers:
-        if isinstance(layer, Dense):
-            count += layer.units * (n_prev + layer.use_bias)
-            n_prev = layer.units
-    needed, memory = 2 * count * dtype.itemsize, _memory()
-    if memory is not None and needed > memory:
-        raise MemoryError(
-            f"layers: want parameters that fit, with their gradient, in the machine's memory of "
-            f"{memory // 10**6:,} MB, got {count:,} parameters, for {needed // 10**6:,} MB"
-        )
-
-
-def _memory() -> int | None:
-    """The bytes of physical memory, where the system says."""
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
-        return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _check_tensors(
-    layers: Iterable[Layer], n_prev: int, dtype: np.dtype[Any], tensors: Mapping[str, Array]
-) -> None:
-    """Refuse tensors that are not these layers' finite W and b."""
-    dense = [layer for layer in layers if isinstance(layer, Dense)]
-    for l, layer in enumerate(dense, 1):
-        wanted: dict[str, tuple[int, ...]] = {f"W{l}": (layer.units, n_prev)}
-        if layer.use_bias:
-            wanted[f"b{l}"] = (layer.units,)
-        for name, shape in wanted.items():
-            found = tensors.get(name)
-            if found is None or found.shape != shape or found.dtype != dtype:
-                got = "none" if found is None else f"{found.dtype} of shape {found.shape}"
-                raise ValueError(f"want a tensor {name} of {dtype} of shape {shape}, got {got}")
-            check_finite(name, found, dtype)
-        n_prev = layer.units
-
-
-def _lay_out(layers: Sequence[Dense | Dropout], input_size: int, dtype: np.dtype[Any]) -> Engine:
-    """An engine with a row for each Dense layer; dropouts in a row act as one."""
-    rows: list[Row] = []
-    input_dropout, n_prev = 0.0, input_size
-    for layer in layers:
-        if isinstance(layer, Dense):
-            penalty, g = regularizers.get(layer.kernel_regularizer), layer._g
-            rows.append(Row(n_prev, layer.units, g, layer.use_bias, l1=penalty.l1, l2=penalty.l2))
-            n_prev = layer.units
-        elif rows:
-            rows[-1] = rows[-1]._replace(dropout=_both(rows[-1].dropout, layer.rate))
-        else:
-            input_dropout = _both(input_dropout, layer.rate)
-    return Engine(rows, dtype=dtype, input_dropout=input_dropout)
-
-
-def _both(p: float, q: float) -> float:
-    """The probability to be dropped by one or the other of two dropouts."""
-    return 1.0 - (1.0 - p) * (1.0 - q)
-
-
-def _start(layer: Dense, n_prev: int, rng: np.random.Generator) -> Array:
-    """W's random start."""
-    assert layer.kernel_initializer is not None  # Dense has chosen one
-    W = initializers.get(layer.kernel_initializer)(layer.units, n_prev, rng)
-    W = as_float("kernel_initializer's W", W, ndim=np.ndim(W))
-    if W.shape != (layer.units, n_prev):
-        raise ValueError(
-            f"kernel_initializer: want W of shape (n, n_prev) = ({layer.units}, {n_prev}), "
-            f"got {W.shape}"
-        )
-    return W
+        """Print the layers with the shapes of W, b, Z and A, and count the parameters."""
+        say(summarize(self.layers, self.input_size, self.dtype.name))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.update import COEFFICIENTS
 
 from ._checks import check_flag, check_number
+from ._closed import closed
 from ._config import storable
 from .schedules import Schedule
 
@@ -60,8 +61,6 @@ class Optimizer(ABC):
                     )
         elif name in self._intervals:
             check_number(where, value, self._intervals[name])
-        elif name not in {field.name for field in fields(self)}:
-            raise AttributeError(f"{where}: no such hyper-parameter")
         super().__setattr__(name, value)
 
     def learning_rates(self, steps: NDArray[np.int64]) -> Vector:
@@ -94,6 +93,7 @@ class Optimizer(ABC):
 
 
 @storable
+@closed()
 @dataclass
 class SGD(Optimizer):
     """Gradient descent: theta -= lr g.
@@ -127,6 +127,7 @@ class SGD(Optimizer):
 
 
 @storable
+@closed()
 @dataclass
 class RMSprop(Optimizer):
     """s = rho s + (1 - rho) g^2; theta -= lr g / (sqrt(s) + epsilon).
@@ -155,6 +156,7 @@ class RMSprop(Optimizer):
 
 
 @storable
+@closed()
 @dataclass
 class Adam(Optimizer):
     """m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2; theta -= lr m_hat / (sqrt(v_hat) + epsilon).
@@ -187,6 +189,7 @@ class Adam(Optimizer):
 
 
 @storable
+@closed()
 @dataclass
 class UncorrectedAdam(Adam):
     """`Adam` with epsilon added to the root of the uncorrected v, as scikit-learn does.
@@ -201,6 +204,7 @@ class UncorrectedAdam(Adam):
 
 
 @storable
+@closed()
 @dataclass
 class AdamW(Optimizer):
     """Adam after theta *= 1 - lr weight_decay, on all parameters.

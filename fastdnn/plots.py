@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,16 +61,20 @@ def plot_history(
             )
     figure = new_figure(figsize=(5.0 * len(names), 3.6))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        numbered = []
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             if key in curves:
                 # A curve of one point would be invisible without its marker.
                 marker = "o" if len(epochs[key]) < 30 else None
-                numbers = np.add(epochs[key], 1)
-                axes.plot(numbers, curves[key], marker=marker, markersize=3, label=label)
+                numbered.append(np.add(epochs[key], 1).tolist())
+                axes.plot(numbered[-1], curves[key], marker=marker, markersize=3, label=label)
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if max(map(max, numbered)) == min(map(min, numbered)):  # the locator finds no whole numbers
+            axes.set_xticks(numbered[0])
         axes.grid(alpha=0.3)
-        axes.legend()
+        # above the curves, not on them
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     write_figure(figure, path)
     return figure
 
@@ -166,7 +171,16 @@ def new_figure(figsize: tuple[float, float]) -> Figure:
         raise ImportError(
             "drawing needs matplotlib, which is not installed: pip install 'fastdnn[plot]'"
         ) from None
-    return Figure(figsize=figsize, layout="constrained")
+
+    class Shown(Figure):
+        """A figure that a notebook shows: it knows those of pyplot only."""
+
+        def _repr_png_(self) -> bytes:
+            picture = io.BytesIO()
+            self.savefig(picture, dpi=100, format="png")
+            return picture.getvalue()
+
+    return Shown(figsize=figsize, layout="constrained")
 
 
 def write_figure(figure: Figure, path: str | Path | None) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 from fastdnn.kernels.calls import Report
+from fastdnn.kernels.compiling import quietly
 
+from . import _shown
+from ._closed import closed
+from ._streams import standard
 from .hooks import Callback
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}  {rate_fmt}{postfix}"
@@ -26,8 +29,10 @@ def _bar(verbose: int | str, total: int | None, **options: Any) -> Any:
         warnings.simplefilter("ignore")  # that it is experimental
         from tqdm.autonotebook import tqdm
     in_notebook = any(one.__module__ == "tqdm.notebook" for one in tqdm.__mro__)
-    is_shown = verbose == 1 or (verbose == "auto" and (in_notebook or sys.stderr.isatty()))
+    stream = standard("stderr")
+    is_shown = verbose == 1 or (verbose == "auto" and (in_notebook or stream.isatty()))
     return tqdm(
+        file=stream,
         total=total,
         disable=not is_shown,
         unit=" samples",
@@ -40,19 +45,27 @@ def _bar(verbose: int | str, total: int | None, **options: Any) -> Any:
     )
 
 
+def _take_away(bar: Any) -> None:
+    """Close a bar; a notebook would keep one that is not full, in red."""
+    bar.n = bar.total
+    bar.close()
+
+
 @contextmanager
 def sample_bar(what: str, total: int | None, verbose: int | str) -> Iterator[Report | None]:
     """Give a function to tell how many more of all samples are done; None if nobody wants it."""
     if verbose == 0:
-        yield None
+        with quietly():
+            yield None
         return
     bar = _bar(verbose, total, desc=what, delay=SOON)
     try:
         yield bar.update
     finally:
-        bar.close()
+        _take_away(bar)
 
 
+@closed()
 class ProgressBar(Callback):
     """A line on stderr for every finished epoch, and a bar while the epoch lasts.
 
@@ -102,7 +115,7 @@ class ProgressBar(Callback):
         """Move the bar."""
         self._done = self._samples_of(step)
         self._seconds = perf_counter() - self._start
-        self._bar.set_postfix_str(_shown(logs), refresh=False)
+        self._bar.set_postfix_str(_shown.logs(logs), refresh=False)
         self._bar.update(self._done - self._bar.n)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -111,8 +124,8 @@ class ProgressBar(Callback):
             self._done = self.samples_per_epoch or 0
             self._seconds = perf_counter() - self._start
         rate = self._done / max(self._seconds, 1e-9)
-        line = f"{self._title}  {_shown(logs)}  {rate:.0f} samples/s"
-        self._bar.write(line, file=sys.stderr)
+        line = f"{self._title}  {_shown.logs(logs)}  {rate:.0f} samples/s"
+        self._bar.write(line, file=standard("stderr"))
 
     def _samples_of(self, step: int) -> int:
         """How many of the epoch's samples are done after this step."""
@@ -121,12 +134,4 @@ class ProgressBar(Callback):
 
     def on_train_end(self) -> None:
         """Take the bar away; the lines stay."""
-        self._bar.close()
-
-
-def _shown(logs: Mapping[str, float]) -> str:
-    """Return the logs as "loss 0.3521  accuracy 0.8801", small values as "1.00e-04"."""
-    return "  ".join(
-        f"{name} {value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{name} {value:.2e}"
-        for name, value in logs.items()
-    )
+        _take_away(self._bar)

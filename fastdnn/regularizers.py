@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from fastdnn.kernels.lookup import lookup
 
 from ._checks import check_number
+from ._closed import closed
 from ._config import storable
 
 
 @storable
+@closed(frozen=True)
 @dataclass(frozen=True)
 class L1L2:
     """Add l1 * sum(abs(W)) + l2 * sum(W ** 2) to the loss, for one layer's W.

@@ -12,11 +12,14 @@ from typing import Any
 from fastdnn.kernels.lookup import lookup
 
 from ._checks import check_flag, check_number
+from ._closed import closed
 from ._files import check_writable
 from ._log import LOGGER
+from .checkpoint import check_suffix
 from .monitoring import Monitoring
 
 
+@closed()
 class ModelCheckpoint(Monitoring):
     """Save the model and the state of its training: after epochs, or by steps or seconds.
 
@@ -100,6 +103,7 @@ class ModelCheckpoint(Monitoring):
         for field in self._fields:
             self._check_name("path", field, ["epoch", "step", *names])
         path = Path(self._filled({"epoch": 1, "step": 1, **dict.fromkeys(names, 1.0)}))
+        check_suffix(self._name("path"), path)
         folder = next(one for one in path.absolute().parents if one.exists())
         check_writable(self._name("path"), path, folder)
 

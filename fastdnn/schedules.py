@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import check_flag, check_number
+from ._closed import closed
 from ._config import storable
 
 
@@ -33,6 +34,7 @@ class Schedule(ABC):
 
 
 @storable
+@closed(frozen=True)
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """A staircase: the rate is multiplied by `factor` after every `every_steps` steps.
@@ -64,6 +66,7 @@ class StepDecay(Schedule):
 
 
 @storable
+@closed(frozen=True)
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
     """The rate is multiplied by `decay_rate` over `decay_steps` steps, a little at each step.
@@ -100,6 +103,7 @@ class ExponentialDecay(Schedule):
 
 
 @storable
+@closed(frozen=True)
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
     """A linear warm-up, then half a cosine wave down to ``alpha * initial``, then flat.

@@ -8,7 +8,7 @@ from .layers import Dense, Dropout
 
 
 def summarize(layers: Sequence[Dense | Dropout], input_size: int | None, dtype: str) -> str:
-    """Return the layers with the notes' shapes: W (n, n_prev), b (n, 1), Z and A (n, m)."""
+    """Return the layers with their shapes: W (n, n_prev), b (n,), and the notes' Z and A (n, m)."""
     head = ("layer", "activation", "W", "b", "Z, A", "parameters")
     rows = [head]
     n_prev: int | str = "?" if input_size is None else input_size
@@ -26,7 +26,7 @@ def summarize(layers: Sequence[Dense | Dropout], input_size: int | None, dtype: 
                 f"{l} Dense",
                 str(layer.activation),
                 f"({n}, {n_prev})",
-                f"({n}, 1)" if layer.use_bias else "none",
+                f"({n},)" if layer.use_bias else "none",
                 f"({n}, m)",
                 f"{count:,}" if n_prev != "?" else "?",
             )

@@ -30,7 +30,7 @@ for module, name in {entries!r}:
 @contextmanager
 def helper(entries: Sequence[tuple[str, str]], dtype: str) -> Iterator[None]:
     """Have entries (module, name) compiled into the cache meanwhile; wait for that at the end."""
-    process = _start(entries, dtype) if entries and _is_possible() else None
+    process = _start(entries, dtype) if entries and is_possible() else None
     if process is None:
         yield
         return
@@ -43,7 +43,8 @@ def helper(entries: Sequence[tuple[str, str]], dtype: str) -> Iterator[None]:
         process.wait()
 
 
-def _is_possible() -> bool:
+def is_possible() -> bool:
+    """Whether a second process can help: that there is a CPU for it, a cache and an interpreter."""
     # in a frozen or an embedded program, `sys.executable` may be that program
     is_python = Path(sys.executable or "").stem.lower().startswith("python")
     frozen = getattr(sys, "frozen", False)

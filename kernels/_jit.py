@@ -18,7 +18,6 @@ hash of all that its content depends on, and needs no index.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import inspect
 import os
@@ -28,8 +27,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +42,9 @@ from numba.core.runtime import rtsys
 from numba.extending import intrinsic
 
 from . import targets
+from ._environment import to_compile, user_cache
 from ._inner import InnerCompiler
+from .compiling import block, done, work_of
 
 FLOATS: dict[np.dtype[Any], Any] = {
     np.dtype(np.float32): numba.float32,
@@ -97,10 +97,11 @@ def cache_folders() -> tuple[Path, ...]:
     if config.CACHE_DIR:
         return (Path(config.CACHE_DIR) / "fastdnn",)
     if sys.platform == "win32":
-        user = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+        user = user_cache("LOCALAPPDATA", "AppData", "Local")
     else:
-        user = Path(os.environ.get("XDG_CACHE_HOME", Path("~/.cache").expanduser()))
-    return Path(__file__).parent / "__pycache__", user / "fastdnn"
+        user = user_cache("XDG_CACHE_HOME", ".cache")
+    beside = Path(__file__).parent / "__pycache__"
+    return (beside,) if user is None else (beside, user / "fastdnn")
 
 
 def _writable(folder: Path) -> bool:
@@ -128,15 +129,26 @@ def cache_folder() -> Path | None:
     return None
 
 
+@cache
+def _machine(codegen: Any) -> Any:
+    """What numba compiles for; it takes longer to tell than to look for a file."""
+    return codegen.magic_tuple()
+
+
+def part_name(function: Callable[..., Any]) -> str:
+    """What the cache and `compiling` call a function: its module and its name."""
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
+
 class _Cache:
     """The part of numba's cache protocol that a dispatcher uses."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self._name = part_name(function)
         self.cache_path = str(cache_folders()[0])
 
     def _file(self, signature: Any, codegen: Any) -> str:
-        key = repr((source_stamp(), str(signature), codegen.magic_tuple(), platform.machine()))
+        key = repr((source_stamp(), str(signature), _machine(codegen), platform.machine()))
         return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
 
     def load_overload(self, signature: Any, context: Any) -> Any:
@@ -155,6 +167,8 @@ class _Cache:
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep what has just been compiled."""
+        done(self._name)
         folder = cache_folder()
         if folder is None:
             return
@@ -172,41 +186,15 @@ class _Cache:
             temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Compiling makes millions of objects and hardly any cycles: looking for these is a tenth."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@contextmanager
-def _short_spins() -> Iterator[None]:
-    """Have GNU OpenMP, where it is loaded now, let idle workers spin for some microseconds only.
-
-    It reads the variable when it is loaded: by numba with the first parallel function. OpenBLAS's
-    workers spin too, and a NumPy product between two calls would wait for both (8 ms instead of 0.3
-    were measured). The variable does not stay: PyTorch, loaded later or in a process that inherits
-    it, takes two to five times as long for small networks with it.
-    """
-    decided = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
-    if not decided:
-        os.environ["GOMP_SPINCOUNT"] = "100"
-    try:
-        yield
-    finally:
-        if not decided:
-            os.environ.pop("GOMP_SPINCOUNT", None)
-
-
 def is_cached(function: Callable[..., Any], types: tuple[Any, ...]) -> bool:
     """Whether the cache has what `compile_cached` makes of these."""
     name = _Cache(function)._file(types, cpu_target.target_context.codegen())
     return any((folder / name).exists() for folder in cache_folders())
+
+
+def work_left(function: Callable[..., Any], types: tuple[Any, ...]) -> float:
+    """What `compile_cached` has to do, as `compiling` counts work: 0 where the cache has it."""
+    return 0.0 if is_cached(function, types) else work_of(part_name(function))
 
 
 def compile_cached(
@@ -226,7 +214,7 @@ def compile_cached(
     wrappers = {"no_cpython_wrapper": not for_python, "no_cfunc_wrapper": True}
     dispatcher: Any = numba.njit(**options, **wrappers)(function)
     dispatcher._cache = _Cache(function)
-    with _no_collection(), _short_spins() if parallel else nullcontext():
+    with block(lambda: work_left(function, types)), to_compile(parallel):
         dispatcher.compile(types)
     (result,) = dispatcher.overloads.values()
     return result
@@ -246,7 +234,7 @@ def compile_plain(function: Callable[..., Any], types: tuple[Any, ...], **option
         **{"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, **options},
         no_cfunc_wrapper=True,
     )(function)
-    with _no_collection():
+    with to_compile():
         dispatcher.compile(types)
     (result,) = dispatcher.overloads.values()
     return dispatcher, result
@@ -261,7 +249,7 @@ class Leaf:
 
     def __init__(self, function: Callable[..., None], signature: Callable[[Any], Any]) -> None:
         self.function = function
-        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self.name = part_name(function)
         self.signature = signature
         self._results: dict[Any, Any] = {}  # own the code
 
@@ -272,6 +260,10 @@ class Leaf:
     def is_loaded(self, kind: Any) -> bool:
         """Whether the symbol is registered."""
         return kind in self._results
+
+    def work_left(self, kind: Any) -> float:
+        """What there is to compile before the symbol is registered, as `compiling` counts it."""
+        return 0.0 if self.is_loaded(kind) else work_left(self.function, self.signature(kind))
 
     def load(self, kind: Any) -> None:
         """Compile for a float type, or read from the cache, and register the symbol."""

@@ -9,16 +9,25 @@ import numba
 import numpy as np
 
 from . import _jit, entry, targets, threads
+from .compiling import block
 from .losses import SPARES
 
 
 def warmup() -> None:
     """Compile every kernel for both dtypes, or read it from the cache: for container builds."""
-    for _ in entry.warmup():
-        pass
-    for one in SPARES:
-        for kind in _jit.FLOATS.values():
-            one.load(kind)
+    with block(_work_left):
+        for _ in entry.warmup():
+            pass
+        for one in SPARES:
+            for kind in _jit.FLOATS.values():
+                one.load(kind)
+
+
+def _work_left() -> float:
+    """All that is to be compiled."""
+    kinds, parts = _jit.FLOATS.values(), (*_jit.LEAVES, *SPARES)
+    leaves = sum(one.work_left(kind) for one in parts for kind in kinds)
+    return leaves + sum(one.own_work_left(dtype) for one in entry.ENTRIES for dtype in _jit.FLOATS)
 
 
 def info() -> dict[str, str | int]:

@@ -106,5 +106,14 @@ def as_float(name: str, x: object, dtype: DTypeLike | None = None, ndim: int = 2
     if array.ndim != ndim:
         raise ValueError(f"{name}: want {ndim} dimensions, got shape {array.shape}")
     if dtype is None:
-        dtype = given if given in FLOATS else np.float64
-    return array if given is dtype else array.astype(dtype, copy=False)
+        native = given if given.isnative else given.newbyteorder("=")
+        dtype = native if native in FLOATS else np.float64
+    array = array if given is dtype else array.astype(dtype, copy=False)
+    return array if array.flags.aligned else array.copy()
+
+
+def as_native(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers as this machine's loads read them: in its byte order, at aligned places."""
+    if not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array if array.flags.aligned else array.copy()

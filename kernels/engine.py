@@ -136,9 +136,10 @@ class Engine:
         self._layout.penalties[...] = factor * self._penalties
         self._penalised = min(self._penalised, 1) * (layout.PER_SAMPLE if per_sample else 1)
 
-    def compile(self) -> None:
-        """Have the step compiled, or read from the cache, before the first call."""
-        step.run.compile(self.dtype)
+    def compile(self, batch: int = 1) -> None:
+        """Have what steps of `batch` samples may need compiled, or read from the cache."""
+        many, rule = 10**9, Rule("adam", _NO_COEFFICIENTS[self.dtype])  # as many ranks as may be
+        step.run.compile(self.dtype, self._ranks(batch, self.place(batch), many, rule))
 
     def weights(self, l: int) -> NDArray[Any]:
         """W of layer l = 1, 2, …, shape (n, n_prev): a view into `parameters`."""
@@ -309,10 +310,8 @@ class Engine:
             0 if outputs is None else wanted, not same, x.offset, x.row_stride, x.column_stride,
             same and not len(order) and not drops and place.reads_in_place(x.column_stride),
         )  # fmt: skip
-        given = (None, None) if targets is None else targets
-        read = [
-            None if one is None else np.ascontiguousarray(one) for one in (*given, weights, order)
-        ]
+        given = (*((None, None) if targets is None else targets), weights, order)
+        read = [None if one is None else np.ascontiguousarray(one) for one in given]
         arguments.addresses[: step.TABLE] = [address_of(one) for one in (*read, coefficients)]
         losses, results = np.empty(steps), self._workspace.results
         results[:] = 0

@@ -21,8 +21,19 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from ._helper import helper
-from ._jit import FLOATS, LEAVES, compile_cached, is_cached, kernel, load_leaves, vector
+from ._helper import helper, is_possible
+from ._jit import (
+    FLOATS,
+    LEAVES,
+    compile_cached,
+    is_cached,
+    kernel,
+    load_leaves,
+    part_name,
+    vector,
+    work_left,
+)
+from .compiling import block, quietly, work_of
 from .team import barrier, join, team_size
 
 _RANK = (types.int64, types.int64, vector(types.int64))  # rank, n_ranks, team
@@ -68,9 +79,44 @@ class Entry:
         self.__doc__ = function.__doc__
         ENTRIES.append(self)
 
-    def compile(self, dtype: DTypeLike) -> _Compiled:
-        """Compile for `dtype`, or read what the cache has."""
+    def compile(self, dtype: DTypeLike, n_ranks: int = 1) -> _Compiled:
+        """Compile for `dtype`, or read what the cache has; for several ranks, what starts them."""
         key = np.dtype(dtype)
+        with block(lambda: self._work_left(key, n_ranks)):
+            compiled = self._compiled_for(key)
+            if n_ranks > 1:
+                self.starter(key)
+        return compiled
+
+    def is_compiled(self, dtype: np.dtype[Any]) -> bool:
+        """Whether `compile` has been called for `dtype`."""
+        return dtype in self._compiled
+
+    def lacks_leaves(self, dtype: np.dtype[Any]) -> bool:
+        """Whether `compile` has leaves to compile first, which takes many seconds."""
+        return dtype not in self._compiled and _leaves_left(dtype) > 0
+
+    def own_work_left(self, dtype: np.dtype[Any], n_ranks: int = 2) -> float:
+        """What `compile` has to do, as `compiling` counts it, beside the leaves."""
+        work = 0.0 if dtype in self._compiled else work_left(self.function, self._types(dtype))
+        if n_ranks > 1 and dtype not in self._starters:
+            work += work_left(*self._start(dtype))
+        return work
+
+    def _work_left(self, dtype: np.dtype[Any], n_ranks: int) -> float:
+        """All that `compile` has to do; what a second process does meanwhile takes no time."""
+        own = self.own_work_left(dtype, n_ranks)
+        if dtype in self._compiled:
+            return own
+        leaves, large = _leaves_left(dtype), _large_entries(dtype)
+        helped = sum(work_of(f"{module.rpartition('.')[2]}.{name}") for module, name in large)
+        if not helped or not is_possible():
+            return leaves + own
+        if (self.function.__module__, self.function.__name__) in large:
+            own -= work_of(part_name(self.function))
+        return max(leaves, helped) + own
+
+    def _compiled_for(self, key: np.dtype[Any]) -> _Compiled:
         if key not in self._compiled:
             with self._compiling:
                 if key not in self._compiled:
@@ -92,18 +138,22 @@ class Entry:
         key = np.dtype(dtype)
         for leaf in LEAVES:
             leaf.promise(FLOATS[key])
-        compile_cached(self.function, self._types(key))
+        with quietly():
+            compile_cached(self.function, self._types(key))
 
     def starter(self, dtype: np.dtype[Any]) -> Callable[..., None]:
         """What starts several ranks; who never has as many does not wait for its compilation."""
         if dtype not in self._starters:
             with self._compiling:
                 if dtype not in self._starters:
-                    arguments = types.Tuple(self._signature(FLOATS[dtype]))
-                    signature = (*_STARTED, arguments)
-                    start = compile_cached(_starter(arguments), signature, parallel=True)
+                    start = compile_cached(*self._start(dtype), parallel=True)
                     self._starters[dtype] = start.entry_point
         return self._starters[dtype]
+
+    def _start(self, dtype: np.dtype[Any]) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """What starts the ranks, and the types of its parameters."""
+        arguments = types.Tuple(self._signature(FLOATS[dtype]))
+        return _starter(arguments), (*_STARTED, arguments)
 
     def __call__(self, dtype: np.dtype[Any], n_ranks: int, *arguments: Any) -> None:
         """Run with `n_ranks` ranks, each on its own thread, or as many as numba has threads.
@@ -113,10 +163,11 @@ class Entry:
         calls wait for each other until another layer is known to be in use.
         """
         global _layer_is_safe
-        compiled = self._compiled.get(dtype) or self.compile(dtype)
         if n_ranks > 1:
-            n_ranks = min(n_ranks, int(numba.config.NUMBA_NUM_THREADS))
-        if n_ranks == 1 or os.getpid() != _import_pid:
+            is_child = os.getpid() != _import_pid
+            n_ranks = 1 if is_child else min(n_ranks, int(numba.config.NUMBA_NUM_THREADS))
+        compiled = self._compiled.get(dtype) or self.compile(dtype, n_ranks)
+        if n_ranks == 1:
             compiled.alone(0, 1, _NO_TEAM, *arguments)
             return
         start = self._starters.get(dtype) or self.starter(dtype)
@@ -187,6 +238,10 @@ def _starter(arguments: types.Tuple) -> Callable[..., None]:
 
 
 ENTRIES: list[Entry] = []
+
+
+def _leaves_left(dtype: np.dtype[Any]) -> float:
+    return sum(one.work_left(FLOATS[dtype]) for one in LEAVES)
 
 
 def _large_entries(dtype: np.dtype[Any]) -> list[tuple[str, str]]:

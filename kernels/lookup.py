@@ -9,7 +9,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def lookup(kind: str, name: object, table: Mapping[str, T]) -> T:
+def lookup(
+    kind: str, name: object, table: Mapping[str, T], meant: Mapping[str, str] | None = None
+) -> T:
     """Return ``table[name]``, or say which names there are.
 
     Parameters
@@ -20,6 +22,8 @@ def lookup(kind: str, name: object, table: Mapping[str, T]) -> T:
         What the user gave.
     table : mapping
         The known names.
+    meant : mapping, optional
+        From what others call a thing, in small letters, to its name here.
 
     Raises
     ------
@@ -33,7 +37,10 @@ def lookup(kind: str, name: object, table: Mapping[str, T]) -> T:
     try:
         return table[name]
     except KeyError:
-        near = get_close_matches(name, table, n=1)
+        small = name.lower().replace("-", "_").replace(" ", "_")
+        near = [(meant or {}).get(small, small)]
+        if near[0] not in table:
+            near = get_close_matches(small, table, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
             f"{kind}: unknown name {name!r}; {hint}Known: {', '.join(sorted(table))}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from operator import index
-from pathlib import Path
 
 import numba
+
+from . import cgroup
 
 SHARED_FLOPS = 200_000  # fewer, from one barrier to the next, are not worth sharing
 AWAKE_FLOPS = 16_000_000  # as many are done before a second thread is awake
@@ -23,7 +23,7 @@ _counting = threading.Lock()
 
 
 def available_cpus() -> int:
-    """The CPUs that this process may use: its affinity, and its container's quota (cgroup v2).
+    """The CPUs that this process may use: its affinity, and its container's quota.
 
     Numba reads the affinity only; in a container with a quota below it, threads would wait for each
     other.
@@ -38,11 +38,7 @@ def available_cpus() -> int:
 @cache
 def _quota() -> float:
     """The CPUs of the container's quota; reading it takes as long as a small network's step."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return math.inf
+    return cgroup.quota()
 
 
 def get_num_threads() -> int:
@@ -51,19 +47,16 @@ def get_num_threads() -> int:
     Returns
     -------
     int
-        What `set_num_threads` was given last; before that, the CPUs that the process may use (at
-        most ``NUMBA_NUM_THREADS`` where that is set).
+        What `set_num_threads` was given last; before that, the CPUs that the process may use. At
+        most as many as numba has.
     """
     own: int | None = getattr(_own, "threads", None)
-    if own is not None:
-        return own
-    if _threads is not None:
-        return _threads
-    return min(available_cpus(), int(numba.config.NUMBA_NUM_THREADS))
+    wanted = own or _threads or available_cpus()
+    return min(wanted, int(numba.config.NUMBA_NUM_THREADS))
 
 
 def workers(flops: int, of_call: int | None = None) -> int:
-    """How many ranks to start: `get_num_threads`, as far as numba has them and it is worth it.
+    """How many ranks to start: `get_num_threads`, as far as it is worth it.
 
     Parameters
     ----------
@@ -74,7 +67,7 @@ def workers(flops: int, of_call: int | None = None) -> int:
     """
     if flops < SHARED_FLOPS or (flops if of_call is None else of_call) < AWAKE_FLOPS:
         return 1
-    count = min(get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
+    count = get_num_threads()
     # those who train side by side share the CPUs: threads that wait for each other would take turns
     return count if _runs < 2 else min(count, max(available_cpus() // _runs, 1))
 
@@ -87,8 +80,8 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1. No more are started than numba has: as many as there are CPUs, or what
-        ``NUMBA_NUM_THREADS`` says in the environment when Python starts.
+        At least 1. A greater number than numba has stands for that one: as many as there are CPUs,
+        or what ``NUMBA_NUM_THREADS`` says in the environment when Python starts.
 
     Raises
     ------
@@ -102,9 +95,12 @@ def set_num_threads(n: int) -> None:
 def _checked(n: int) -> int:
     """Return `n` as a positive integer."""
     try:
-        n = index(n)
+        number = index(n)
     except TypeError:
-        raise TypeError(f"n: want an integer number of threads, got {n!r}") from None
+        number = None
+    if number is None or isinstance(n, bool):
+        raise TypeError(f"n: want an integer number of threads, got {n!r}")
+    n = number
     if n < 1:
         raise ValueError(f"n: want at least 1 thread, got {n}")
     return n

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 import re
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,13 +160,68 @@ def test_a_truncated_file_is_named(path: Path) -> None:
             fastdnn.load(path)
 
 
+def zipped(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"content")
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
-    "content", [b"PK\x03\x04 a zip file of another library", b"\x89HDF\r\n\x1a\n" * 20, b"text"]
+    ("content", "kind"),
+    [
+        (b"\x89HDF\r\n\x1a\n" * 20, "an HDF5 file, as Keras writes"),
+        (zipped("config.json", "metadata.json", "model.weights.h5"), "a model of Keras"),
+        (zipped("model/data.pkl", "model/version"), "a file of PyTorch"),
+        (zipped("arr_0.npy"), "a file of NumPy"),
+        (zipped("letter.txt"), "a ZIP archive"),
+        (pickle.dumps({"W1": [1.0]}), "a pickle"),
+        (b"\x93NUMPY\x01\x00v\x00" * 9, "a NumPy array"),
+        (b"PK\x03\x04 and no archive", "not a safetensors file"),
+        (b"text", "not a safetensors file"),
+        (b"", "not a safetensors file"),
+    ],
 )
-def test_a_foreign_file_is_named(content: bytes, path: Path) -> None:
+def test_a_foreign_file_is_named(content: bytes, kind: str, path: Path) -> None:
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: not a safetensors file"):
+    wanted = f"^{re.escape(str(path))}: {kind}; want a model that save wrote"
+    with pytest.raises(ValueError, match=wanted):
         fastdnn.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("m.h5", "Keras"),
+        ("m.hdf5", "Keras"),
+        ("m.keras", "Keras"),
+        ("m.KERAS", "Keras"),
+        ("m.pt", "PyTorch"),
+        ("m.pth", "PyTorch"),
+        ("m.pkl", "Python's pickles"),
+        ("m.npz", "NumPy"),
+        ("m.onnx", "ONNX"),
+    ],
+)
+def test_the_suffix_of_another_format_is_refused(name: str, of: str, tmp_path: Path) -> None:
+    wanted = rf"path: want the suffix .safetensors, .* got .*{name}, which is {of}'s suffix$"
+    with pytest.raises(ValueError, match=f"^{wanted}"):
+        classifier().save(tmp_path / name)
+    X, y = samples()
+    checkpoint = fastdnn.ModelCheckpoint(tmp_path / name)
+    model = classifier()
+    before = model.parameters.copy()
+    with pytest.raises(ValueError, match=rf"^ModelCheckpoint\.{wanted}"):
+        model.fit(X, y, callbacks=[checkpoint], verbose=0)
+    np.testing.assert_array_equal(model.parameters, before)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["m", "m.safetensors", "m.model", "net.v1"])
+def test_other_names_are_the_users_own(name: str, tmp_path: Path) -> None:
+    classifier().save(tmp_path / name)
+    fastdnn.load(tmp_path / name)
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {checkpoint._FORMAT_KEY: "2"}])

@@ -9,6 +9,7 @@ import pytest
 from sklearn import metrics
 
 import fastdnn
+from fastdnn import initializers
 from tests.nets import classifier, fingerprint, regressor, samples
 
 Array = np.ndarray[Any, Any]
@@ -344,3 +345,86 @@ def test_a_state_makes_the_same_model() -> None:
 def test_a_model_without_parameters_has_no_state() -> None:
     with pytest.raises(RuntimeError, match="the model has no parameters yet"):
         classifier(input_size=None).get_state()
+
+
+# ---------------------------------------------------------------------------- a user's own objects
+CHANGING: dict[str, Any] = {
+    "plateau": lambda: fastdnn.ReduceLROnPlateau("loss", patience=1, min_delta=100.0),
+    "scheduler": lambda: fastdnn.LearningRateScheduler(lambda epoch: 0.5),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_an_optimizer_given_to_two_models_is_changed_by_neither(name: str) -> None:
+    optimizer = fastdnn.SGD(0.125, momentum=0.5)
+    first, second = classifier(optimizer), classifier(optimizer)
+    first.fit(X, y, callbacks=[CHANGING[name]()], **FIT)
+    assert first.optimizer.learning_rate != 0.125
+    assert optimizer == second.optimizer == fastdnn.SGD(0.125, momentum=0.5)
+    third = classifier()
+    third.optimizer = optimizer
+    third.optimizer.learning_rate = 1.0
+    assert optimizer.learning_rate == 0.125
+
+
+def test_one_of_each_serves_two_models_as_its_own_would() -> None:
+    def model(*given: Any) -> fastdnn.Sequential:
+        optimizer, loss, initializer, regularizer, names = given
+        layer = fastdnn.Dense(
+            3, "softmax", kernel_initializer=initializer, kernel_regularizer=regularizer
+        )
+        made = fastdnn.Sequential([layer], seed=0, dtype="float64")
+        made.compile(optimizer, loss, names)
+        made.fit(X, y, **FIT)
+        return made
+
+    def objects() -> tuple[Any, ...]:
+        schedule = fastdnn.CosineDecay(0.1, 20)
+        loss = fastdnn.SparseCategoricalCrossentropy(label_smoothing=0.1)
+        start = initializers.VarianceScaling(2.0)
+        return fastdnn.Adam(schedule), loss, start, fastdnn.L2(0.01), ["accuracy"]
+
+    wanted, shared = model(*objects()), objects()
+    for _ in range(2):
+        np.testing.assert_array_equal(model(*shared).parameters, wanted.parameters)
+    assert repr(shared) == repr(objects())
+
+
+def test_data_weights_and_lists_stay_as_they_are() -> None:
+    weights, callbacks, of_class = np.linspace(0.5, 1.5, len(X)), [fastdnn.History()], {0: 2.0}
+    given = X.copy(), y.copy(), weights.copy()
+    model = classifier()
+    model.fit(
+        X, y, callbacks=callbacks, sample_weight=weights, class_weight=of_class,
+        validation_data=(X, y), **FIT,
+    )  # fmt: skip
+    for now, before in zip((X, y, weights), given, strict=True):
+        np.testing.assert_array_equal(now, before)
+    assert (len(callbacks), of_class) == (1, {0: 2.0})
+
+
+def test_an_early_stopping_given_to_a_second_fit_starts_anew() -> None:
+    stop = fastdnn.EarlyStopping("loss", patience=2, min_delta=100.0)
+    lengths = [
+        len(classifier().fit(X, y, epochs=9, callbacks=[stop], verbose=0).epoch) for _ in range(2)
+    ]
+    assert lengths == [3, 3]
+
+
+# ------------------------------------------------------------------------- a softmax of one output
+@pytest.mark.parametrize("loss", ["mse", "binary_crossentropy", "poisson"])
+def test_a_softmax_of_one_output_is_refused(loss: str) -> None:
+    model = fastdnn.Sequential([fastdnn.Dense(4, "relu"), fastdnn.Dense(1, "softmax")])
+    with pytest.raises(ValueError, match=r"^layers: a softmax of one output is always 1"):
+        model.compile(loss=loss)
+
+
+def test_a_hidden_softmax_of_one_output_is_warned_of() -> None:
+    layers = [fastdnn.Dense(1, "softmax"), fastdnn.Dense(2, "softmax")]
+    with pytest.warns(UserWarning, match="^layers: a softmax of one output is always 1"):
+        fastdnn.Sequential(layers, input_size=3)
+    model = fastdnn.Sequential([fastdnn.Dense(1, "softmax"), fastdnn.Dense(3, "softmax")])
+    model.compile(loss="sparse_categorical_crossentropy")
+    with pytest.warns(UserWarning, match="^layers: a softmax of one output is always 1"):
+        model.fit(X, y, **FIT)
+    model.fit(X, y, **FIT)  # once is enough

@@ -76,10 +76,15 @@ def test_a_loss_of_arrays_trains_as_the_tables(dtype: str, function: Any) -> Non
 
 @pytest.mark.parametrize("loss", [own.loss("mean_squared_error"), ArrayLoss(own.square_of_arrays)])
 def test_weights_of_samples_and_classes(loss: Any) -> None:
-    more = {"sample_weight": np.linspace(0.5, 1.5, M), "class_weight": {0: 2.0, 1: 0.5}}
+    more = {"sample_weight": np.linspace(0.5, 1.5, M)}
     wanted = everything(model_of(), **more)
     assert_alike(everything(model_of(loss=loss), **more), wanted, "float64")
     X, y = samples()
+    one_hot = np.eye(y.shape[1])[np.arange(M) % y.shape[1]]
+    of_class = [model_of(), model_of(loss=loss)]
+    for model in of_class:
+        model.fit(X, one_hot, class_weight={0: 2.0, 1: 0.5}, verbose=0)
+    np.testing.assert_allclose(of_class[1].parameters, of_class[0].parameters, rtol=1e-12)
     weights = np.linspace(0, 1, M)
     got = [
         model.evaluate(X, y, sample_weight=weights)["loss"]

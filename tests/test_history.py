@@ -39,10 +39,20 @@ def test_params_are_those_of_the_training() -> None:
 
 def test_repr_names_the_last_values() -> None:
     assert repr(History()) == "History(0 epochs)"
-    assert repr(collected()) == "History(3 epochs, the last: loss 1.235  val_loss 3)"
+    assert repr(collected()) == "History(3 epochs, the last: loss 1.2346  val_loss 3.0000)"
     one = History()
     one.on_epoch_end(0, {"loss": 1e-9})
-    assert repr(one) == "History(1 epoch, the last: loss 1e-09)"
+    assert repr(one) == "History(1 epoch, the last: loss 1.00e-09)"
+
+
+def test_a_history_given_to_a_second_fit_starts_anew() -> None:
+    history, model = History(), classifier()
+    X, y = samples()
+    for epochs in (3, 2):
+        model.fit(X, y, epochs=epochs, callbacks=[history], verbose=0)
+        assert history.epoch == list(range(epochs))
+        assert len(history.history["loss"]) == epochs
+        assert history.epochs_of("loss") == history.epoch
 
 
 def test_frame() -> None:

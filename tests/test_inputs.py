@@ -30,7 +30,6 @@ def data_of(loss: str, n: int, targets: Any, sample_weight: Any = None) -> Any:
     [
         (SPARSE, 3, [0, 2, 1, 2]),
         (CATEGORICAL, 3, np.eye(3)[[0, 2, 1, 2]]),
-        (CATEGORICAL, 3, np.array([[0.8, 0.1, 0.1], [0, 0, 1], [0.2, 0.5, 0.3], [0, 0.4, 0.6]])),
         ("mse", 3, np.eye(3)[[0, 2, 1, 2]]),
     ],
 )
@@ -49,6 +48,35 @@ def test_class_weight_of_labels_of_ones_own() -> None:
     """tanh outputs compared with -1 and 1 are classes, too."""
     data = weigh_classes(data_of("mse", 1, [-1, 1, -1]), {-1: 4.0}, 1, F64)
     assert data.weights.tolist() == [4.0, 1.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [
+        pytest.param("binary_crossentropy", [[1, 1, 0], [0, 1, 0]], id="two labels"),
+        pytest.param("binary_crossentropy", [[0, 0, 0], [0, 1, 0]], id="no label"),
+        pytest.param(CATEGORICAL, [[0.9, 0.05, 0.05], [0, 1, 0]], id="smoothed rows"),
+        pytest.param("mse", [[0.0, 1.5, 2.0], [0, 1, 0]], id="three numbers"),
+    ],
+)
+def test_class_weight_of_rows_that_are_of_no_class(loss: str, targets: Any) -> None:
+    data = data_of(loss, 3, targets)
+    with pytest.raises(ValueError, match=r"^class_weight: want y with one class per sample, .*row"):
+        weigh_classes(data, {0: 2.0}, 3, F64)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "weights", "got"),
+    [
+        pytest.param("mse", [0.5, 2.25, -3.0], {0: 2.0, 1: 1.0}, "-3 to 2.25", id="regression"),
+        pytest.param("mse", [0, 1, 2], {0: 2.0, 1: 1.0, 2: 3.0}, "0 to 2", id="counts"),
+        pytest.param("binary_crossentropy", [0.05, 0.95, 0.95], {0: 2.0}, "0.05", id="smoothed"),
+    ],
+)
+def test_class_weight_of_numbers(loss: str, targets: Any, weights: Any, got: str) -> None:
+    data = data_of(loss, 1, targets)
+    with pytest.raises(ValueError, match=rf"^class_weight: want y of two classes, .* got {got}"):
+        weigh_classes(data, weights, 1, F64)
 
 
 def test_a_class_may_be_missing_from_the_samples() -> None:

@@ -294,3 +294,24 @@ def test_logits_want_a_linear_layer(name: str, activation: str) -> None:
 def test_bad_parameters(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("cross_entropy", "sparse_categorical_crossentropy"),
+        ("log-loss", "binary_crossentropy"),
+        ("squared_error", "mean_squared_error"),
+        ("L1", "mean_absolute_error"),
+        ("MSE", "mse"),
+        ("BinaryCrossentropy", "binary_crossentropy"),
+    ],
+)
+def test_names_of_others_lead_to_the_loss_that_is_meant(name: str, near: str) -> None:
+    with pytest.raises(ValueError, match=f"^loss: unknown name '{name}'; did you mean '{near}'"):
+        losses.get(name, 1)
+
+
+def test_every_meaning_is_a_loss() -> None:
+    assert set(losses._MEANT.values()) <= set(losses._NAMES)
+    assert not set(losses._MEANT) & set(losses._NAMES)

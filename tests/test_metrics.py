@@ -11,7 +11,7 @@ import pytest
 import sklearn.metrics as sk
 
 import fastdnn
-from fastdnn import losses
+from fastdnn import losses, metrics
 from fastdnn.metrics import METRICS, higher_is_better, resolve
 
 RNG = np.random.default_rng(3)
@@ -279,3 +279,25 @@ def test_bad_metrics(metric: Any, loss: Any, error: type[Exception], message: st
 def test_an_error_of_scikit_learn_names_the_metric() -> None:
     with pytest.raises(ValueError, match=r"^metrics: 'mean_poisson_deviance': .*strictly positive"):
         value("mean_poisson_deviance", "mse", TARGETS[:, :1], -GUESSES[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("auc", "roc_auc"),
+        ("AUC", "roc_auc"),
+        ("sparse_categorical_accuracy", "accuracy"),
+        ("mape", "mean_absolute_percentage_error"),
+        ("R_squared", "r2"),
+        ("f1-score", "f1_score"),
+        ("RootMeanSquaredError", "root_mean_squared_error"),
+    ],
+)
+def test_names_of_others_lead_to_the_metric_that_is_meant(name: str, near: str) -> None:
+    with pytest.raises(ValueError, match=f"^metrics: unknown name '{name}'; did you mean '{near}'"):
+        resolve(name, losses.get("mse", 1), 1)
+
+
+def test_every_meaning_is_a_metric() -> None:
+    assert set(metrics._MEANT.values()) <= set(metrics.METRICS)
+    assert not set(metrics._MEANT) & set(metrics.METRICS)

@@ -128,7 +128,7 @@ def test_nesterov_is_a_bool(wrong: Any) -> None:
 
 
 def test_a_misspelt_hyper_parameter_is_no_new_attribute() -> None:
-    with pytest.raises(AttributeError, match=r"^Adam.lr: no such hyper-parameter"):
+    with pytest.raises(AttributeError, match=r"^Adam.lr: no such setting; want 'learning_rate'"):
         Adam().lr = 0.1  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match="lr"):
         Adam(lr=0.1)  # type: ignore[call-arg]

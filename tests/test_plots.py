@@ -53,6 +53,32 @@ def test_one_epoch_is_visible() -> None:
     assert axes.get_lines()[0].get_marker() == "o"
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
+def test_ticks_are_numbers_of_epochs(count: int) -> None:
+    values = [1 / (i + 1) for i in range(count)]
+    for history in ({"loss": values}, {"loss": values, "val_loss": values}):
+        figure = plot_history(history)
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        low, high = axes.get_xlim()
+        shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert shown
+        assert all(tick == round(tick) for tick in shown)
+
+
+def test_the_legend_covers_no_curve() -> None:
+    figure = plot_history(HISTORY)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        legend = axes.get_legend().get_window_extent()
+        assert legend.y0 >= axes.get_window_extent().y1
+
+
+def test_a_notebook_shows_the_picture() -> None:
+    for figure in (plot_history(HISTORY), plot_weights(np.eye(4), (2, 2))):
+        assert figure._repr_png_().startswith(b"\x89PNG\r\n")
+
+
 @pytest.mark.parametrize("history", [{}, {"loss": []}, History(), {"learning_rate": [0.1]}])
 def test_empty_history_is_refused(history) -> None:
     with pytest.raises(ValueError, match="history: no finished epoch"):

@@ -205,3 +205,25 @@ def test_unknown_verbose_of_predict(verbose: Any) -> None:
     ):
         with pytest.raises(ValueError, match=r"^verbose: want 0, 1, 2 or 'auto', got "):
             call()
+
+
+def test_no_bar_stays_in_a_notebook(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a widget that is not full, tqdm makes a red one that stays."""
+    closed: list[bool] = []
+
+    class Widget(OfNotebook):
+        def close(self) -> None:
+            if not self.disable:
+                closed.append(self.n == self.total)
+            super().close()
+
+    Widget.__module__ = "tqdm.notebook"
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    monkeypatch.setattr(tqdm.autonotebook, "tqdm", Widget)
+    bar = ProgressBar(2, 250, 100)
+    bar.on_epoch_begin(0)  # an epoch that is over before it has anything to show
+    bar.on_epoch_end(0, LOGS)
+    bar.on_train_end()
+    with pytest.raises(KeyboardInterrupt), sample_bar("predict", 250, 1):
+        raise KeyboardInterrupt
+    assert closed[:2] == [True, True]

@@ -25,15 +25,24 @@ def printed(model: Sequential, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_the_notes_shapes(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(network(784), capsys) == [
-        "layer            activation  W            b        Z, A       parameters",
-        "------------------------------------------------------------------------",
-        "X                                                  (784, m)",
-        "1 Dropout(0.25)                                    (784, m)   0",
-        "2 Dense          relu        (1000, 784)  none     (1000, m)  784,000",
-        "3 Dropout(0.5)                                     (1000, m)  0",
-        "4 Dense          softmax     (10, 1000)   (10, 1)  (10, m)    10,010",
+        "layer            activation  W            b      Z, A       parameters",
+        "----------------------------------------------------------------------",
+        "X                                                (784, m)",
+        "1 Dropout(0.25)                                  (784, m)   0",
+        "2 Dense          relu        (1000, 784)  none   (1000, m)  784,000",
+        "3 Dropout(0.5)                                   (1000, m)  0",
+        "4 Dense          softmax     (10, 1000)   (10,)  (10, m)    10,010",
         "parameters: 794,010 (float32)",
     ]
+
+
+def test_the_shapes_are_those_of_the_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    model = network(784)
+    text = "\n".join(printed(model, capsys))
+    for layer in (model.layers[1], model.layers[3]):
+        assert isinstance(layer, Dense)
+        assert str(layer.W.shape) in text
+        assert layer.b is None or str(layer.b.shape) in text
 
 
 def test_before_the_input_size_is_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 import fastdnn
 from fastdnn import DivergenceError, evaluation, loop
+from fastdnn.kernels import _jit, entry, losses
 from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.step import run
 from fastdnn.loop import State
 from fastdnn.optimizers import OPTIMIZERS
 from fastdnn.training import Draw, Trainer
@@ -269,3 +271,39 @@ def test_the_loss_of_a_step_has_the_penalty_of_before_it() -> None:
     model.compile("sgd", "mse")
     before = model.evaluate(X, y)["loss"]
     assert model.train_on_batch(X, y)["loss"] == pytest.approx(before, rel=1e-13)
+
+
+# --------------------------------------------------------------------------------- compiling
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("loss", ["mean_squared_error", "log_cosh"])
+def test_nothing_is_compiled_within_an_epoch(
+    threads: int, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or its rate would be that of the compiler; also what starts threads, and rare losses."""
+    happened: list[str] = []
+    compile_cached = _jit.compile_cached
+
+    def told(function: Any, *given: Any, **options: Any) -> Any:
+        happened.append("compiled")
+        return compile_cached(function, *given, **options)
+
+    class Epochs(fastdnn.Callback):
+        def on_train_begin(self) -> None:
+            happened.append("begin")
+
+    monkeypatch.setattr(_jit, "compile_cached", told)
+    monkeypatch.setattr(entry, "compile_cached", told)
+    monkeypatch.setattr(run, "_compiled", {})
+    monkeypatch.setattr(run, "_starters", {})
+    monkeypatch.setattr(losses, "_places", {})
+    for spare in losses.SPARES:
+        monkeypatch.setattr(spare, "_results", {})
+    for width in (8, 700):  # resident and blocked
+        rng = np.random.default_rng(0)
+        inputs, targets = rng.normal(size=(512, width)), rng.normal(size=(512, 1))
+        model = fastdnn.Sequential([fastdnn.Dense(width), fastdnn.Dense(1)])
+        model.compile("adam", loss)
+        with fastdnn.num_threads(threads):
+            model.fit(inputs, targets, batch_size=256, callbacks=[Epochs()], verbose=0)
+        assert "compiled" not in happened[happened.index("begin") :]
+        happened.clear()

@@ -16,6 +16,7 @@ import fastdnn
 from fastdnn import kernels, optimizers
 from fastdnn._files import checked_output, replacing
 from fastdnn.callbacks import Callback, EarlyStopping, History
+from fastdnn.checkpoint import check_suffix
 from fastdnn.data.datasets import Dataset, load, load_new
 from fastdnn.data.labels import as_numbers, missing_labels
 from fastdnn.data.preparation import Preparation
@@ -32,6 +33,7 @@ def train(arguments: Namespace) -> int:
     """Train a network, save it, say how good it is, and draw its curves."""
     inputs = [] if arguments.data is None else [arguments.data]
     output = checked_output(arguments.output, "--output", inputs)
+    check_suffix("--output", output)
     if output.suffix == ".png":
         raise ValueError(f"--output: {output} is where the curves go; name the model .safetensors")
     if arguments.threads is not None:
@@ -90,7 +92,7 @@ def predict(arguments: Namespace) -> int:
         raise ValueError("--probabilities: the model predicts numbers; it has no classes")
     X, y = load_new(arguments.data, preparation, model.dtype)
     model.preparation = None  # X is prepared
-    A = preparation.outputs(model.predict(X))
+    A = preparation.outputs(model.predict(X, verbose="auto"))
     rows = _rows(preparation, A, arguments.probabilities)
     if output is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)

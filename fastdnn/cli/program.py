@@ -7,11 +7,13 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from typing import NoReturn
 
 import numba
 
 from fastdnn import DivergenceError, __version__
+from fastdnn._streams import Careful
 from fastdnn.data.datasets import KINDS
 from fastdnn.data.labels import RULE
 from fastdnn.kernels.threads import available_cpus
@@ -39,24 +41,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status: 0 done, 1 diverged, 2 bad input, 130 stopped by Ctrl-C.
     """
-    try:
-        arguments = _parser().parse_args(argv)
-        run: Callable[[argparse.Namespace], int] = arguments.run
-        status = run(arguments)
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C", 130)
-    except BrokenPipeError:
-        # The reader, `head` perhaps, has enough. At exit Python would write the rest, and fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # 128 + SIGPIPE, as a shell reports other commands
-    except DivergenceError as error:
-        return _fail(f"{error} Nothing was written.", 1)
-    except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
-    except (ValueError, TypeError, ImportError, MemoryError) as error:
-        return _fail(error, 2)
+    _fill_descriptors()
+    with redirect_stdout(Careful(sys.stdout)), redirect_stderr(Careful(sys.stderr)):
+        try:
+            return _run(argv)
+        except KeyboardInterrupt:
+            return _fail("stopped by Ctrl-C", 130)
+        except BrokenPipeError:
+            return _leave_pipe()
+        except DivergenceError as error:
+            return _fail(f"{error} Nothing was written.", 1)
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            return _fail(f"{what}{error.strerror or error}", 2)
+        except (ValueError, TypeError, ImportError, MemoryError) as error:
+            return _fail(error, 2)
+        except RuntimeError as error:
+            if "home directory" not in str(error):  # as pathlib says it
+                raise
+            return _fail("'~': this user has no home folder; write the whole path", 2)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    status = run(arguments)
+    sys.stdout.flush()
+    return status
+
+
+def _leave_pipe() -> int:
+    """End as other commands do whose reader, `head` perhaps, has enough."""
+    # at exit Python would write the rest, and fail too
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141  # 128 + SIGPIPE, as a shell reports them
+
+
+def _fill_descriptors() -> None:
+    """Have standard streams that are closed lead nowhere: a file would take their place."""
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (taken := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(taken)
 
 
 class _Parser(argparse.ArgumentParser):

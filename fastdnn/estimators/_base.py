@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastdnn._inputs import Data, check_weights
 from fastdnn.data.rows import is_sparse
 from fastdnn.evaluation import outputs_of
+from fastdnn.kernels.compiling import quietly
 from fastdnn.kernels.threads import num_threads
 from fastdnn.layers import Dense, Dropout
 from fastdnn.loop import State
@@ -36,6 +37,7 @@ from ._parameters import (
     hidden_units,
 )
 from ._rules import forget_records, open_records
+from ._samples import native
 from ._solvers import optimizer_of
 
 Array = NDArray[Any]
@@ -146,7 +148,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             check = partial(self._checked, dtype=data.X.dtype, reset=False, unseen=True)
             unseen = check_validation(validation_data, check)
         rng = check_random_state(self.random_state)
-        with self._threads():
+        with self._threads(), quietly(not self.verbose):
             if not goes_on:
                 self._draw_start(data, rng)
             open_records(self, validates and self.solver != "lbfgs")
@@ -176,7 +178,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Data:
         """Return everything that a pass with the loss reads, checked and of one dtype."""
         X, y = validate_data(
-            self, X, y, accept_sparse=SPARSE, multi_output=True, dtype=dtype, reset=reset,
+            self, native(X), y, accept_sparse=SPARSE, multi_output=True, dtype=dtype, reset=reset,
             **self._y_settings,
         )  # fmt: skip
         X = X.tocsr() if is_sparse(X) else X
@@ -241,9 +243,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _outputs(self, X: Any) -> Array:
         """Return A_L for every row of X."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
+        X = validate_data(self, native(X), accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         model = self.model_ if self._is_bound() else self._build(0.0, 0)
-        with self._threads(), model.lock:
+        with self._threads(), quietly(not self.verbose), model.lock:
             return outputs_of(model.engine, X.tocsr() if is_sparse(X) else X, EVALUATION_BATCH)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from fastdnn._checks import check_number
 from fastdnn._inputs import Data
+from fastdnn._streams import say
 from fastdnn.divergence import DivergenceError
 from fastdnn.hooks import Callback
 from fastdnn.loop import State
@@ -53,7 +54,7 @@ def fit_by_lbfgs(of: BaseMLP, data: Data, context: FitContext) -> None:
         iterations += 1
         of.loss_curve_.append(loss + constant)
         if of.verbose:
-            print(f"Iteration {iterations}, loss = {loss + constant:.8f}")
+            say(f"Iteration {iterations}, loss = {loss + constant:.8f}")
         # only now: SciPy does not tell when an iteration begins, nor which one is the last
         context.begin(iterations - 1)
         return context.end(lambda: fitted_copy(of))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 
 from fastdnn._inputs import Data
+from fastdnn._streams import say
 from fastdnn.hooks import Callback
 from fastdnn.kernels.engine import Engine
 from fastdnn.validation import EVALUATION_BATCH
@@ -84,7 +85,7 @@ class Rules(Callback):
 
     def _say(self, text: str) -> None:
         if self._talks:
-            print(text)
+            say(text)
 
     def _validate(self, unseen: Data, logs: dict[str, float]) -> None:
         of = self.of

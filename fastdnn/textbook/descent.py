@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn._checks import check_number
+from fastdnn._streams import say
 from fastdnn.divergence import DivergenceError
 from fastdnn.kernels.calls import Rule, Targets
 from fastdnn.kernels.engine import Engine
@@ -44,7 +45,7 @@ def descend(
         if i % COST_EVERY == 0:
             costs.append(cost)
             if print_cost:
-                print(f"Cost after iteration {i}: {cost:.6f}")
+                say(f"Cost after iteration {i}: {cost:.6f}")
     # copies: views would keep all of the engine's vector
     return {name: view.copy() for name, view in _views(engine)}, costs
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastdnn._streams import say
+
 from . import shapes as check
 from .descent import descend
 from .equations import Array, L_model_forward, initialize_parameters, start
@@ -79,22 +81,27 @@ def L_layer_model(
     return descend(X, Y, parameters, learning_rate, num_iterations, print_cost)
 
 
-def predict(X: ArrayLike, y: ArrayLike, parameters: Mapping[str, ArrayLike]) -> Array:
-    """1 where AL > 0.5, else 0; prints the accuracy.
+def predict(
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    parameters: Mapping[str, ArrayLike] | None = None,
+) -> Array:
+    """1 where AL > 0.5, else 0; prints the accuracy where the labels are known.
 
     Parameters
     ----------
     X : array_like of shape (n[0], m)
-    y : array_like of shape (1, m)
+    y : array_like of shape (1, m), optional
     parameters : dict
+        Has to be given: ``predict(X, parameters=parameters)`` is for new samples.
 
     Returns
     -------
     ndarray of shape (1, m)
         0 and 1, as floats.
     """
-    AL, _ = L_model_forward(X, parameters)
-    y = check.labels("y", y, AL)
+    AL, _ = L_model_forward(X, {} if parameters is None else parameters)
     p = (AL > 0.5).astype(AL.dtype)
-    print(f"Accuracy: {np.mean(p == y)}")
+    if y is not None:
+        say(f"Accuracy: {np.mean(p == check.labels('y', y, AL))}")
     return p

@@ -235,3 +235,117 @@ def test_a_reader_that_leaves_needs_no_message() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+# --------------------------------------------------------------------- streams and encodings
+CLOSED = {
+    "stdout": ">&-",
+    "stderr": "2>&-",
+    "both": ">&- 2>&-",
+    "all": "<&- >&- 2>&-",
+}
+
+
+def in_a_shell(rest: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with the shell's own words behind it."""
+    line = f"exec {sys.executable} -W error -m fastdnn {rest}"
+    return subprocess.run(
+        ["sh", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of other systems closes streams")
+@pytest.mark.parametrize("closed", CLOSED)
+def test_closed_streams(closed: str) -> None:
+    run = in_a_shell(f"train --data iris.csv --epochs 1 {CLOSED[closed]}")
+    assert run.returncode == 0
+    assert ("test accuracy" in run.stdout) == (closed == "stderr")
+    assert ("epoch 1/1" in run.stderr) == (closed == "stdout")
+    assert "Traceback" not in run.stderr
+    assert fastdnn.load("fastdnn-model.safetensors").metadata
+    wrong = in_a_shell(f"train --no {CLOSED[closed]}")
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == (closed == "stdout")
+
+
+class Bare:
+    """A stream with two methods and nothing else."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("missing", ["nothing", "stdout", "stderr", "both"])
+def test_streams_of_a_programs_own(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = Bare(), Bare()
+    monkeypatch.setattr(sys, "stdout", None if missing in ("stdout", "both") else out)
+    monkeypatch.setattr(sys, "stderr", None if missing in ("stderr", "both") else err)
+    before = sys.stdout, sys.stderr
+    assert main(["train", "--data", "iris.csv", "--epochs", "1"]) == 0
+    assert main(["summary", "fastdnn-model.safetensors"]) == 0
+    assert main(["predict", "fastdnn-model.safetensors", "iris.csv"]) == 0
+    assert main(["train", "--nonsense"]) == 2
+    assert (sys.stdout, sys.stderr) == before
+    assert ("parameters:" in out.text) == (missing in ("nothing", "stderr"))
+    assert ("fastdnn: error: " in err.text) == (missing in ("nothing", "stdout"))
+
+
+NARROW = {
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""},
+}
+
+
+@pytest.mark.parametrize("narrow", NARROW)
+def test_what_an_encoding_lacks(narrow: str) -> None:
+    rows = [f"{i % 7},{i % 3},{'日…é' if i % 2 else 'x'}" for i in range(20)]
+    Path("words.csv").write_text("\n".join(["u,v,λ", *rows]), encoding="utf-8")
+    assert main(["train", "--data", "words.csv", "--epochs", "1"]) == 0
+    model = "fastdnn-model.safetensors"
+    fastdnn.load(model)
+    for arguments, wanted in (
+        (["--help"], "usage: fastdnn"),
+        (["train", "--help"], "--layers N,N,"),
+        (["bench", "--help"], "--cases NAME,"),
+        (["summary", model], "classes: "),
+        (["predict", model, "words.csv"], "\n"),
+        (["train", "--data", "words.csv", "--epochs", "1"], "test accuracy"),
+        (["info"], "numba"),
+    ):
+        run = subprocess.run(
+            [*COMMAND, *arguments],
+            env=ENVIRONMENT | NARROW[narrow],
+            capture_output=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        assert b"Traceback" not in run.stderr
+        assert wanted in run.stdout.decode("latin-1")
+
+
+def test_a_full_disk_is_named() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [*COMMAND, "info"], env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert run.returncode != 0
+    assert run.stderr.decode().splitlines()[0] == "fastdnn: error: No space left on device"
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras", "m.pt"])
+def test_a_model_has_no_suffix_of_another_format(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(Path().iterdir())
+    assert main(["train", "--data", "iris.csv", "--output", name]) == 2
+    assert "--output: want the suffix .safetensors" in capsys.readouterr().err
+    assert sorted(Path().iterdir()) == before

@@ -16,6 +16,7 @@ from fastdnn.kernels.arrays import (
     aligned_empty,
     as_float,
     as_matrix,
+    as_native,
     rounded,
 )
 from tests.kernels.common import LAYOUTS, Array, draw, each_dtype, each_layout
@@ -104,7 +105,11 @@ def test_rounded() -> None:
         (np.ones((2, 3), np.float16), np.float64),
         (np.ones((2, 3), np.int8), np.float64),
         (np.ones((2, 3), bool), np.float64),
-        (np.ones((2, 3), ">f4"), np.float64),
+        (np.ones((2, 3), ">f4"), np.float32),
+        (np.ones((2, 3), ">f8"), np.float64),
+        (np.ones((2, 3), ">i4"), np.float64),
+        (np.ones((2, 3), ">f2"), np.float64),
+        (np.ones((2, 3), np.longdouble), np.float64),
         ([[1, 2], [3, 4]], np.float64),
     ],
 )
@@ -113,6 +118,32 @@ def test_as_float_picks_a_type(x: object, dtype: Any) -> None:
     assert got.dtype == dtype
     assert got.dtype.isnative
     np.testing.assert_array_equal(got, np.asarray(x))
+
+
+def misaligned(x: Array) -> Array:
+    """The same numbers, each one byte off the place of its kind."""
+    raw = np.zeros(x.nbytes + 1, np.uint8)
+    moved = np.frombuffer(raw.data, x.dtype, x.size, offset=1).reshape(x.shape)
+    moved[...] = x
+    assert not moved.flags.aligned
+    return moved
+
+
+@pytest.mark.parametrize("convert", [lambda x: as_float("x", x), as_native])
+@pytest.mark.parametrize("way", [misaligned, lambda x: x.astype(x.dtype.newbyteorder(">"))])
+@each_dtype
+def test_what_loads_cannot_read_is_copied(dtype: Any, way: Any, convert: Any) -> None:
+    x = draw(1, 3, 5, dtype=dtype)
+    got = convert(way(x))
+    assert got.dtype == dtype
+    assert got.dtype.isnative
+    assert got.flags.aligned
+    np.testing.assert_array_equal(got, x)
+
+
+def test_as_native_keeps_what_is_native() -> None:
+    for x in (np.ones(3), np.arange(4), np.array(["a"])):
+        assert as_native(x) is x
 
 
 def test_as_float_refuses_what_is_masked() -> None:

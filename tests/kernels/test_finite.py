@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastdnn
+from fastdnn.kernels import entry, finite
 from fastdnn.kernels.finite import all_finite
 from tests.kernels.common import RANKS, draw, each_dtype
 
@@ -27,6 +28,23 @@ def test_every_place_is_looked_at(dtype: Any, n_threads: int, size: int) -> None
                 one = x.copy()
                 one[at] = bad
                 assert not all_finite(one)
+
+
+@each_dtype
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_before_anything_is_compiled_numpy_tells(
+    dtype: Any, bad: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finite._add_not_finite, "_compiled", {})
+    monkeypatch.setattr(entry, "_leaves_left", lambda dtype: 1.0)
+    monkeypatch.setattr(entry.Entry, "compile", None)
+    monkeypatch.setattr(finite, "_PART", 4)
+    x = np.full(10, np.finfo(dtype).max)
+    assert all_finite(x)
+    for at in range(10):
+        one = x.copy()
+        one[at] = bad
+        assert not all_finite(one)
 
 
 @each_dtype

@@ -86,7 +86,7 @@ def test_an_interrupt_ends_the_helper(monkeypatch: pytest.MonkeyPatch) -> None:
         started.append(process)
         return process
 
-    monkeypatch.setattr(_helper, "_is_possible", lambda: True)
+    monkeypatch.setattr(_helper, "is_possible", lambda: True)
     monkeypatch.setattr(_helper, "_PROGRAM", "import time\ntime.sleep(100)")
     monkeypatch.setattr(_helper, "_start", kept)
     with pytest.raises(KeyboardInterrupt), _helper.helper([("module", "name")], "float32"):

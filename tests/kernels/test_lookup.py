@@ -35,6 +35,29 @@ def test_what_is_no_string(name: object) -> None:
     assert repr(name) in str(error.value)
 
 
+MEANT = {"rectifier": "relu", "logistic_unit": "sigmoid", "gone": "missing"}
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("rectifier", "relu"),
+        ("Rectifier", "relu"),
+        ("Logistic-Unit", "sigmoid"),
+        ("ReLU", "relu"),
+        ("SIGMOID", "sigmoid"),
+    ],
+)
+def test_names_of_others_are_told_by_their_meaning(name: str, near: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown name '{name}'; did you mean '{near}'"):
+        lookup("activation", name, TABLE, MEANT)
+
+
+def test_a_meaning_that_the_table_lacks_is_not_proposed() -> None:
+    with pytest.raises(ValueError, match="unknown name 'gone'; Known"):
+        lookup("activation", "gone", TABLE, MEANT)
+
+
 def test_names_are_exact() -> None:
     with pytest.raises(ValueError, match="did you mean 'relu'"):
         lookup("activation", "Relu", TABLE)

@@ -147,6 +147,18 @@ def test_the_layout_of_the_data_changes_nothing(layout: str) -> None:
         assert found[name].tobytes() == value.tobytes()
 
 
+def test_predictions_of_new_samples_need_no_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    X, Y = small_job()
+    p, _ = textbook.L_layer_model(X, Y, [3, 4, 1], num_iterations=20)
+    wanted = textbook.predict(X, Y, p)
+    assert capsys.readouterr().out.startswith("Accuracy: ")
+    for row in (textbook.predict(X, None, p), textbook.predict(X, parameters=p)):
+        assert np.array_equal(row, wanted)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match=r"^parameters: W1 is missing"):
+        textbook.predict(X, Y)
+
+
 def test_labels_may_be_integers_and_booleans() -> None:
     X, Y = small_job()
     expected = textbook.L_layer_model(X, Y, [3, 4, 1], num_iterations=20)[1]
