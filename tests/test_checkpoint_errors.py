@@ -138,17 +138,25 @@ def test_a_small_file_of_a_large_network_allocates_nothing(path: Path) -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_a_flipped_bit_is_found(seed: int, path: Path) -> None:
+def test_a_flipped_bit_is_found_or_does_no_harm(path: Path) -> None:
+    """It may hit the padding, or the checksum's name, as if a file of 0.1.0 had none."""
     model = classifier()
     model.fit(X, y, verbose=0)
     model.save(path, metadata={"kind": "iris"})
-    content = bytearray(path.read_bytes())
-    place = np.random.default_rng(seed).integers(8 * len(content))
-    content[place // 8] ^= 1 << (place % 8)
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: "):
-        fastdnn.load(path)
+    content, rng, found = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(200):
+        changed, place = bytearray(content), rng.integers(8 * len(content))
+        changed[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(changed)
+        try:
+            loaded = fastdnn.load(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ")
+            found += 1
+        else:
+            assert loaded.parameters.tobytes() == model.parameters.tobytes()
+            assert loaded.engine.slots.tobytes() == model.engine.slots.tobytes()
+    assert found > 190
 
 
 def test_a_truncated_file_is_named(path: Path) -> None:
