@@ -70,6 +70,7 @@ class Seen:
     samples: int = 0
     total: float = 0.0  # the sum of the samples' losses, more or less
     losses: list[Array] = field(default_factory=list)  # sums of a step's samples
+    is_whole: bool = False  # no steps are left
 
     def add(self, losses: Array, samples: int) -> None:
         """Count more steps."""
@@ -81,12 +82,18 @@ class Seen:
     def get_state(self) -> dict[str, Any]:
         """Return what `set_state` needs to go on with the epoch."""
         losses = np.concatenate(self.losses) if self.losses else np.empty(0)
-        return {"samples": self.samples, "losses": losses, **self.measured.get_state()}
+        return {
+            "is_whole": self.is_whole,
+            "samples": self.samples,
+            "losses": losses,
+            **self.measured.get_state(),
+        }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on with an epoch."""
         self.measured.set_state(state)
         self.add(state["losses"], state["samples"])
+        self.is_whole = state["is_whole"]
 
     def logs(self) -> dict[str, float]:
         """Return the mean loss, the same to the bit however the steps came, and the metrics."""
@@ -201,7 +208,7 @@ class Loop:
                 raise
         except (KeyboardInterrupt, SystemExit) as error:
             LOGGER.warning("fit is stopped by %r at step %d", error, self.state.steps)
-            if self._within is not None:  # between two steps of an epoch
+            if self._within is not None:  # within an epoch, before its end is told
                 self._call_with_save("on_interrupt", *self._within)
             raise
         finally:
@@ -212,11 +219,10 @@ class Loop:
         return self._trained(epoch, Seen(Measured(self.metrics)))
 
     def _trained(self, epoch: int, seen: Seen) -> dict[str, float]:
-        """Train an epoch to its end."""
+        """Train an epoch to its end, which a resumed one may have reached."""
         self._within = epoch, seen
-        while self._go_on(epoch, seen):
-            pass
-        self._within = None
+        while not seen.is_whole:
+            seen.is_whole = not self._go_on(epoch, seen)
         logs = seen.logs()
         if self.validation is not None and self.validation.is_due(epoch):
             self.hooks("on_test_begin", {})
@@ -226,6 +232,7 @@ class Loop:
                 )
             self.hooks("on_test_end", values)
             logs |= {f"val_{name}": value for name, value in values.items()}
+        self._within = None
         return logs
 
     def _go_on(self, epoch: int, seen: Seen) -> bool:

@@ -141,6 +141,34 @@ def test_what_an_interrupted_training_leaves(
     np.testing.assert_array_equal(resumed.parameters, whole.parameters)
 
 
+@pytest.mark.parametrize("hook", ["on_test_begin", "on_test_end"])
+def test_a_training_that_is_stopped_in_its_validation(hook: str, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+
+    def fit(model: fastdnn.Sequential, **options: Any) -> Any:
+        stop = options.pop("stop", fastdnn.LambdaCallback())
+        stop.is_kept = False
+        callbacks = [fastdnn.ModelCheckpoint(path, every_seconds=1e9), stop]
+        given = {"validation_split": 0.2, "epochs": 3, **FIT, **options}
+        return model.fit(X, y, callbacks=callbacks, **given).history
+
+    class Stop(fastdnn.Callback):
+        count = 0
+
+        def act(self, *_: Any) -> None:
+            self.count += 1
+            if self.count == 2:
+                raise KeyboardInterrupt
+
+    setattr(Stop, hook, Stop.act)
+    whole, resumed = classifier(), classifier()
+    expected = fit(whole)
+    with pytest.raises(KeyboardInterrupt):
+        fit(classifier(), stop=Stop())
+    assert fit(resumed, resume_from=path) == expected
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+
+
 def test_a_signal_within_a_native_call_comes_after_its_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from time import perf_counter
 import fastdnn
 from fastdnn import kernels, optimizers
 from fastdnn._files import checked_output, replacing
-from fastdnn.callbacks import Callback, EarlyStopping, History
+from fastdnn.callbacks import Callback, EarlyStopping, History, ModelCheckpoint
 from fastdnn.checkpoint import check_suffix
 from fastdnn.data.datasets import Dataset, load, load_new
 from fastdnn.data.labels import as_numbers, missing_labels
@@ -27,6 +27,8 @@ from fastdnn.model import Sequential
 from fastdnn.optimizers import Optimizer
 from fastdnn.plots import plot_history
 from fastdnn.regularizers import L2
+
+SAVED_EVERY = 30  # seconds, with --resume
 
 
 def train(arguments: Namespace) -> int:
@@ -54,12 +56,14 @@ def train(arguments: Namespace) -> int:
     model.summary()
     sys.stdout.flush()  # the progress goes to stderr
     history, clock, stopping = History(), _Clock(), _stopping(arguments)
-    interrupted = False
+    kept = _checkpoint(output) if arguments.resume else None
+    status = 0
     try:
-        _fit(model, dataset, arguments, [history, clock, *stopping])
-    except KeyboardInterrupt:
-        interrupted = True
-        print("fastdnn: stopped by Ctrl-C; saving the model as it is now", file=sys.stderr)
+        _fit(model, dataset, arguments, [history, clock, *stopping], kept)
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        status = 130 if isinstance(stopped, KeyboardInterrupt) else 143
+        how = "Ctrl-C" if status == 130 else "SIGTERM"
+        print(f"fastdnn: stopped by {how}; saving the model as it is now", file=sys.stderr)
     # First of all: a second Ctrl-C, or a reader of stdout that leaves, ends what follows.
     model.save(output, metadata=dataset.preparation.to_metadata())
     for one in stopping:
@@ -72,7 +76,9 @@ def train(arguments: Namespace) -> int:
         print(f"{statistics.median(clock.seconds):.3g} seconds per epoch")
     print(f"model: {output}")
     _draw(history, output.with_suffix(".png"))
-    return 130 if interrupted else 0
+    if kept is not None and status == 0:
+        kept.unlink(missing_ok=True)
+    return status
 
 
 def predict(arguments: Namespace) -> int:
@@ -156,6 +162,8 @@ def warmup(arguments: Namespace) -> int:
 class _Clock(Callback):
     """How long the steps of each finished epoch took, without its validation."""
 
+    is_kept = False  # a resumed training measures its own epochs
+
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
@@ -185,6 +193,11 @@ def _stopping(arguments: Namespace) -> list[EarlyStopping]:
         return []
     patience = arguments.early_stopping
     return [EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
+
+
+def _checkpoint(output: Path) -> Path:
+    """Where the training is kept while it lasts."""
+    return output.with_name(f"{output.stem}-training.safetensors")
 
 
 def _dense(units: int, activation: str | None, arguments: Namespace) -> Dense:
@@ -230,9 +243,16 @@ def _build(
 
 
 def _fit(
-    model: Sequential, dataset: Dataset, arguments: Namespace, callbacks: list[Callback]
+    model: Sequential,
+    dataset: Dataset,
+    arguments: Namespace,
+    callbacks: list[Callback],
+    kept: Path | None,
 ) -> None:
-    """Train, and validate after each epoch if there is a validation part."""
+    """Train, and validate after each epoch if there is a validation part.
+
+    The training is saved to `kept` now and then, and goes on from there if there is such a file.
+    """
     scaling = dataset.preparation.target_scaling
 
     def targets(y: Array) -> Array:
@@ -241,13 +261,15 @@ def _fit(
     validation = None
     if dataset.X_validation is not None and dataset.y_validation is not None:
         validation = dataset.X_validation, targets(dataset.y_validation)
+    saving = [] if kept is None else [ModelCheckpoint(kept, every_seconds=SAVED_EVERY)]
     model.fit(
         dataset.X_train,
         targets(dataset.y_train),
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         validation_data=validation,
-        callbacks=callbacks,
+        callbacks=[*callbacks, *saving],
+        resume_from=kept if kept is not None and kept.exists() else None,
     )
 
 

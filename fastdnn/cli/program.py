@@ -24,7 +24,7 @@ PATIENCE = 10  # epochs
 Add = Callable[..., object]  # argparse's add_argument
 _STATUS = (
     "exit status: 0 done, 1 the training diverged, 2 bad input (one line on stderr says what),"
-    " 130 stopped by Ctrl-C (train saves the model as it is then)"
+    " 130 stopped by Ctrl-C, 143 by SIGTERM (train saves the model as it is then)"
 )
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 done, 1 diverged, 2 bad input, 130 stopped by Ctrl-C.
+        The exit status: 0 done, 1 diverged, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     _fill_descriptors()
     with redirect_stdout(Careful(sys.stdout)), redirect_stderr(Careful(sys.stderr)):
@@ -198,6 +198,13 @@ def _add_training(add: Add) -> None:
         metavar="PATIENCE",
         help="stop after so many epochs without a smaller validation loss, 10 if it is not said,"
         " and take the best epoch's weights; without it all epochs are trained",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="keep the training in a file beside the model, every 30 seconds and when Ctrl-C or"
+        " SIGTERM stops it, and go on from that file if it is there; with the same options the"
+        " result is that of a training that was never stopped",
     )
     add("--batch-size", type=_count, default=64, metavar="N", help="samples in a step")
     add("--threads", type=_threads, metavar="N", help="all that the process may use")

@@ -318,6 +318,31 @@ def test_ctrl_c_saves_what_there_is(
     assert model.preparation.data == "digits"
 
 
+def test_resume(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["train", "--layers", "32", "--epochs", "4", "--resume", "--early-stopping", "9"]
+    assert main(command) == 0
+    whole = fastdnn.load("fastdnn-model.safetensors").parameters.copy()
+    out = capsys.readouterr().out
+    kept = Path("fastdnn-model-training.safetensors")
+    assert not kept.exists()
+
+    def stop(clock: commands._Clock, step: int, n_steps: int | None, logs: object) -> None:
+        if len(clock.seconds) == 2:
+            raise SystemExit(143)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commands._Clock, "on_batches_end", stop)
+        assert main(command) == 143
+    assert "fastdnn: stopped by SIGTERM; saving the model as it is now" in capsys.readouterr().err
+    assert kept.exists()
+    assert main([*command, "--threads", "1"]) == 0
+    again = capsys.readouterr().out
+    score = [line for line in out.splitlines() if line.startswith(("weights", "test "))]
+    assert [line for line in again.splitlines() if line.startswith(("weights", "test "))] == score
+    np.testing.assert_array_equal(fastdnn.load("fastdnn-model.safetensors").parameters, whole)
+    assert not kept.exists()
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(KeyboardInterrupt(), 130), (ValueError("no score"), 2)], ids=repr
 )
