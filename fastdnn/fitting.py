@@ -12,7 +12,7 @@ from fastdnn.kernels.calls import NO_LABELS
 from ._checks import check_batch_size, check_count, check_flag
 from ._inputs import Data, check_finite, split, weigh_classes
 from .compiled import Compiled
-from .data.streams import Stream, is_source, refuse_lonely
+from .data.streams import Stream, is_source, refuse_lonely, refuse_targets
 from .evaluation import log_names
 from .history import History
 from .hooks import Callback, Model, check_callbacks
@@ -169,6 +169,7 @@ class Fitting(Compiled):
                 sample_weight=sample_weight,
             )  # fmt: skip
             return self._fit_batches(X, given)
+        refuse_targets(X, y)
         return self._fit_samples(X, y, sample_weight, validation_split, shuffle, each, given)
 
     def _fit_samples(
@@ -201,7 +202,7 @@ class Fitting(Compiled):
         if given.verbose != 0:
             samples = m if given.steps is None else given.steps * min(batch_size, m)
             bar = ProgressBar(given.epochs.stop, samples, batch_size, given.verbose)
-        history, callbacks = self._callbacks(given, validation, bar)
+        history, callbacks = self._callbacks(given, validation is not None, bar)
         previous = self.history
 
         def refuse() -> None:
@@ -224,11 +225,10 @@ class Fitting(Compiled):
 
     def _fit_batches(self, source: Any, given: _Given) -> History:
         """Train on batches as they come."""
-        sizes: list[int] = [] if self.input_size is None else [self.input_size]
 
         def check(X: Any, y: Any, sample_weight: Any) -> Data:
-            data = self._checked(X, y, sample_weight, sizes[0] if sizes else None)
-            return self._weighed(data, given)
+            # the first batch of a new model gives it its input size
+            return self._weighed(self._checked(X, y, sample_weight, self.input_size), given)
 
         stream = Stream(source, check)
         if stream.is_iterator and given.steps is None and len(given.epochs) > 1:
@@ -237,13 +237,13 @@ class Fitting(Compiled):
                 "iterator, which can be read once; give a list, a function that returns a "
                 "generator, or steps_per_epoch"
             )
-        data = stream.first()
-        sizes.append(data.X.shape[1])
-        validation = self._validation(given, sizes[0])
         bar = None
         if given.verbose != 0:
-            bar = StreamBar(given.epochs.stop, stream, given.steps, len(data.y), given.verbose)
-        history, callbacks = self._callbacks(given, validation, bar)
+            bar = StreamBar(given.epochs.stop, stream, given.steps, given.verbose)
+        history, callbacks = self._callbacks(given, given.validation_data is not None, bar)
+        # what an iterator gives now is lost if anything is wrong
+        data = stream.first()
+        validation = self._validation(given, data.X.shape[1])
         trainer = StreamTrainer(
             engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
             metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
@@ -262,9 +262,7 @@ class Fitting(Compiled):
         if given.validation_data is None:
             return None
         unseen = given.validation_data
-        is_list = isinstance(unseen, list) and any(isinstance(one, tuple) for one in unseen[:1])
-        of_batches = is_list or is_source(unseen)  # else a list may be [X, y]
-        check_it = check_validation_batches if of_batches else check_validation
+        check_it = check_validation_batches if is_source(unseen) else check_validation
         return given.plan(check_it(unseen, check))
 
     def _weighed(self, data: Data, given: _Given) -> Data:
@@ -273,13 +271,11 @@ class Fitting(Compiled):
         return weigh_classes(data, given.class_weight, self._dense[-1].units, self.dtype)
 
     def _callbacks(
-        self, given: _Given, validation: Validation | None, bar: Callback | None
+        self, given: _Given, is_validated: bool, bar: Callback | None
     ) -> tuple[History, list[Callback]]:
         """A new history, and what the training calls."""
         history = History()
-        callbacks = check_callbacks(
-            given.callbacks, log_names(self.metrics, validation is not None)
-        )
+        callbacks = check_callbacks(given.callbacks, log_names(self.metrics, is_validated))
         return history, [*callbacks, history, *([] if bar is None else [bar])]
 
     def _draws(self, data: Data, shuffle: bool) -> Callable[[int], Draw]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import RLock
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -183,7 +182,7 @@ class Loop:
     def _slice(
         self, train: Callable[[Rule, int], Outcome], count: int, at: tuple[int, int]
     ) -> Array:
-        """Have `train` run `count` steps of the rule; returns their mean losses.
+        """Have `train` run `count` steps of the rule in one native call; returns their mean losses.
 
         `at` is the epoch, and the number of the first step in it.
         """
@@ -192,9 +191,7 @@ class Loop:
         # before the call: Ctrl-C is noticed right after it, when these steps are done
         state.steps += count
         with self.lock:
-            start = perf_counter()
             outcome = train(rule, number)
-        self._seconds_per_step = (perf_counter() - start) / count
         state.steps = number + outcome.done
         if outcome.reason != FINITE:
             epoch, done = at

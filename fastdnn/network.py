@@ -227,10 +227,9 @@ class Network:
 
     def _predict_batches(self, source: Any, batch: int, verbose: int | str) -> Array:
         """A_L of every sample of a source of batches."""
-        found = [np.empty((0, self.engine.layers[-1].n), self.dtype)]
+        found = []
         with sample_bar("predict", getattr(source, "n_samples", None), verbose) as report:
-            for given in inputs_of(source):
-                X = check_X(given, self.input_size, self.dtype)
+            for X in inputs_of(source, lambda X: check_X(X, self.input_size, self.dtype)):
                 with self.lock:
                     found.append(self.engine.forward(X, batch=batch, report=report))
         return np.concatenate(found)

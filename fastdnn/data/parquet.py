@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastdnn._checks import check_count, check_flag
 
 Array = NDArray[Any]
+AnyPath = str | PathLike[str]
 CHUNK_BYTES = 4_000_000  # of features that are read at a time
 MIXED = 4  # such chunks have their rows mixed
 BUFFER_BYTES = 1 << 18  # of a column's bytes in the file
@@ -24,7 +26,7 @@ class ParquetBatches:
 
     Parameters
     ----------
-    path : str, Path or sequence of such
+    path : str, Path or iterable of such
         A file; a folder, whose files ending in ``.parquet`` are read in the order of their names,
         those of folders in it too; or files in the order given.
     target : str, sequence of str or None
@@ -67,7 +69,7 @@ class ParquetBatches:
 
     def __init__(
         self,
-        path: str | Path | Sequence[str | Path],
+        path: AnyPath | Iterable[AnyPath],
         target: str | Sequence[str] | None = None,
         batch_size: int = 32,
         *,
@@ -82,33 +84,30 @@ class ParquetBatches:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype: want 'float32' or 'float64', got {self.dtype}")
-        self._seed = np.random.SeedSequence(seed)
+        self._seed = np.random.SeedSequence(None if seed is None else check_count("seed", seed, 0))
         self._one_target = isinstance(target, str)
         self._targets = _names("target", target)
-        self._weights = _names("sample_weight", sample_weight)
+        self._weights = _weights(sample_weight, self._targets)
         self._files = _files(path)
         self._groups: list[tuple[Path, int]] = []  # row groups
         self.n_samples = 0
-        first = self._survey()
-        others = {*self._targets, *self._weights}
-        given = [name for name in first.names if name not in others]
-        self.columns = tuple(given) if columns is None else _names("columns", columns)
-        if not self.columns:
-            raise ValueError(f"columns: want one feature or more, got none of {first.names}")
-        for path in self._files:
-            _check_columns(path, (*self.columns, *others))
-
-    def _survey(self) -> Any:
-        """Count the rows and the row groups; returns the first file's schema."""
-        schemas = []
-        for path in self._files:
-            file = _opened(path)
-            schemas.append(file.schema_arrow)
-            self.n_samples += file.metadata.num_rows
-            self._groups += [(path, i) for i in range(file.metadata.num_row_groups)]
+        self.columns = () if columns is None else _names("columns", columns)
+        for file in self._files:
+            self._survey(file, chooses=columns is None)
         if self.n_samples == 0:
             raise ValueError(f"path: want samples, got no rows in {self._files[0]}")
-        return schemas[0]
+
+    def _survey(self, path: Path, *, chooses: bool) -> None:
+        """Count a file's rows and row groups, and check its columns; the first may choose them."""
+        file = _opened(path)
+        names, others = file.schema_arrow.names, (*self._targets, *self._weights)
+        if chooses and path == self._files[0]:
+            self.columns = tuple(name for name in names if name not in others)
+        if not self.columns:
+            raise ValueError(f"columns: want one feature or more, got none of {names}")
+        _check_columns(path, file.schema_arrow, (*self.columns, *others))
+        self.n_samples += file.metadata.num_rows
+        self._groups += [(path, i) for i in range(file.metadata.num_row_groups)]
 
     def __len__(self) -> int:
         """How many batches a pass has."""
@@ -138,7 +137,8 @@ class ParquetBatches:
     def _chunks(self, groups: Iterable[tuple[Path, int]]) -> Iterator[list[Array]]:
         """Yield X, and y and the weights if there are any, of some megabytes at a time."""
         rows = max(CHUNK_BYTES // (len(self.columns) * self.dtype.itemsize), 1)
-        names = [*self.columns, *self._targets, *self._weights]
+        # a feature may be a target, too
+        names = list(dict.fromkeys([*self.columns, *self._targets, *self._weights]))
         for path, group in groups:
             at = 0
             for table in _opened(path).iter_batches(rows, row_groups=[group], columns=names):
@@ -151,14 +151,12 @@ class ParquetBatches:
         def read(names: Sequence[str], dtype: np.dtype[Any]) -> Array:
             out = np.empty((table.num_rows, len(names)), dtype)
             for j, name in enumerate(names):
-                column = table.column(name)
-                if column.null_count:
-                    row = at + np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0]
+                bad = _read_into(out[:, j], table.column(name))
+                if bad is not None:
                     raise ValueError(
-                        f"{path}: row {row} of row group {group}, column {name!r}: the value is "
-                        "missing; fill or drop such rows first"
+                        f"{path}: row {at + bad.row} of row group {group}, column {name!r}: "
+                        f"{bad.what}; fill or drop such rows first"
                     )
-                out[:, j] = column.to_numpy(zero_copy_only=False)
             return out
 
         chunk = [read(self.columns, self.dtype)]
@@ -169,6 +167,30 @@ class ParquetBatches:
         if self._weights:
             chunk.append(read(self._weights, np.dtype(np.float64))[:, 0])
         return chunk
+
+
+class _Bad(NamedTuple):
+    """A value that cannot be trained on."""
+
+    row: int
+    what: str
+
+
+def _read_into(out: Array, column: Any) -> _Bad | None:
+    """Write a column's numbers to `out`; returns the first that is missing or not finite."""
+    if column.null_count:
+        is_null = column.is_null().to_numpy(zero_copy_only=False)
+        return _Bad(int(is_null.argmax()), "the value is missing")
+    values = column.to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        out[...] = values
+    is_finite = np.isfinite(out)
+    if is_finite.all():
+        return None
+    row = int(is_finite.argmin())
+    if np.isnan(values[row]):
+        return _Bad(row, "the value is missing")
+    return _Bad(row, f"want finite numbers of {out.dtype}, got {values[row]}")
 
 
 def _joined(chunks: Sequence[list[Array]]) -> list[Array]:
@@ -187,13 +209,29 @@ def _names(name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
     return names
 
 
-def _files(path: str | Path | Sequence[str | Path]) -> list[Path]:
+def _weights(name: str | None, targets: Sequence[str]) -> tuple[str, ...]:
+    """The column of the weights, if there is one, as a tuple."""
+    if name is None:
+        return ()
+    if not isinstance(name, str):
+        raise TypeError(f"sample_weight: want the name of one column, got {name!r}")
+    if not targets:
+        raise ValueError(f"sample_weight: got {name!r} without a target")
+    return (name,)
+
+
+def _files(path: AnyPath | Iterable[AnyPath]) -> list[Path]:
     """The files that a path, or several, mean."""
+    if not isinstance(path, str | PathLike | Iterable):
+        raise TypeError(f"path: want a file, a folder or a list of such, got {path!r}")
     found: list[Path] = []
-    for one in [path] if isinstance(path, str | Path) else path:
+    for one in [path] if isinstance(path, str | PathLike) else path:
+        if not isinstance(one, str | PathLike):
+            raise TypeError(f"path: want a file, a folder or a list of such, got {one!r} in it")
         place = Path(one).expanduser()
         if place.is_dir():
-            inside = sorted(place.rglob("*.parquet"))
+            # a folder may end in .parquet, too
+            inside = sorted(file for file in place.rglob("*.parquet") if file.is_file())
             if not inside:
                 raise ValueError(f"path: {place}: no file in this folder ends in .parquet")
             found += inside
@@ -220,11 +258,10 @@ def _opened(path: Path) -> Any:
         raise ValueError(f"{path}: not a Parquet file ({error})") from None
 
 
-def _check_columns(path: Path, names: Sequence[str]) -> None:
+def _check_columns(path: Path, schema: Any, names: Sequence[str]) -> None:
     """Refuse a file without one of these columns, or with one that holds no numbers."""
     import pyarrow.types as types
 
-    schema = _opened(path).schema_arrow
     for name in names:
         if name not in schema.names:
             raise ValueError(f"{path}: no column {name!r}; it has {', '.join(schema.names)}")
