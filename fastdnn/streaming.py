@@ -77,7 +77,7 @@ class StreamTrainer(Loop):
         if self.steps is not None and not is_full:
             if not self.stream.is_iterator:
                 return True
-            self._warn(f"after {seen.steps} of the epoch's {self.steps} steps", 8)
+            self._warn(f"after {seen.steps} of the epoch's {self.steps} steps", 9)
         if self._untold:
             self._tell_all(seen)
         return False
@@ -109,7 +109,7 @@ class StreamTrainer(Loop):
         warnings.warn(
             f"X: the iterator has given its last batch, {when}, and the training ends; an iterable "
             "(a list, a function that returns a generator) is iterated anew for each pass",
-            stacklevel=stacklevel + 1,
+            stacklevel=stacklevel,
         )
 
 
