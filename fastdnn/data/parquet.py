@@ -203,6 +203,8 @@ def _batch(parts: list[Array]) -> tuple[Array, ...] | Array:
 
 def _names(name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
     """Names of columns as a tuple, each there once."""
+    if not isinstance(given, str | Iterable | None):
+        raise TypeError(f"{name}: want names of columns, got {given!r}")
     names = () if given is None else (given,) if isinstance(given, str) else tuple(given)
     if not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
         raise ValueError(f"{name}: want names of different columns, got {given!r}")
@@ -265,6 +267,7 @@ def _check_columns(path: Path, schema: Any, names: Sequence[str]) -> None:
     for name in names:
         if name not in schema.names:
             raise ValueError(f"{path}: no column {name!r}; it has {', '.join(schema.names)}")
+    for name in names:
         kind = schema.field(name).type
         if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
             raise ValueError(
