@@ -13,7 +13,7 @@ from . import layout, step, targets, threads
 from ._jit import FLOATS
 from .activations import activation_of
 from .arrays import address_of, as_matrix, is_plain
-from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Targets, mean_loss, parts_of
+from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Targets, parts_of
 from .layout import BLOCKED, FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
 from .losses import OwnLoss, loss_of, native_code
 from .mean_losses import PARAMETERS
@@ -173,19 +173,6 @@ class Engine:
             self._call(X[part], None, batch, outputs=outputs[part])
         return outputs
 
-    def evaluate(
-        self,
-        X: NDArray[Any],
-        targets: Targets,
-        *,
-        weights: NDArray[Any] | None = None,
-        batch: int,
-        report: Report | None = None,
-    ) -> tuple[float, NDArray[Any]]:
-        """The loss over all rows of X without penalties, and A_L; `report` as in `forward`."""
-        losses, outputs = self.batch_losses(X, targets, weights=weights, batch=batch, report=report)
-        return mean_loss(losses, len(X), batch), outputs
-
     def batch_losses(
         self,
         X: NDArray[Any],
@@ -195,7 +182,7 @@ class Engine:
         batch: int,
         report: Report | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """The loss of each batch of X's rows without penalties, and A_L of all."""
+        """The loss of each batch of rows without penalties, and A_L; `report` as in `forward`."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
         found = []
         for part in self._parts(len(X), batch, report):

@@ -113,7 +113,7 @@ REFUSED: dict[str, Refused] = {
         lambda: batches(32, np.ones((M, 1, 4, 4)), y),
         {},
         ValueError,
-        r"X: batch 0: X: want 2 dim.* \(32, 1, 4, 4\); flatten each sample: X.reshape\(len\(X\), -1\)$",
+        r"X: batch 0: X: want 2 dim.* \(32, 1, 4, 4\); flatten each sample: X.reshape\(.*\)$",
     ),
     "images as arrays": (
         lambda: np.ones((M, 1, 4, 4)),
@@ -196,7 +196,7 @@ def test_a_refusal_leaves_an_iterator_whole() -> None:
         {"validation_freq": 0},
         {"verbose": 5},
     ):
-        with pytest.raises(ValueError, match="^"):
+        with pytest.raises(ValueError, match=r"want|got|no "):
             classifier().fit(source, **{**FIT, **options})  # type: ignore[arg-type]
     assert len(list(source)) == 5
 
