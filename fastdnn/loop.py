@@ -186,13 +186,14 @@ class Loop:
 
         `at` is the epoch, and the number of the first step in it.
         """
-        state, number = self.state, self.state.steps
-        rule = self.optimizer.rule(np.arange(number, number + count))
-        # before the call: Ctrl-C is noticed right after it, when these steps are done
-        state.steps += count
+        state = self.state
         with self.lock:
+            number = state.steps
+            rule = self.optimizer.rule(np.arange(number, number + count))
+            # before the call: Ctrl-C is noticed right after it, when these steps are done
+            state.steps += count
             outcome = train(rule, number)
-        state.steps = number + outcome.done
+            state.steps = number + outcome.done
         if outcome.reason != FINITE:
             epoch, done = at
             what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -220,3 +221,42 @@ def test_the_length_of_a_slice_is_learned() -> None:
     state.seconds_per_step[32] = loop.SLICE_SECONDS / 50.5
     assert state.steps_of_a_slice(32, 10**9) == 50
     assert state.steps_of_a_slice(64, 10**9) == 1
+
+
+# ------------------------------------------------------------------------------------ the lock
+def test_two_trainings_of_one_model_lose_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One waits for the other's steps, and goes on from there."""
+    model = classifier()
+    train, entered = Engine.train, Event()
+    numbers: list[int] = []
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        numbers.append(options["step_number"])
+        if not entered.is_set():
+            entered.set()
+            other.start()
+            other.join(0.2)  # until it waits for the lock, or has taken it
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(Engine, "train", slow)
+    other = Thread(target=model.fit, args=([(X, y)] * 2,), kwargs={"verbose": 0})
+    model.fit([(X, y)] * 3, verbose=0)
+    other.join()
+    assert sorted(numbers) == [0, 1, 2, 3, 4]
+    assert model._state.steps == 5
+
+
+def test_ctrl_c_while_waiting_for_the_lock_counts_no_step() -> None:
+    class Lock:
+        def __enter__(self) -> None:
+            raise KeyboardInterrupt
+
+        def __exit__(self, *error: object) -> None:
+            """Do nothing."""
+
+    model = classifier()
+    model.lock = Lock()
+    for source in ((X, y), ([(X, y)],)):
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(*source, verbose=0)
+        assert model._state.steps == 0

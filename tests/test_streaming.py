@@ -259,6 +259,16 @@ def test_an_iterator_serves_one_epoch() -> None:
     assert_same(net, wanted)
 
 
+def test_an_endless_iterator_is_gone_on_with_by_the_next_fit() -> None:
+    given = batches(32, X, y)
+    source = itertools.cycle(given)
+    net, wanted = classifier(), classifier()
+    for _ in range(3):
+        net.fit(source, epochs=2, steps_per_epoch=2, **FIT)
+    wanted.fit([*given, *given, *given][:12], **FIT)
+    np.testing.assert_array_equal(net.parameters, wanted.parameters)
+
+
 def test_an_iterator_that_ends_too_early_ends_the_training() -> None:
     net, spy = classifier(), Spy()
     with pytest.warns(

@@ -81,9 +81,9 @@ class ParquetBatches:
     ) -> None:
         self.batch_size = check_count("batch_size", batch_size, 1)
         self.shuffle = check_flag("shuffle", shuffle)
+        if dtype not in ("float32", "float64", np.float32, np.float64):
+            raise ValueError(f"dtype: want 'float32' or 'float64', got {dtype!r}")
         self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype: want 'float32' or 'float64', got {self.dtype}")
         self._seed = np.random.SeedSequence(None if seed is None else check_count("seed", seed, 0))
         self._one_target = isinstance(target, str)
         self._targets = _names("target", target)
@@ -178,9 +178,13 @@ class _Bad(NamedTuple):
 
 def _read_into(out: Array, column: Any) -> _Bad | None:
     """Write a column's numbers to `out`; returns the first that is missing or not finite."""
+    import pyarrow.types as types
+
     if column.null_count:
         is_null = column.is_null().to_numpy(zero_copy_only=False)
         return _Bad(int(is_null.argmax()), "the value is missing")
+    if types.is_decimal(column.type):
+        column = column.cast("float64")
     values = column.to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):
         out[...] = values
@@ -269,7 +273,8 @@ def _check_columns(path: Path, schema: Any, names: Sequence[str]) -> None:
             raise ValueError(f"{path}: no column {name!r}; it has {', '.join(schema.names)}")
     for name in names:
         kind = schema.field(name).type
-        if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+        if not (is_number or types.is_boolean(kind)):
             raise ValueError(
                 f"{path}: column {name!r} holds {kind}; want numbers: encode it first, or leave it "
                 "out of columns"
@@ -277,6 +282,8 @@ def _check_columns(path: Path, schema: Any, names: Sequence[str]) -> None:
 
 
 def _is_whole(column: Any) -> bool:
+    """Whether a column's values fit in int64."""
     import pyarrow.types as types
 
-    return types.is_integer(column.type) or types.is_boolean(column.type)  # type: ignore[no-any-return]
+    is_integer = types.is_integer(column.type) and not types.is_uint64(column.type)
+    return is_integer or bool(types.is_boolean(column.type))

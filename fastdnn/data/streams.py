@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -106,7 +105,7 @@ class Stream:
     def __init__(self, source: Any, check: Check, name: str = "X") -> None:
         self._source, self._check, self._name = source, check, name
         _check_source(source, name)
-        self.is_iterator = hasattr(source, "__next__") and not isinstance(source, type)
+        self.is_iterator = _is_iterator(source)
         self.length: int | None = _length(source)
         samples = getattr(source, "n_samples", None)
         self.samples: int | None = samples if isinstance(samples, int) else None
@@ -147,7 +146,8 @@ class Stream:
             self._batches = batches_of(self._source, self._name)
             self._number, self._before = 0, self.given
         if not self._held:
-            self._held = list(islice(self._batches, 1))
+            with suppress(StopIteration):
+                self._held = [next(self._batches)]
         return bool(self._held)
 
     def next(self) -> Data | None:
@@ -215,7 +215,19 @@ def batches_of(source: Any, name: str) -> Iterator[Any]:
 
 
 def _is_function(source: Any) -> bool:
-    return isinstance(source, type) or (callable(source) and not hasattr(source, "__iter__"))
+    gives = hasattr(source, "__iter__") or _is_indexed(source)
+    return isinstance(source, type) or (callable(source) and not gives)
+
+
+def _is_iterator(source: Any) -> bool:
+    """Whether a source is its own iterator, which `iter` does not begin anew.
+
+    A class may write ``__iter__`` so that it does; all others return `self` and do nothing else.
+    """
+    if isinstance(source, type) or not hasattr(source, "__next__"):
+        return False
+    code = getattr(type(source).__iter__, "__code__", None)
+    return code is None or bool(code.co_code == Iterator.__iter__.__code__.co_code)
 
 
 def _in_turn(source: Any) -> Iterator[Any]:

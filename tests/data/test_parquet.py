@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,17 @@ def test_kinds_of_numbers(tmp_path: Path) -> None:
         wanted = np.column_stack([numbers] * len(kinds) + [1 - numbers, numbers])
         np.testing.assert_array_equal(found[0], wanted)
         np.testing.assert_array_equal(found[1], numbers)
-        assert found[1].dtype == (np.float64 if "float" in kind else np.int64)
+        assert found[1].dtype == (np.float64 if "float" in kind or kind == "uint64" else np.int64)
+
+
+def test_large_numbers_and_decimals(tmp_path: Path) -> None:
+    large = pa.array([2**63 + 2**11, 1], pa.uint64())
+    price = pa.array([Decimal("1.25"), Decimal("-3.50")], pa.decimal128(9, 2))
+    path = write(tmp_path / "1.parquet", pa.table({"large": large, "price": price}))
+    found = whole(ParquetBatches(path, "large", columns=["price"]))
+    assert found[0].tolist() == [[1.25], [-3.5]]
+    assert found[1].tolist() == [2.0**63 + 2**11, 1]
+    assert whole(ParquetBatches(path, "price", columns=["large"]))[1].tolist() == [1.25, -3.5]
 
 
 # -------------------------------------------------------------------------------------- shuffling
@@ -310,7 +321,7 @@ def test_columns_that_are_refused(tmp_path: Path) -> None:
     [
         ({"batch_size": 0}, ValueError, r"batch_size: want an integer in \[1, inf\), got 0"),
         ({"shuffle": 1}, TypeError, "shuffle: want True or False, got 1"),
-        ({"dtype": "int8"}, ValueError, "dtype: want 'float32' or 'float64', got int8"),
+        ({"dtype": "int8"}, ValueError, "dtype: want 'float32' or 'float64', got 'int8'"),
         ({"seed": -1}, ValueError, r"seed: want an integer in \[0, inf\), got -1"),
         ({"seed": 1.5}, TypeError, r"seed: want an integer in \[0, inf\), got 1.5"),
         ({"sample_weight": ["w"]}, TypeError, r"sample_weight: want the name of one column, got"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 from array import array
 from collections import deque
 from collections.abc import Iterator
@@ -177,6 +178,53 @@ def test_iterators() -> None:
         assert found.has_more()
         assert sum(sizes(found)) == 50
         assert not found.has_more()
+
+
+class Restarting:
+    """Its own iterator, which `iter` begins anew."""
+
+    def __iter__(self) -> Iterator[Any]:
+        self.i = -1
+        return self
+
+    def __next__(self) -> Any:
+        self.i += 1
+        if self.i == len(GIVEN):
+            raise StopIteration
+        return GIVEN[self.i]
+
+
+class ReadOnce(Restarting):
+    """Its own iterator, as Python's and PyTorch's are."""
+
+    i = -1
+
+    def __iter__(self) -> Iterator[Any]:
+        """Return what this is."""
+        return self
+
+
+class OfPython(collections.abc.Iterator[Any]):
+    """Inherits its `__iter__`."""
+
+    def __next__(self) -> Any:
+        raise StopIteration
+
+
+def test_an_iterator_that_begins_anew_serves_every_pass() -> None:
+    found = stream(Restarting())
+    assert not found.is_iterator
+    assert sizes(found) == sizes(found) == [16, 16, 16, 2]
+    assert stream(ReadOnce()).is_iterator
+    assert stream(OfPython()).is_iterator
+
+
+def test_a_callable_that_gives_batches_is_not_called() -> None:
+    class Called(Indexed):
+        def __call__(self) -> Any:
+            raise AssertionError
+
+    assert sizes(stream(Called(GIVEN))) == [16, 16, 16, 2]
 
 
 def test_lengths() -> None:
