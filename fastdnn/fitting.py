@@ -86,11 +86,14 @@ class Fitting(Compiled):
             numbers and SciPy's sparse rows become floats for some batches at a time. Shuffled
             samples are read fastest in C order: pass ``np.ascontiguousarray(X)`` where X has
             Fortran order, as a DataFrame's ``to_numpy()`` gives.
-            A source gives batches (X, y) or (X, y, sample_weight), each of which is a step: an
-            iterable, such as a list, a ``torch.utils.data.DataLoader`` or
-            `fastdnn.data.ParquetBatches`, or a function that returns a generator. It is iterated
-            anew for each pass, in its own order. An iterator that can be read once serves one
-            epoch, or several with `steps_per_epoch`.
+            A source gives batches, tuples or lists (X, y) or (X, y, sample_weight), each of which
+            is a step: an iterable, such as a list, a ``torch.utils.data.DataLoader`` or
+            `fastdnn.data.ParquetBatches`; a function without arguments that returns one, as a
+            generator function does; or an object with a length that gives a batch by its number,
+            whose ``on_epoch_end()`` is called after each pass if it has one, as Keras does. It is
+            iterated anew for each pass, in its own order. An iterator that can be read once serves
+            one epoch, or several with `steps_per_epoch`; with a warning, the training ends where
+            it does. The batches of an array in its order give the array's parameters, to the bit.
         y : array_like, optional
             Class numbers (m,) for the sparse loss, else targets (m, n_L), or (m,) where n_L is 1.
             None with a source of batches.
@@ -104,15 +107,17 @@ class Fitting(Compiled):
         callbacks : iterable of Callback
         validation_split : float
             Share of the data, taken from the end before shuffling, to use as validation data
-            where no `validation_data` are given.
+            where no `validation_data` are given: the nearest whole number of samples, and at least
+            one for each part. Not with a source.
         validation_data : tuple (X, y) or (X, y, sample_weight), or source of batches, optional
-            Evaluated at an epoch's end.
+            Evaluated at an epoch's end. A source is iterated anew for each evaluation, so it can
+            be no iterator.
         shuffle : bool
             Draw a new order of the samples for every pass over the data; a source has its own.
         class_weight : dict of class number to float, optional
-            Multiplies the weights of the training samples of that class.
+            Multiplies the weights of the training samples of that class, of a source's too.
         sample_weight : array_like of shape (m,), optional
-            w_i in the loss sum_i w_i l_i / m.
+            w_i in the loss sum_i w_i l_i / m. A source has its weights in its batches.
         initial_epoch : int
             The number of the first epoch, to go on with a training.
         steps_per_epoch : int, optional
@@ -120,7 +125,8 @@ class Fitting(Compiled):
             goes on with the pass where the last one ended, and a pass that ends within an epoch is
             followed by a new one. The next `fit` begins a new pass.
         validation_steps : int, optional
-            Evaluate only so many batches of the validation data, from their beginning.
+            Evaluate only so many batches of the validation data, from their beginning; of a
+            source, so many of its own.
         validation_batch_size : int, optional
             Samples in such a batch, `batch_size` by default; it also bounds the memory of the
             validation, to 1024 samples by default.
@@ -138,8 +144,9 @@ class Fitting(Compiled):
         TypeError, ValueError
             If an argument is wrong; the model is as before then. Of much data it is a step that
             meets NaN or infinity in X, and what the steps before it have changed is undone. A
-            batch of a source is checked when it comes: its number is named, and the steps before
-            it are kept.
+            batch of a source is checked when it comes, the first one before any work: its number
+            in the pass is named, and the steps before it are kept. What the source itself raises
+            comes through as it is.
         RuntimeError
             If `compile` has not been called.
         MemoryError
