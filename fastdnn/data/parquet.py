@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -102,7 +103,7 @@ class ParquetBatches:
         file = _opened(path)
         names, others = file.schema_arrow.names, (*self._targets, *self._weights)
         if chooses and path == self._files[0]:
-            self.columns = tuple(name for name in names if name not in others)
+            self.columns = _names("columns", [name for name in names if name not in others])
         if not self.columns:
             raise ValueError(f"columns: want one feature or more, got none of {names}")
         _check_columns(path, file.schema_arrow, (*self.columns, *others))
@@ -141,7 +142,7 @@ class ParquetBatches:
         names = list(dict.fromkeys([*self.columns, *self._targets, *self._weights]))
         for path, group in groups:
             at = 0
-            for table in _opened(path).iter_batches(rows, row_groups=[group], columns=names):
+            for table in _tables(path, group, rows, names):
                 yield self._arrays(path, group, at, table)
                 at += table.num_rows
 
@@ -257,11 +258,27 @@ def _opened(path: Path) -> Any:
         import pyarrow.parquet
     except ImportError:
         raise ImportError(f"reading Parquet files needs pyarrow: {MISSING}") from None
-    try:
+    with _whole(path, "not a Parquet file"):
         # Without a buffer, whole columns of a row group are read at once.
         return pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a Parquet file ({error})") from None
+
+
+def _tables(path: Path, group: int, rows: int, names: list[str]) -> Iterator[Any]:
+    """Yield some rows at a time of a row group."""
+    file = _opened(path)
+    with _whole(path, f"row group {group} is damaged"):
+        yield from file.iter_batches(rows, row_groups=[group], columns=names)
+
+
+@contextmanager
+def _whole(path: Path, what: str) -> Iterator[None]:
+    """Say what is wrong with a file of which the bytes are; the system's own errors stay."""
+    try:
+        yield
+    except (ValueError, OSError) as error:  # pyarrow's are such
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise ValueError(f"{path}: {what} ({' '.join(str(error).split())})") from None
 
 
 def _check_columns(path: Path, schema: Any, names: Sequence[str]) -> None:
@@ -269,6 +286,8 @@ def _check_columns(path: Path, schema: Any, names: Sequence[str]) -> None:
     import pyarrow.types as types
 
     for name in names:
+        if schema.names.count(name) > 1:
+            raise ValueError(f"{path}: want one column {name!r}, got {schema.names.count(name)}")
         if name not in schema.names:
             raise ValueError(f"{path}: no column {name!r}; it has {', '.join(schema.names)}")
     for name in names:

@@ -283,12 +283,34 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_damage_is_told_with_its_place(tmp_path: Path) -> None:
+    path = write(tmp_path / "1.parquet", table(), 50)
+    bytes_ = bytearray(path.read_bytes())
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).dictionary_page_offset
+    bytes_[start : start + 40] = b"\xff" * 40
+    path.write_bytes(bytes_)
+    source = ParquetBatches(path, "y", 25, columns=NAMES)
+    given = iter(source)
+    next(given), next(given)
+    wanted = rf"^{re.escape(str(path))}: row group 1 is damaged \("
+    with pytest.raises(ValueError, match=wanted) as caught:
+        next(given)
+    assert "\n" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        next(iter(source))
+
+
 def test_columns_that_are_refused(tmp_path: Path) -> None:
     day = pa.array([0] * M, pa.timestamp("s"))
     path = write(tmp_path / "1.parquet", table(text=["x"] * M, day=day))
     other = write(tmp_path / "2.parquet", table().drop_columns(["c"]))
     typed = write(tmp_path / "3.parquet", table().set_column(2, "c", pa.array(["x"] * M)))
+    twice = pa.table([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "y"])
+    double = write(tmp_path / "4.parquet", twice)
     cases: list[tuple[Any, dict[str, Any], str]] = [
+        (double, {"columns": ["a"]}, r".*4.parquet: want one column 'a', got 2"),
+        (double, {}, r"columns: want names of different columns, got"),
         (path, {}, r".*1.parquet: column 'text' holds string; want numbers: encode it first"),
         (path, {"columns": ["a", "day"]}, r".*1.parquet: column 'day' holds timestamp\[.*want num"),
         (path, {"columns": ["a"], "target": "text"}, r".*: column 'text' holds string"),
