@@ -99,9 +99,9 @@ BAD_FIT: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "split -0.1": ({"validation_split": -0.1}, ValueError, "validation_split: want a number in"),
     "split text": ({"validation_split": "0.1"}, TypeError, "validation_split: want a number in"),
     "split of nothing": (
-        {"validation_split": 0.999},
+        {"validation_split": 1.0},
         ValueError,
-        "validation_split: 0.999 of 50 samples leaves one part empty",
+        "validation_split: want a number in [0, 1), got 1.0",
     ),
     "X as validation": (
         {"validation_data": X},
