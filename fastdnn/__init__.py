@@ -21,8 +21,8 @@ from .callbacks import (
 )
 from .custom import ArrayLoss, ScalarActivation, ScalarLoss
 from .data import datasets
+from .divergence import DivergenceError
 from .layers import Dense, Dropout
-from .loop import DivergenceError
 from .losses import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MOST_TEMPORARY = 100  # files that processes write in one folder at once, with names of their own
 
 
 @contextmanager
@@ -35,19 +38,66 @@ def replacing(path: str | Path) -> Iterator[Path]:
     _check_file("path", path)
     target = _followed(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=".fastdnn-", suffix=path.suffix, dir=target.parent)
+        handle, temporary = _temporary(target)
     except OSError as error:
         # The user knows the path, not the temporary file's.
         raise OSError(error.errno, error.strerror, str(path)) from None
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files that only their owner may read; a result is an ordinary file.
-        temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-        os.replace(temporary, target)
-    finally:
+        try:
+            mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+            os.fchmod(handle, mode)
+            os.fsync(handle)  # or a power cut could leave a new name for an empty file
+            os.replace(temporary, target)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+    _sync_folder(target.parent)
+
+
+def _temporary(target: Path) -> tuple[int, Path]:
+    """An open temporary file beside `target`, which is this call's as long as it is open.
+
+    What a killed process has left is taken again, so such files do not become more and more.
+    """
+    for number in range(MOST_TEMPORARY):
+        path = target.parent / f".fastdnn-{number}{target.suffix}"
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            if os.path.lexists(path):  # another user's, or no file
+                continue
+            raise
+        if _locks(handle, path):
+            os.ftruncate(handle, 0)
+            return handle, path
+        os.close(handle)
+    handle, name = tempfile.mkstemp(prefix=".fastdnn-", suffix=target.suffix, dir=target.parent)
+    return handle, Path(name)
+
+
+def _locks(handle: int, path: Path) -> bool:
+    """Whether nobody else writes this file, and it still has this name."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except OSError:  # also where the file system knows no locks, or the name is gone
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the folder's new entry written, where the file system does that."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # the file is whole, under its old name or the new one
+    finally:
+        os.close(handle)
 
 
 def checked_output(name: str, option: str, inputs: Iterable[str] = ()) -> Path:

@@ -1,26 +1,19 @@
-"""Callbacks that act on a training: end it, set the learning rate, save the model."""
+"""Callbacks that end a training or lower its learning rate; and all others by name."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping
-from math import inf
-from pathlib import Path
-from string import Formatter
 from typing import Any
 
 from numpy.typing import NDArray
 
-from fastdnn.kernels.lookup import lookup
-
 from ._checks import check_flag, check_number
-from ._files import check_writable
 from .actions import LambdaCallback, LearningRateScheduler, TerminateOnNaN, check_rate
 from .history import History
 from .hooks import Callback
 from .loggers import CSVLogger, TensorBoard
-from .metrics import higher_is_better
+from .monitoring import Monitoring
 from .progress import ProgressBar
+from .saving import ModelCheckpoint
 
 __all__ = [
     "CSVLogger",
@@ -37,62 +30,7 @@ __all__ = [
 ]
 
 
-class _Monitoring(Callback):
-    """A callback that asks whether a logged value is better than the best so far."""
-
-    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
-        if not isinstance(monitor, str):
-            raise TypeError(f"{self._name('monitor')}: want a name in the logs, got {monitor!r}")
-        check_number(self._name("min_delta"), min_delta, "[0, inf)")
-        higher = lookup(
-            self._name("mode"),
-            mode,
-            {"min": False, "max": True, "auto": higher_is_better(monitor)},
-        )
-        self._sign = 0.0 if higher is None else 1.0 if higher else -1.0  # 0: nothing improves
-        self.monitor = monitor
-        self.min_delta = min_delta
-        self._forget_best()
-
-    def _name(self, argument: str) -> str:
-        return f"{type(self).__name__}.{argument}"
-
-    def check_logs(self, names: Collection[str]) -> None:
-        """Refuse to monitor what the logs will not hold."""
-        self._check_name("monitor", self.monitor, names)
-        if self._sign == 0:
-            raise ValueError(
-                f"{self._name('mode')}: want 'min' or 'max' for {self.monitor!r}, as whether lower "
-                "or higher is better is known of fastdnn's own metrics only; got 'auto'"
-            )
-
-    def _check_name(self, argument: str, name: str, names: Collection[str]) -> None:
-        if name.startswith("val_") and name not in names and "val_loss" not in names:
-            raise ValueError(
-                f"{self._name(argument)}: want a name in the logs, got {name!r} without validation "
-                "data; give fit validation_data or a validation_split"
-            )
-        lookup(self._name(argument), name, dict.fromkeys(names))
-
-    def _forget_best(self) -> None:
-        self.best = -inf * (self._sign or 1.0)
-
-    def _value(self, logs: Mapping[str, float]) -> float:
-        return lookup(self._name("monitor"), self.monitor, logs)
-
-    def _lacks(self, name: str, logs: Mapping[str, float]) -> bool:
-        """Return whether the name is of the validation, which this epoch does not have."""
-        return name.startswith("val_") and "val_loss" not in logs
-
-    def _improved(self, value: float) -> bool:
-        """Return whether `value` beats the best by more than min_delta; if so it is the best."""
-        improved = self._sign * (value - self.best) > self.min_delta
-        if improved:
-            self.best = value
-        return improved
-
-
-class EarlyStopping(_Monitoring):
+class EarlyStopping(Monitoring):
     """End the training when a logged value has stopped improving.
 
     Parameters
@@ -122,6 +60,8 @@ class EarlyStopping(_Monitoring):
     best_epoch, stopped_epoch : int or None
         Its epoch, and the epoch after which the training was ended, from 0.
     """
+
+    _KEPT = "wait", "best_epoch", "stopped_epoch", "_best_weights"
 
     def __init__(
         self,
@@ -175,7 +115,7 @@ class EarlyStopping(_Monitoring):
             self._best_weights = None
 
 
-class ReduceLROnPlateau(_Monitoring):
+class ReduceLROnPlateau(Monitoring):
     """Lower the learning rate when a logged value has stopped improving.
 
     lr = max(lr * factor, min_lr), as Keras does it.
@@ -193,6 +133,8 @@ class ReduceLROnPlateau(_Monitoring):
     min_lr : float
         The rate is not lowered below this.
     """
+
+    _KEPT = "wait", "_cooling"
 
     def __init__(
         self,
@@ -240,70 +182,3 @@ class ReduceLROnPlateau(_Monitoring):
             optimizer.learning_rate = max(optimizer.learning_rate * self.factor, self.min_lr)
             self._cooling = self.cooldown
             self.wait = 0
-
-
-class ModelCheckpoint(_Monitoring):
-    """Save the model after every epoch, or after every epoch that is the best so far.
-
-    Parameters
-    ----------
-    path : str or path
-        The file. It may hold {epoch} (from 1, as the progress line shows it) and the names in the
-        logs, with Python's formats: ``"net-{epoch:03d}-{val_loss:.4f}.safetensors"``. Missing
-        folders are made. An epoch without validation is not saved if the path names its values.
-    monitor, mode
-        As in `EarlyStopping`; of use with `save_best_only` alone. The best value is kept from one
-        `fit` to the next, so that a resumed training does not overwrite a better model.
-    save_best_only : bool
-        Save only when `monitor` has improved.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        monitor: str = "val_loss",
-        save_best_only: bool = False,
-        mode: str = "auto",
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.path = os.fspath(path)
-        self.save_best_only = check_flag(self._name("save_best_only"), save_best_only)
-        try:
-            fields = [field for _, field, _, _ in Formatter().parse(self.path)]
-        except ValueError as error:  # a lone brace
-            raise self._no_format(error) from None
-        self._fields = [field for field in fields if field is not None]
-
-    def check_logs(self, names: Collection[str]) -> None:
-        """Refuse a path that cannot be made or written, and what the logs will not hold."""
-        if self.save_best_only:
-            super().check_logs(names)
-        for field in self._fields:
-            self._check_name("path", field, ["epoch", *names])
-        path = Path(self._filled({"epoch": 1, **dict.fromkeys(names, 1.0)}))
-        folder = next(one for one in path.absolute().parents if one.exists())
-        check_writable(self._name("path"), path, folder)
-
-    def _no_format(self, error: Exception) -> ValueError:
-        name = self._name("path")
-        return ValueError(f"{name}: want a format as of str.format, got {self.path!r} ({error})")
-
-    def _filled(self, values: Mapping[str, float]) -> str:
-        """The path of an epoch with these values."""
-        for field in self._fields:
-            lookup(self._name("path"), field, values)
-        try:
-            return self.path.format_map(values)
-        except (KeyError, ValueError) as error:
-            raise self._no_format(error) from None
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Save the model."""
-        needed = [*self._fields, *([self.monitor] if self.save_best_only else [])]
-        if any(self._lacks(name, logs) for name in needed):
-            return
-        if self.save_best_only and not self._improved(self._value(logs)):
-            return
-        path = self._filled({"epoch": epoch + 1, **logs})
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self.model.save(path)

@@ -18,7 +18,7 @@ from . import activations, losses, optimizers
 from ._checks import check_batch_size, check_flag
 from ._config import from_config, is_storable, to_config
 from ._custom_objects import refuse_ambiguous
-from ._inputs import Data, check_data, check_gradients
+from ._inputs import Data, check_data, check_finite, check_gradients
 from .data.streams import Stream, refuse_lonely, refuse_targets
 from .evaluation import evaluate, metric_functions
 from .layers import Array, Layer
@@ -351,9 +351,16 @@ class Compiled(Network):
         if "loss" in config:
             optimizer, loss = from_config(config["optimizer"]), from_config(config["loss"])
             self.compile(optimizer, loss, config["metrics"])
-        super()._restore(config, tensors)  # the counters too, which compile has set to 0
+        self._restore_values(config, tensors)  # the counters too, which compile has set to 0
+
+    def _restore_values(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+        """Take over parameters, counters and the optimizer's memory, but not how to train."""
+        super()._restore(config, tensors)
         if "optimizer" in tensors:
             slots, size = tensors["optimizer"], self.parameters.size
             if slots.shape not in ((size,), (2 * size,)):
                 raise ValueError(f"want one or two numbers for each parameter, got {slots.shape}")
+            check_finite("optimizer", slots, self.dtype)
+            if slots.size == 2 * size and slots[size:].min() < 0:
+                raise ValueError("want second moments >= 0")
             self.engine.slots = slots.astype(self.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +85,15 @@ class Measured:
             self._means.setdefault(name, []).append(value)
         if self._others:
             self._pieces.append((y, outputs))
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what `set_state` needs to go on with more samples."""
+        return {"sizes": self._sizes, "means": self._means, "pieces": self._pieces}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with more samples."""
+        self._sizes, self._means = list(state["sizes"]), dict(state["means"])
+        self._pieces = [(y, outputs) for y, outputs in state["pieces"]]
 
     def values(self) -> dict[str, float]:
         """Return the metrics of all samples, in the order that they were given in."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from numpy.typing import ArrayLike
 
 from fastdnn.kernels.calls import NO_LABELS
 
+from . import checkpoint
 from ._checks import check_batch_size, check_count, check_flag
 from ._inputs import Data, check_finite, split, weigh_classes
 from .compiled import Compiled
@@ -17,7 +19,9 @@ from .evaluation import log_names
 from .history import History
 from .hooks import Callback, Model, check_callbacks
 from .layers import Layer
+from .loop import Loop
 from .progress import ProgressBar
+from .resume import check, check_same, unpack
 from .snapshot import Snapshot, pays
 from .streaming import StreamBar, StreamTrainer
 from .training import Draw, Trainer
@@ -41,6 +45,7 @@ class _Given(NamedTuple):
     class_weight: Mapping[int, float] | None
     callbacks: Iterable[Callback] | None
     verbose: int | str
+    resume_from: str | Path | None
 
 
 class Fitting(Compiled):
@@ -76,6 +81,7 @@ class Fitting(Compiled):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Iterable[int] = 1,
+        resume_from: str | Path | None = None,
     ) -> History:
         """Train by minibatch gradient descent.
 
@@ -132,6 +138,12 @@ class Fitting(Compiled):
             validation, to 1024 samples by default.
         validation_freq : int or iterable of int
             Evaluate at the end of every so many epochs; or of these, counted from 1.
+        resume_from : str or Path, optional
+            A file that `ModelCheckpoint` wrote in a training that was cut short. With the same
+            model, data and arguments the training goes on where it was and ends with the bits of
+            one that was never stopped, with any number of threads. A source is read up to that
+            place and must give the same batches again; one with ``set_epoch`` is told the pass.
+            `epochs` may be more than before. None trains from the model as it is.
 
         Returns
         -------
@@ -169,7 +181,9 @@ class Fitting(Compiled):
         self._check_compiled()
         # what all trainings have in common; the rest depends on where the samples are
         ahead = range(first, epochs)
-        given = _Given(ahead, steps, validation_data, plan, class_weight, callbacks, verbose)
+        given = _Given(
+            ahead, steps, validation_data, plan, class_weight, callbacks, verbose, resume_from
+        )  # fmt: skip
         if y is None:
             refuse_lonely(
                 X, batch_size=batch_size, validation_split=validation_split,
@@ -192,6 +206,7 @@ class Fitting(Compiled):
         """Train on samples in memory."""
         data = self._checked(X, y, sample_weight, self.input_size, finite=False, whole=False)
         reads_all = len(given.epochs) > 0 and validation_split == 0 and given.steps is None
+        reads_all = reads_all and given.resume_from is None
         kept = None
         if reads_all and self._engine is not None and pays(self._engine, data.X):
             kept = Snapshot(self._engine, self._state)
@@ -225,7 +240,9 @@ class Fitting(Compiled):
             engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
             metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
             data=data, batch=batch_size, draw=self._draws(data, shuffle),
+            resumed=self._training_of(given.resume_from),
         )  # fmt: skip
+        self._take_up(given.resume_from, trainer)
         self.history = history
         trainer.run(cast(Model, self), given.epochs, None if kept is None else refuse)
         return history
@@ -237,7 +254,7 @@ class Fitting(Compiled):
             # the first batch of a new model gives it its input size
             return self._weighed(self._checked(X, y, sample_weight, self.input_size), given)
 
-        stream = Stream(source, check)
+        stream = Stream(source, check, passes=self._state.epochs)
         if stream.is_iterator and given.steps is None and len(given.epochs) > 1:
             raise ValueError(
                 f"X: want batches that can be read in each of {len(given.epochs)} epochs, got an "
@@ -254,11 +271,47 @@ class Fitting(Compiled):
         trainer = StreamTrainer(
             engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
             metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
-            stream=stream,
+            stream=stream, resumed=self._training_of(given.resume_from),
         )  # fmt: skip
+        self._take_up(given.resume_from, trainer)
         self.history = history
         trainer.run(cast(Model, self), given.epochs)
         return history
+
+    def _training_of(self, path: str | Path | None) -> dict[str, Any] | None:
+        """The state of the training in a file."""
+        if path is None:
+            return None
+        config, tensors, _ = checkpoint.read(path)
+        if "training" not in config:
+            raise ValueError(
+                f"resume_from: {path}: want a file that ModelCheckpoint wrote, got a model alone"
+            )
+        try:
+            state: dict[str, Any] = unpack(config["training"], tensors)
+        except KeyError as error:
+            raise checkpoint.damaged(path, error) from None
+        return state
+
+    def _take_up(self, path: str | Path | None, trainer: Loop) -> None:
+        """Take the model over from a file, if it is this one's and the training is this one."""
+        if path is None:
+            return
+        assert trainer.resumed is not None
+        check(trainer, trainer.resumed, path)
+        config, tensors, _ = checkpoint.read(path)
+        mine, _ = self.get_state()
+        for part in ("layers", "input_size", "dtype", "loss"):
+            check_same(path, f"model's {part}", mine.get(part), config.get(part))
+        rule, of_file = ({**one.get("optimizer", {})} for one in (mine, config))
+        if isinstance(rule.get("learning_rate"), float):
+            # a callback may have changed it: the state of the training holds it
+            rule["learning_rate"] = of_file.get("learning_rate")
+        check_same(path, "optimizer's", rule, of_file)
+        try:
+            self._restore_values(config, tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise checkpoint.damaged(path, error) from error
 
     def _validation(self, given: _Given, n_0: int) -> Validation | None:
         """What to evaluate after an epoch, of what `fit` was given for that."""

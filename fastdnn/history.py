@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .hooks import Callback
 
@@ -38,6 +39,15 @@ class History(Callback):
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
             self._epochs.setdefault(name, []).append(epoch)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the records."""
+        return {"epoch": self.epoch, "history": self.history, "epochs": self._epochs}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with these records."""
+        self.epoch, self.history = list(state["epoch"]), dict(state["history"])
+        self._epochs = dict(state["epochs"])
 
     def epochs_of(self, name: str) -> list[int]:
         """Return the numbers of the epochs that gave ``history[name]``."""

@@ -26,6 +26,9 @@ class Model(Protocol):
     def save(self, path: str, /) -> None:
         """Write the model to a file."""
 
+    def save_training(self, path: str, state: Mapping[str, Any], /) -> None:
+        """Write the model and the state of its training to a file."""
+
 
 class Callback:
     """Something to do at certain moments of `fit`; subclass it and write the methods you need.
@@ -53,6 +56,17 @@ class Callback:
 
     model: Model
     params: dict[str, object]
+    is_kept = True  # in the state of a training; one that only shows it need not be
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what a resumed training must know: numbers, text, arrays, lists, dicts of such.
+
+        `ModelCheckpoint` keeps it, and `fit` with `resume_from` gives it to `set_state`.
+        """
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; `fit` calls this after the hooks that begin a training."""
 
     def set_model(self, model: Model) -> None:
         """Remember the model; `fit` calls this before the training."""
@@ -119,6 +133,25 @@ class Callback:
         logs : dict
             The mean "loss" of the epoch so far, and fastdnn's own metrics of the samples since the
             last call.
+        """
+
+    def on_safe_point(self, epoch: int, steps: int, save: Callable[[str], object]) -> None:
+        """Act between two slices of steps and after an epoch, where the training can be saved.
+
+        Parameters
+        ----------
+        epoch : int
+            The epoch that the training goes on in: after one, the next.
+        steps : int
+            How many steps there have been in all.
+        save : callable
+            Writes the model to a path, with what ``fit(resume_from=path)`` needs to go on.
+        """
+
+    def on_interrupt(self, epoch: int, steps: int, save: Callable[[str], object]) -> None:
+        """Act when Ctrl-C or SIGTERM ends the training between two steps of an epoch.
+
+        The arguments are those of `on_safe_point`, and so is what `save` writes.
         """
 
     def on_test_begin(self) -> None:

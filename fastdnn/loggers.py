@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,15 +67,34 @@ class CSVLogger(Callback):
             return next(csv.reader(file, delimiter=self.separator), None)
 
     def on_train_begin(self) -> None:
-        """Open the file; name the columns unless it has them already."""
-        is_new = not self.append or self._header() is None
-        mode = "a" if self.append else "w"
-        self._file = open(self.filename, mode, encoding="utf-8", newline="")  # noqa: SIM115
+        """Leave the file as it is until there is a line for it, or `set_state` says where."""
+        self._place: int | None = None
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the length of the file."""
+        return {"length": None if self._file is None else self._file.tell()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on after the lines that there were; later ones are of epochs that come again."""
+        self._place = state["length"]
+
+    def _open(self) -> IO[str]:
+        """The file, with the names of the columns in it."""
+        goes_on = self.append or self._place is not None
+        is_new = not goes_on or self._header() is None
+        self._file = open(  # noqa: SIM115
+            self.filename, "a" if goes_on else "w", encoding="utf-8", newline=""
+        )
+        if self._place is not None:
+            self._file.truncate(self._place)
         if is_new:
             self._write(self._names)
+        return self._file
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write a line."""
+        if self._file is None:
+            self._open()
         values = {"epoch": epoch, **logs}
         self._write([values.get(name, "") for name in self._names])
 

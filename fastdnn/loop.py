@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import RLock
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn.kernels import threads
-from fastdnn.kernels.calls import Outcome, Rule
+from fastdnn.kernels.calls import Outcome, Rule, Targets
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
 
+from ._log import LOGGER, info, network_facts
+from .divergence import DivergenceError, find_layer
 from .evaluation import Measured, evaluate, measure, quick_ones
 from .hooks import Callback, Hooks, Model
+from .interrupts import Interrupts
 from .metrics import Metric
 from .optimizers import Optimizer
+from .resume import state_of, take_up
+from .turns import Turns
 from .validation import Validation
 
 Array = NDArray[Any]
 SLICE_SECONDS = 0.08  # of one native call: how long Ctrl-C and the progress bar wait
 GUESSED_FLOPS = 2e9  # per second, for the first slice, before a step has been timed
 INITIALIZATION, ORDER = range(2)  # purposes of random numbers
-
-
-class DivergenceError(ArithmeticError):
-    """A loss or a gradient was not finite. The parameters are those before that step."""
 
 
 @dataclass
@@ -76,6 +77,16 @@ class Seen:
         self.total += float(losses.sum())
         self.losses.append(losses)
 
+    def get_state(self) -> dict[str, Any]:
+        """Return what `set_state` needs to go on with the epoch."""
+        losses = np.concatenate(self.losses) if self.losses else np.empty(0)
+        return {"samples": self.samples, "losses": losses, **self.measured.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with an epoch."""
+        self.measured.set_state(state)
+        self.add(state["losses"], state["samples"])
+
     def logs(self) -> dict[str, float]:
         """Return the mean loss, the same to the bit however the steps came, and the metrics."""
         losses = self.losses[0] if len(self.losses) == 1 else np.concatenate(self.losses)
@@ -90,13 +101,15 @@ class Loop:
     """
 
     engine: Engine
-    lock: RLock  # who holds it may use the engine
+    lock: Turns  # who holds it may use the engine
     optimizer: Optimizer
     state: State
     metrics: dict[str, Metric]
     validation: Validation | None = None
-    callbacks: Iterable[Callback] = ()
+    callbacks: Sequence[Callback] = ()
     steps: int | None = None
+    resumed: Mapping[str, Any] | None = None  # the state of a training, to go on with
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
     def __post_init__(self) -> None:
         self.hooks = Hooks(self.callbacks)
@@ -104,6 +117,10 @@ class Loop:
         self._one_by_one = acts("on_train_batch_begin") or acts("on_train_batch_end")
         self._watched = self._one_by_one or acts("on_batches_end")
         self._quick = quick_ones(self.metrics)
+        self._saves = acts("on_safe_point")
+        self._within: tuple[int, Seen] | None = None  # the epoch whose steps are under way
+        strides = [getattr(one, "every_n_steps", None) for one in self.callbacks]
+        self._strides = [one for one in strides if one is not None]
 
     @property
     def steps_of_epoch(self) -> int | None:
@@ -117,38 +134,79 @@ class Loop:
         """
         self.hooks.begin(model, {"epochs": epochs.stop, "steps": self.steps_of_epoch})
         self.engine.compile()  # or the first epoch's time would hold it
-        model.stop_training = False
-        with threads.run():
-            self._run(model, epochs, refuse)
+        start = perf_counter()
+        info(
+            "fit begins: epochs %d to %d, %s; "
+            "network %s, %d parameters, %s, %s, %d threads; seed %d",
+            lambda: (
+                epochs.start, epochs.stop, self.data_facts(),
+                *network_facts(self.engine, self.largest_batch()), self.state.entropy,
+            ),
+        )  # fmt: skip
+        with self.lock.training, threads.run():
+            model.stop_training = False
+            self.interrupts.start()
+            try:
+                self._run(model, epochs, refuse)
+            finally:
+                self.interrupts.stop()
+                seconds = perf_counter() - start
+                info("fit ends: %.1f s, step %d in all", lambda: (seconds, self.state.steps))
 
     def _run(self, model: Model, epochs: range, refuse: Callable[[], None] | None) -> None:
-        hooks, logs = self.hooks, dict[str, float]()
+        hooks, logs, begun = self.hooks, dict[str, float](), self.resumed
+        self.model = model
         try:
             hooks("on_train_begin", {})
+            if begun is not None:
+                epochs = range(begun["epoch"], epochs.stop)
+                if begun["seen"] is None:
+                    take_up(self, begun)
+                    epochs, begun = range(0) if begun["stops"] else epochs, None
             for epoch in epochs:
                 hooks("on_epoch_begin", epoch, {})
                 rate = self.optimizer.learning_rates(np.array([self.state.steps]))[0]
-                logs = self.epoch(epoch) | {"learning_rate": float(rate)}
+                self.rate, seen = float(rate), Seen(Measured(self.metrics))
+                if begun is not None:
+                    # what began the epoch has been called again, for those that show it
+                    take_up(self, begun)
+                    self.rate = begun["learning_rate"]
+                    seen.set_state(begun["seen"])
+                    begun = None
+                logs = self._trained(epoch, seen) | {"learning_rate": self.rate}
                 refuse = None
+                info("epoch %d ends: %s", lambda: (epoch, logs))  # noqa: B023 - called at once
                 hooks("on_epoch_end", epoch, logs)
+                self._offer(epoch + 1, None)
                 if model.stop_training or (epoch + 1 < epochs.stop and self._is_over()):
                     break
             self._end()
         except DivergenceError as error:
             if refuse is not None:
                 refuse()
+            LOGGER.warning("%s", error)
             model.stop_training = False  # who has set it for this epoch does not know of the error
             hooks("on_divergence", error)
             if not model.stop_training:
                 raise
+        except (KeyboardInterrupt, SystemExit) as error:
+            LOGGER.warning("fit is stopped by %r at step %d", error, self.state.steps)
+            if self._within is not None:  # between two steps of an epoch
+                self._call_with_save("on_interrupt", *self._within)
+            raise
         finally:
             hooks.end(logs)
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch; returns its logs, but for the learning rate."""
-        seen = Seen(Measured(self.metrics))
+        return self._trained(epoch, Seen(Measured(self.metrics)))
+
+    def _trained(self, epoch: int, seen: Seen) -> dict[str, float]:
+        """Train an epoch to its end."""
+        self._within = epoch, seen
         while self._go_on(epoch, seen):
             pass
+        self._within = None
         logs = seen.logs()
         if self.validation is not None and self.validation.is_due(epoch):
             self.hooks("on_test_begin", {})
@@ -171,6 +229,43 @@ class Loop:
     def _end(self) -> None:
         """Leave the state to the next training, after the last epoch."""
 
+    # ------------------------------------------------------------------------- saving and resuming
+    def _steps_to_save(self) -> int | None:
+        """How many steps there are to the next one after which a callback wants to save."""
+        ahead = [stride - self.state.steps % stride for stride in self._strides]
+        return min(ahead, default=None)
+
+    def _offer(self, epoch: int, seen: Seen | None) -> None:
+        """Let callbacks save the training, which will go on in this epoch, at its start or not."""
+        if self._saves:
+            self._call_with_save("on_safe_point", epoch, seen)
+
+    def _call_with_save(self, hook: str, epoch: int, seen: Seen | None) -> None:
+        """Call a hook that may save the training as it is."""
+        self.hooks(
+            hook,
+            epoch,
+            self.state.steps,
+            lambda path: self.model.save_training(path, state_of(self, epoch, seen)),
+        )
+
+    def largest_batch(self) -> int:
+        """How many samples a step has."""
+        raise NotImplementedError
+
+    def data_facts(self) -> dict[str, Any]:
+        """What tells whether the data are those of before."""
+        return {"steps_per_epoch": self.steps}
+
+    def get_place(self) -> dict[str, Any]:
+        """How far the present pass over the data has come."""
+        raise NotImplementedError
+
+    def set_place(self, place: Mapping[str, Any]) -> None:
+        """Go to that place."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------- steps
     def _tell(self, seen: Seen, y: Array | None, outputs: Array | None) -> None:
         """Call the hooks of steps, with the metrics of the samples just trained on."""
         logs = {"loss": seen.total / seen.samples}
@@ -179,6 +274,10 @@ class Loop:
         self.hooks("on_train_batch_end", seen.steps - 1, logs)
         self.hooks("on_batches_end", seen.steps, self.steps_of_epoch, logs)
 
+    def _is_long_ago(self, then: float) -> bool:
+        """Whether the hooks of steps, called then, are due."""
+        return perf_counter() - then > SLICE_SECONDS
+
     def _slice(
         self, train: Callable[[Rule, int], Outcome], count: int, at: tuple[int, int]
     ) -> Array:
@@ -186,20 +285,41 @@ class Loop:
 
         `at` is the epoch, and the number of the first step in it.
         """
-        state = self.state
         with self.lock:
-            number = state.steps
+            state, number = self.state, self.state.steps
             rule = self.optimizer.rule(np.arange(number, number + count))
-            # before the call: Ctrl-C is noticed right after it, when these steps are done
+            # before the call: where nobody holds Ctrl-C back, it comes right after these steps
             state.steps += count
             outcome = train(rule, number)
             state.steps = number + outcome.done
         if outcome.reason != FINITE:
-            epoch, done = at
-            what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
-            raise DivergenceError(
-                f"training diverged: the {what} of step {done + outcome.done} of epoch {epoch} is"
-                f" not finite (step {state.steps} in all, counted from 0). The parameters are those"
-                " before it. Try a smaller learning rate, clipnorm, or scaled inputs."
-            )
+            raise self._divergence(outcome, *at)
+        self._last_loss = float(outcome.losses[-1])
         return outcome.losses
+
+    def _divergence(self, outcome: Outcome, epoch: int, done: int) -> DivergenceError:
+        """Say which step's numbers are not finite, and where they began to be so."""
+        what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
+        step = done + outcome.done
+        ahead = step - (done if self._within is None else self._within[1].steps)
+        layer, of_layer = find_layer(self.engine, *self.given_to(ahead))
+        where = "" if layer is None else f", by layer {layer}'s {of_layer}"
+        last = None
+        if outcome.done > 0:
+            last = float(outcome.losses[outcome.done - 1])
+        elif ahead > 0:  # the steps of a slice may be in several calls
+            last = self._last_loss
+        elif self._within is not None and self._within[1].losses:
+            last = float(self._within[1].losses[-1][-1]) / self.largest_batch()
+        before = "" if last is None else f" The loss of the step before was {last:.6g}."
+        error = DivergenceError(
+            f"training diverged: the {what} of step {step} of epoch {epoch} is not finite{where} "
+            f"(step {self.state.steps} in all, counted from 0). The parameters are those before it."
+            f"{before} Try a smaller learning rate, clipnorm, or scaled inputs."
+        )
+        error.epoch, error.step, error.layer, error.last_loss = epoch, step, layer, last
+        return error
+
+    def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
+        """Return X, targets and weights of a step: the next one, or so many ahead of it."""
+        raise NotImplementedError

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from . import checkpoint
 from ._custom_objects import with_functions
 from .fitting import Fitting
 from .layers import Layer
 from .network import check_layers
+from .resume import pack
 
 
 class Sequential(Fitting):
@@ -120,6 +121,15 @@ class Sequential(Fitting):
         kept = dict(self.metadata if metadata is None else metadata)
         checkpoint.write(path, checkpoint.Content(*self.get_state(), kept))
 
+    def save_training(self, path: str | Path, state: Mapping[str, Any]) -> None:
+        """Write the model and the state of its training: what `fit` resumes from.
+
+        `ModelCheckpoint` does, and a callback of your own may, by what ``on_safe_point`` gives it.
+        """
+        config, tensors = self.get_state()
+        config["training"] = pack(state, tensors)
+        checkpoint.write(path, checkpoint.Content(config, tensors, dict(self.metadata)))
+
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, object] | None = None) -> Self:
         """Read a model that `save` wrote; training goes on exactly where it stood.
@@ -143,7 +153,7 @@ class Sequential(Fitting):
         config = with_functions(path, config, {} if custom_objects is None else custom_objects)
         try:
             model = cls.from_state(config, tensors)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise checkpoint.damaged(path, error) from error
         model.metadata = metadata
         return model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from threading import RLock
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.placement import Layer as Row
 
 from . import initializers, regularizers
-from ._checks import check_batch_size, check_count
+from ._checks import check_batch_size, check_count, check_number
 from ._config import from_config
 from ._inputs import check_finite, check_X
 from .data.rows import is_readable
@@ -26,6 +25,7 @@ from .layers import Array, Dense, Dropout, Layer
 from .loop import INITIALIZATION, State
 from .progress import sample_bar
 from .summary import summarize
+from .turns import Turns
 from .validation import EVALUATION_BATCH
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -56,7 +56,7 @@ class Network:
         assert isinstance(entropy, int)
         self._state = State(entropy)
         self._engine: Engine | None = None
-        self.lock = RLock()  # the engine has one workspace: threads use it in turn
+        self.lock = Turns()
         self.input_size = None if input_size is None else check_count("input_size", input_size, 1)
         if self.input_size is not None and self.layers:
             self._build(self.input_size)
@@ -65,7 +65,7 @@ class Network:
         return {**self.__dict__, "lock": None}  # a lock can be neither pickled nor copied
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, lock=RLock())
+        self.__dict__.update(state, lock=Turns())
 
     @property
     def built(self) -> bool:
@@ -175,23 +175,24 @@ class Network:
         KeyError, TypeError, ValueError
             If something is missing or does not fit.
         """
-        model = cls(
-            [from_config(layer) for layer in config["layers"]],
-            input_size=config["input_size"],
-            dtype=config["dtype"],
-            seed=config["seed"],
-        )
+        layers = check_layers(from_config(layer) for layer in config["layers"])
+        dtype = lookup("dtype", config["dtype"], DTYPES)
+        # before anything is allocated: a small file may tell of a large network
+        _check_tensors(layers, check_count("input_size", config["input_size"], 1), dtype, tensors)
+        model = cls(layers, input_size=config["input_size"], dtype=dtype.name, seed=config["seed"])
         model._restore(config, tensors)
         return model
 
     def _restore(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
         """Take over what a new model does not have."""
         state = config["state"]
-        self._state.entropy = int(state["entropy"])
-        self._state.steps, self._state.epochs = int(state["steps"]), int(state["epochs"])
+        for name in ("steps", "epochs"):
+            check_number(name, state[name], f"[0, {2**53}]", whole=True)
+        entropy = int(state["entropy"])
+        check_number("entropy", entropy, f"[0, {2**256}]", whole=True)
+        self._state.entropy = entropy
+        self._state.steps, self._state.epochs = state["steps"], state["epochs"]
         for name, view in self._named_parameters().items():
-            if name not in tensors or tensors[name].shape != view.shape:
-                raise ValueError(f"want a tensor {name} of shape {view.shape}")
             view[...] = tensors[name]
 
     def predict(self, X: Any, batch_size: int | None = None, verbose: int | str = 0) -> Array:
@@ -218,20 +219,22 @@ class Network:
         if is_source(X):
             return self._predict_batches(X, batch, verbose)
         X = check_X(X, self.input_size, self.dtype, whole=False)
-        if verbose == 0 and is_readable(X):
-            # a service's single samples: even a context takes a microsecond
-            with self.lock:
+        lock = self.lock
+        if verbose == 0 and is_readable(X) and lock.try_engine():
+            try:  # a service's single samples: even a context takes a microsecond
                 return engine.forward(X, batch=batch)
-        with self.lock, sample_bar("predict", X.shape[0], verbose) as report:
-            return outputs_of(engine, X, batch, report)
+            finally:
+                lock.leave_engine()
+        with lock.spare(engine) as twin, sample_bar("predict", X.shape[0], verbose) as report:
+            return outputs_of(twin, X, batch, report)
 
     def _predict_batches(self, source: Any, batch: int, verbose: int | str) -> Array:
         """A_L of every sample of a source of batches."""
         found = []
         with sample_bar("predict", getattr(source, "n_samples", None), verbose) as report:
             for X in inputs_of(source, lambda X: check_X(X, self.input_size, self.dtype)):
-                with self.lock:
-                    found.append(self.engine.forward(X, batch=batch, report=report))
+                with self.lock.spare(self.engine) as twin:
+                    found.append(twin.forward(X, batch=batch, report=report))
         return np.concatenate(found)
 
     def count_params(self) -> int:
@@ -291,6 +294,24 @@ def _memory() -> int | None:
     if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
         return None
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _check_tensors(
+    layers: Iterable[Layer], n_prev: int, dtype: np.dtype[Any], tensors: Mapping[str, Array]
+) -> None:
+    """Refuse tensors that are not these layers' finite W and b."""
+    dense = [layer for layer in layers if isinstance(layer, Dense)]
+    for l, layer in enumerate(dense, 1):
+        wanted: dict[str, tuple[int, ...]] = {f"W{l}": (layer.units, n_prev)}
+        if layer.use_bias:
+            wanted[f"b{l}"] = (layer.units,)
+        for name, shape in wanted.items():
+            found = tensors.get(name)
+            if found is None or found.shape != shape or found.dtype != dtype:
+                got = "none" if found is None else f"{found.dtype} of shape {found.shape}"
+                raise ValueError(f"want a tensor {name} of {dtype} of shape {shape}, got {got}")
+            check_finite(name, found, dtype)
+        n_prev = layer.units
 
 
 def _lay_out(layers: Sequence[Dense | Dropout], input_size: int, dtype: np.dtype[Any]) -> Engine:

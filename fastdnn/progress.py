@@ -85,6 +85,8 @@ class ProgressBar(Callback):
         # without the delay it would be drawn now, before the first epoch
         self._bar = _bar(verbose, samples_per_epoch, delay=0.1)
 
+    is_kept = False
+
     def on_epoch_begin(self, epoch: int) -> None:
         """Start the bar and the clock."""
         self._title = f"epoch {epoch + 1}/{self.epochs}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import Outcome, Rule
+from fastdnn.kernels.calls import Outcome, Rule, Targets
 
-from . import loop
 from ._inputs import Data
 from .data.streams import Stream
 from .loop import Loop, Seen
@@ -48,15 +47,18 @@ class StreamTrainer(Loop):
             return self._stop(seen, is_full)
         if self._one_by_one:
             self.hooks("on_train_batch_begin", seen.steps, {})
-        m = len(data.y)
+        m, self._present = len(data.y), data
         shape = m, self.engine.layers[-1].n
         outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
-        losses = self._slice(self._train(data, outputs), 1, (epoch, seen.steps))
-        seen.add(losses * m, m)
-        if outputs is not None:
-            seen.measured.add(data.y, outputs)
+        with self.interrupts:
+            losses = self._slice(self._train(data, outputs), 1, (epoch, seen.steps))
+            seen.add(losses * m, m)
+            if outputs is not None:
+                seen.measured.add(data.y, outputs)
         if self._watched:
             self._tell_now_and_then(seen, data.y, outputs)
+        if self._saves and seen.steps != self.steps and self.stream.has_more():
+            self._offer(epoch, seen)  # at the epoch's end it is offered after the hooks
         return True
 
     def _train(self, data: Data, outputs: Array | None) -> Callable[[Rule, int], Outcome]:
@@ -70,6 +72,23 @@ class StreamTrainer(Loop):
             weights=data.weights, seed=self.state.dropout_seed, step_number=number,
             outputs=outputs,
         )  # fmt: skip
+
+    def largest_batch(self) -> int:
+        """How many samples a step has."""
+        return max(self.stream.largest, 1)  # 1 before the first one
+
+    def get_place(self) -> dict[str, Any]:
+        """How far the present pass over the data has come."""
+        return self.stream.get_state()
+
+    def set_place(self, place: Mapping[str, Any]) -> None:
+        """Go to that place."""
+        self.stream.set_state(place)
+
+    def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
+        """Return X, targets and weights of the batch that is trained on."""
+        data = self._present
+        return data.X, data.targets, data.weights
 
     def _stop(self, seen: Seen, is_full: bool) -> bool:
         """End the epoch, or begin the next pass; returns whether the epoch goes on."""
@@ -87,7 +106,7 @@ class StreamTrainer(Loop):
 
     def _tell_now_and_then(self, seen: Seen, y: Array, outputs: Array | None) -> None:
         self._untold.append((y, y if outputs is None else outputs))
-        if self._one_by_one or perf_counter() - self._told > loop.SLICE_SECONDS:
+        if self._one_by_one or self._is_long_ago(self._told):
             self._tell_all(seen)
 
     def _tell_all(self, seen: Seen) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastdnn.kernels.calls import Targets
 
 from ._inputs import Data
 from .data.rows import Part, dense, is_readable, rows_at_once, rows_of
@@ -46,7 +48,9 @@ class Trainer(Loop):
         self.batch = min(self.batch, m)
         self._steps_of_pass = -(-m // self.batch)
         self._steps = self.steps or self._steps_of_pass
-        self._place = 0  # steps done of the present pass
+        # steps done of the present pass, all and before this epoch; and A_L of the samples since
+        self._place = self._begin = 0
+        self._outputs: Array | None = None
 
     @property
     def steps_of_epoch(self) -> int:
@@ -55,36 +59,81 @@ class Trainer(Loop):
 
     def _go_on(self, epoch: int, seen: Seen) -> bool:
         """Train to the end of the present pass over the data, or of the epoch."""
-        begin, m = self._place, len(self.data.y)
-        if begin == 0:
-            self._drawn = self.draw(self.state.epochs)
-        step, end = begin, min(begin + self._steps - seen.steps, self._steps_of_pass)
-        outputs = (
-            np.empty((m, self.engine.layers[-1].n), self.engine.dtype) if self.metrics else None
-        )
-        while step < end:
-            count = 1
+        if self._place == self._begin:
+            self._begin_part()
+        m = len(self.data.y)
+        end = min(self._place + self._steps - seen.steps, self._steps_of_pass)
+        while self._place < end:
+            step, count = self._place, 1
             if self._one_by_one:
                 self.hooks("on_train_batch_begin", seen.steps, {})
             else:
                 size = self.state.steps_of_a_slice(self.batch, self.engine.parameters.size)
-                count = min(size, end - step)
-            losses = self._losses(step, count, outputs, (epoch, seen.steps))
-            seen.add(losses, min((step + count) * self.batch, m) - step * self.batch)
+                count = min(size, end - step, self._steps_to_save() or size)
+            with self.interrupts:
+                losses = self._losses(step, count, (epoch, seen.steps))
+                seen.add(losses, min((step + count) * self.batch, m) - step * self.batch)
+                self._place += count
             if self._watched:
-                self._tell(seen, *self._piece(step, step + count, outputs))
-            step += count
-        if outputs is not None:
-            seen.measured.add(*self._piece(begin, end, outputs))
-        self._place = end % self._steps_of_pass
+                self._tell(seen, *self._piece(step, self._place))
+            if self._place < end:
+                self._offer(epoch, seen)
+        if self._outputs is not None:
+            seen.measured.add(*self._piece(self._begin, end))
+        self._place = self._begin = end % self._steps_of_pass
         self.state.epochs += self._place == 0
+        if seen.steps < self._steps:
+            self._offer(epoch, seen)
         return seen.steps < self._steps
+
+    def _begin_part(self) -> None:
+        """Draw the samples of a new pass, or go on in one; make room for the outputs."""
+        if self._place == 0:
+            self._drawn = self.draw(self.state.epochs)
+        shape = len(self.data.y), self.engine.layers[-1].n
+        self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
+
+    def largest_batch(self) -> int:
+        """How many samples a step has."""
+        return self.batch
+
+    def data_facts(self) -> dict[str, Any]:
+        """What tells whether the data are those of before."""
+        m, n_0 = self.data.X.shape
+        return {**super().data_facts(), "samples": m, "features": n_0, "batch_size": self.batch}
+
+    def get_place(self) -> dict[str, Any]:
+        """How far the present pass over the data has come."""
+        outputs = None
+        if self._outputs is not None and self._begin < self._place:
+            outputs = self._piece(self._begin, self._place)[1]
+        return {"begin": self._begin, "steps": self._place, "outputs": outputs}
+
+    def set_place(self, place: Mapping[str, Any]) -> None:
+        """Go to that place."""
+        self._begin, self._place = place["begin"], place["steps"]
+        if self._place > 0:
+            self._drawn = self.draw(self.state.epochs)
+        if self._begin < self._place:
+            shape = len(self.data.y), self.engine.layers[-1].n
+            self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
+        if self._outputs is not None and place["outputs"] is not None:
+            rows = self._drawn.rows(self._begin * self.batch, self._place * self.batch)
+            self._outputs[rows] = place["outputs"]
 
     def _end(self) -> None:
         self.state.epochs += self._place > 0  # or the next training would draw the same order
 
-    def _piece(self, begin: int, end: int, outputs: Array | None) -> tuple[Array, Array]:
+    def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
+        """Return X, targets and weights of a step: the next one, or so many ahead of it."""
+        first = (self._place + ahead) * self.batch
+        rows, weights = self._drawn.rows(first, first + self.batch), self._drawn.weights
+        X = dense(rows_of(self.data.X, rows), self.engine.dtype)
+        return X, self.data.targets.rows(rows), None if weights is None else weights[rows]
+
+    def _piece(self, begin: int, end: int) -> tuple[Array, Array]:
         """The targets and outputs of the samples of some steps of the pass."""
+        outputs = self._outputs
         if outputs is None:
             return self.data.y, self.data.y
         if end - begin == self._steps_of_pass:
@@ -92,44 +141,40 @@ class Trainer(Loop):
         rows = self._drawn.rows(begin * self.batch, end * self.batch)
         return self.data.y[rows], outputs[rows]
 
-    def _losses(self, first: int, count: int, outputs: Array | None, at: tuple[int, int]) -> Array:
+    def _losses(self, first: int, count: int, at: tuple[int, int]) -> Array:
         """Run `count` steps from the pass's `first`; returns the sums of their samples' losses."""
         start = perf_counter()
         train = self._in_place if is_readable(self.data.X) else self._by_parts
-        losses = train(first, count, outputs, at)
+        losses = train(first, count, at)
         self.state.seconds_per_step[self.batch] = (perf_counter() - start) / count
         sizes = np.full(count, float(self.batch))
         sizes[-1] = min(self.batch, len(self.data.y) - self.batch * (first + count - 1))
         losses *= sizes
         return losses
 
-    def _in_place(
-        self, first: int, count: int, outputs: Array | None, at: tuple[int, int]
-    ) -> Array:
+    def _in_place(self, first: int, count: int, at: tuple[int, int]) -> Array:
         """Run the steps where the samples lie; returns their mean losses."""
         return self._slice(
             lambda rule, number: self.engine.train(
                 self.data.X, self.data.targets, rule, batch=self.batch, first=first,
                 order=self._drawn.order, weights=self._drawn.weights,
-                seed=self.state.dropout_seed, step_number=number, outputs=outputs,
+                seed=self.state.dropout_seed, step_number=number, outputs=self._outputs,
             ),
             count, at,
         )  # fmt: skip
 
-    def _by_parts(
-        self, first: int, count: int, outputs: Array | None, at: tuple[int, int]
-    ) -> Array:
+    def _by_parts(self, first: int, count: int, at: tuple[int, int]) -> Array:
         """The same, with the samples of some steps at a time made into a matrix."""
         epoch, done = at
         size = rows_at_once(self.data.X, self.batch) // self.batch
         return np.concatenate(
             [
-                self._part(first + i, min(size, count - i), outputs, (epoch, done + i))
+                self._part(first + i, min(size, count - i), (epoch, done + i))
                 for i in range(0, count, size)
             ]
         )
 
-    def _part(self, first: int, count: int, outputs: Array | None, at: tuple[int, int]) -> Array:
+    def _part(self, first: int, count: int, at: tuple[int, int]) -> Array:
         """Run steps with a matrix of their samples; returns their mean losses."""
         data, drawn = self.data, self._drawn
         begin, end = first * self.batch, min((first + count) * self.batch, len(data.y))
@@ -137,7 +182,7 @@ class Trainer(Loop):
         X, targets = dense(rows_of(data.X, rows), self.engine.dtype), data.targets.rows(rows)
         weights = None if drawn.weights is None else drawn.weights[rows]
         shape = end - begin, self.engine.layers[-1].n
-        taken = None if outputs is None else np.empty(shape, self.engine.dtype)
+        taken = None if self._outputs is None else np.empty(shape, self.engine.dtype)
         losses = self._slice(
             lambda rule, number: self.engine.train(
                 X, targets, rule, batch=self.batch, weights=weights,
@@ -145,6 +190,6 @@ class Trainer(Loop):
             ),
             count, at,
         )  # fmt: skip
-        if outputs is not None:
-            outputs[rows] = taken
+        if self._outputs is not None:
+            self._outputs[rows] = taken
         return losses

@@ -159,7 +159,6 @@ class Engine:
             pairs.append((dW, None if b < 0 else self.gradient[b : b + n]))
         return pairs
 
-    # ------------------------------------------------------------------------------------- calls
     def forward(self, X: NDArray[Any], *, batch: int, report: Report | None = None) -> NDArray[Any]:
         """A_L for every row of X (m, n_0); tells `report` how many rows each native call took."""
         m = len(X)
@@ -215,8 +214,7 @@ class Engine:
 
     def update(self, rule: Rule) -> None:
         """One step of the rule with what `gradient` holds: finite numbers, penalties included."""
-        X = np.zeros((1, self.layers[0].n_prev), self.dtype)
-        self._call(X, None, 1, gradient=GIVEN, rule=rule)
+        self._call(np.zeros((1, self.layers[0].n_prev)), None, 1, gradient=GIVEN, rule=rule)
 
     def train(
         self,
@@ -279,9 +277,9 @@ class Engine:
         steps: int | None = None,
     ) -> Outcome:
         samples, asked = len(X), batch
-        # in training, fewer samples are the end of an epoch of such batches
-        batch = batch if rule is not None else min(batch, samples)
-        place = self._place(batch)
+        if rule is None:  # else fewer samples are the end of an epoch of such batches
+            batch = min(batch, samples)
+        place = self.place(batch)
         steps = steps or (-(-samples // batch) if rule is None else len(rule.coefficients))
         if gradient:
             self._make_gradient()
@@ -341,7 +339,8 @@ class Engine:
         plan, addresses, _ = arguments
         step.run(dtype, n_ranks, plan, addresses, limit, *xs, outputs, losses)
 
-    def _place(self, batch: int) -> Place:
+    def place(self, batch: int) -> Place:
+        """How batches of so many samples are computed, and where what that needs lies."""
         if batch not in self._places:
             self._places[batch] = place_batch(
                 self.layers, self.input_dropout, self._layout, self._tile, batch
@@ -361,7 +360,7 @@ class Engine:
         found = self._arguments.get(key)
         if found is not None:
             return found
-        place, version = self._place(batch), self._workspace.version
+        place, version = self.place(batch), self._workspace.version
         chunks = self._layout.tensor_chunks if by_tensor else self._layout.chunks
         memory = self._workspace.of(place, self._layout, batch, n_ranks, own)
         self._drop_arguments(held, self._workspace.version != version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], obj
         metadata = file.metadata()
     config = json.loads(metadata[checkpoint._KEY])
     change(tensors, config)
+    del metadata[checkpoint._CHECKSUM_KEY]  # as 0.1.0 wrote it
     metadata[checkpoint._KEY] = config["text"] if "text" in config else json.dumps(config)
     safetensors.numpy.save_file(tensors, path, metadata=metadata)
 
@@ -98,6 +100,20 @@ DAMAGED: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
     "an unknown metric": lambda t, c: c.update(metrics=["beauty"]),
     "no state": lambda t, c: c.pop("state"),
     "a wrong state": lambda t, c: c["state"].update(entropy="x"),
+    "steps before the first": lambda t, c: c["state"].update(steps=-1),
+    "half a step": lambda t, c: c["state"].update(steps=1.5),
+    "steps without end": lambda t, c: c["state"].update(steps=2**63),
+    "a negative seed": lambda t, c: c["state"].update(entropy="-1"),
+    "NaN": lambda t, c: t["W1"].__setitem__((0, 1), np.nan),
+    "infinity": lambda t, c: t["b1"].__setitem__(0, np.inf),
+    "NaN in the memory": lambda t, c: t["optimizer"].__setitem__(3, np.nan),
+    "negative second moments": lambda t, c: t["optimizer"].__setitem__(-1, -1.0),
+    "whole numbers": lambda t, c: t.update(W1=t["W1"].astype(np.int64)),
+    "other floats": lambda t, c: t.update(W1=t["W1"].astype(np.float32)),
+    "depth without end": lambda t, c: c.update(text="[" * 100_000),
+    "a large network": lambda t, c: c["layers"][0].update(units=2_000_000_000),
+    "many features": lambda t, c: c.update(input_size=10**12),
+    "an input size of text": lambda t, c: c.update(input_size="4"),
 }
 
 
@@ -105,6 +121,30 @@ DAMAGED: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
 def test_a_damaged_file_is_named(damage: str, path: Path) -> None:
     rewritten(path, DAMAGED[damage])
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: a damaged model file "):
+        fastdnn.load(path)
+
+
+def test_a_small_file_of_a_large_network_allocates_nothing(path: Path) -> None:
+    rewritten(path, lambda tensors, config: config["layers"][0].update(units=20_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"want a tensor W1 .* shape \(20000000, 4\)"):
+            fastdnn.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_flipped_bit_is_found(seed: int, path: Path) -> None:
+    model = classifier()
+    model.fit(X, y, verbose=0)
+    model.save(path, metadata={"kind": "iris"})
+    content = bytearray(path.read_bytes())
+    place = np.random.default_rng(seed).integers(8 * len(content))
+    content[place // 8] ^= 1 << (place % 8)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: "):
         fastdnn.load(path)
 
 

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -99,3 +100,60 @@ def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
 def test_a_folder_that_only_looks_writable() -> None:
     with pytest.raises(ValueError, match=r"^--output: the folder /proc cannot be written; choose"):
         checked_output("/proc/a.txt", "--output")
+
+
+# ---------------------------------------------------------------------------- temporary files
+def test_what_a_killed_process_left_is_taken_again(tmp_path: Path) -> None:
+    left = tmp_path / ".fastdnn-0.txt"
+    left.write_text("a part that is longer than what comes")
+    for name in ("a.txt", "b.txt"):
+        with replacing(tmp_path / name) as temporary:
+            assert temporary == left
+            assert temporary.read_text() == ""
+            temporary.write_text(name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_two_writers_have_files_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with replacing(path) as one:
+        with replacing(path) as other:
+            assert one != other
+            one.write_text("one")
+            other.write_text("other")
+        assert path.read_text() == "other"
+        third = replacing(path)
+        assert third.__enter__() == other
+        assert not third.__exit__(KeyError, KeyError(), None)
+        assert not other.exists()
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_file_of_ours_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("other")
+    (tmp_path / ".fastdnn-0.txt").symlink_to(other)
+    (tmp_path / ".fastdnn-1.txt").mkdir()
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert other.read_text() == "other"
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("call", ["fsync", "fchmod", "replace"])
+def test_a_failing_call_leaves_the_old_file(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match="No space left") as error, replacing(path) as temporary:
+        temporary.write_text("new")
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -31,15 +31,21 @@ def test_every_hook_is_called_in_its_turn() -> None:
     callback = recorder(seen, *(name for name in HOOKS if name != "on_batches_end"))
     model = classifier()
     model.fit(X, y, epochs=2, validation_data=(X, y), callbacks=[callback], **FIT)
-    steps = ["on_train_batch_begin", "on_train_batch_end"] * 4
+    step = ["on_train_batch_begin", "on_train_batch_end"]
+    steps = [*[*step, "on_safe_point"] * 3, *step]  # after the last, the epoch's end is one
     test = ["on_test_begin", "on_test_end"]
-    epoch = ["on_epoch_begin", *steps, *test, "on_epoch_end"]
+    epoch = ["on_epoch_begin", *steps, *test, "on_epoch_end", "on_safe_point"]
     assert [call[0] for call in seen] == ["on_train_begin", *epoch * 2, "on_train_end"]
     calls = {name: [call[1:] for call in seen if call[0] == name] for name in HOOKS}
     assert calls["on_train_begin"] == [({},)]
     assert calls["on_epoch_begin"] == [(0, {}), (1, {})]
     assert [number for number, _ in calls["on_train_batch_begin"]] == [0, 1, 2, 3] * 2
     assert [number for number, _ in calls["on_train_batch_end"]] == [0, 1, 2, 3] * 2
+    assert [call[:2] for call in calls["on_safe_point"]] == [
+        *((0, step) for step in (1, 2, 3)),
+        *((1, step) for step in (4, 5, 6, 7)),
+        (2, 8),
+    ]
     assert calls["on_test_begin"] == [({},), ({},)]
     assert [number for number, _ in calls["on_epoch_end"]] == [0, 1]
     ends = [logs for _, logs in calls["on_epoch_end"]]
@@ -187,7 +193,12 @@ def test_hooks_are_kerass_and_three_of_fastdnn() -> None:
         "on_train_batch_begin",
         "on_train_batch_end",
     }
-    assert set(HOOKS) - keras == {"on_batches_end", "on_divergence"}
+    assert set(HOOKS) - keras == {
+        "on_batches_end",
+        "on_divergence",
+        "on_interrupt",
+        "on_safe_point",
+    }
     assert keras <= set(HOOKS)
     for name in HOOKS:
         assert inspect.getdoc(getattr(Callback, name))

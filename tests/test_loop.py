@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
@@ -248,6 +249,8 @@ def test_two_trainings_of_one_model_lose_no_step(monkeypatch: pytest.MonkeyPatch
 
 def test_ctrl_c_while_waiting_for_the_lock_counts_no_step() -> None:
     class Lock:
+        training = nullcontext()
+
         def __enter__(self) -> None:
             raise KeyboardInterrupt
 

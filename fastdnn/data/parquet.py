@@ -45,7 +45,7 @@ class ParquetBatches:
         Read the row groups in a random order, and mix the rows of about 16 MB at a time. Else the
         samples come in the files' order.
     seed : int, optional
-        Of that order, which is another one in each pass.
+        Of that order, which is another one in each pass of a training.
 
     Attributes
     ----------
@@ -85,7 +85,9 @@ class ParquetBatches:
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype: want 'float32' or 'float64', got {dtype!r}")
         self.dtype = np.dtype(dtype)
-        self._seed = np.random.SeedSequence(None if seed is None else check_count("seed", seed, 0))
+        given_seed = None if seed is None else check_count("seed", seed, 0)
+        self._entropy = np.random.SeedSequence(given_seed).entropy
+        self._passes = 0
         self._one_target = isinstance(target, str)
         self._targets = _names("target", target)
         self._weights = _weights(sample_weight, self._targets)
@@ -97,6 +99,10 @@ class ParquetBatches:
             self._survey(file, chooses=columns is None)
         if self.n_samples == 0:
             raise ValueError(f"path: want samples, got no rows in {self._files[0]}")
+
+    def set_epoch(self, number: int) -> None:
+        """Have the next pass read in the order of pass `number`; `fit` calls this."""
+        self._passes = check_count("number", number, 0)
 
     def _survey(self, path: Path, *, chooses: bool) -> None:
         """Count a file's rows and row groups, and check its columns; the first may choose them."""
@@ -128,7 +134,9 @@ class ParquetBatches:
 
     def _shuffled(self) -> Iterator[list[Array]]:
         """Yield chunks of row groups in a random order, the rows of some chunks mixed."""
-        rng = np.random.default_rng(self._seed.spawn(1)[0])
+        seed = np.random.SeedSequence(self._entropy, spawn_key=(self._passes,))
+        rng = np.random.default_rng(seed)
+        self._passes += 1
         chunks = self._chunks([self._groups[i] for i in rng.permutation(len(self._groups))])
         while some := list(islice(chunks, MIXED)):
             mixed = _joined(some)

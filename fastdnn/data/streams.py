@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -82,6 +82,8 @@ class Stream:
         Makes `Data` of X, y and the weights.
     name : str
         Of the argument, for errors.
+    passes : int
+        How many there were before; a source that has ``set_epoch`` is told the number of each.
 
     Attributes
     ----------
@@ -102,9 +104,10 @@ class Stream:
         If the source gives no batches, or is a function that has to be given arguments.
     """
 
-    def __init__(self, source: Any, check: Check, name: str = "X") -> None:
+    def __init__(self, source: Any, check: Check, name: str = "X", passes: int = 0) -> None:
         self._source, self._check, self._name = source, check, name
         _check_source(source, name)
+        self.passes = passes
         self.is_iterator = _is_iterator(source)
         self.length: int | None = _length(source)
         samples = getattr(source, "n_samples", None)
@@ -143,6 +146,8 @@ class Stream:
     def has_more(self) -> bool:
         """Return whether there is another batch in this pass, or in the next if none has begun."""
         if self._batches is None:
+            if hasattr(self._source, "set_epoch"):
+                self._source.set_epoch(self.passes)
             self._batches = batches_of(self._source, self._name)
             self._number, self._before = 0, self.given
         if not self._held:
@@ -165,10 +170,38 @@ class Stream:
             self.largest = max(self.largest, len(data.y))
             return data
         self._batches = None
+        self.passes += 1
         if self._number == 0:
             raise _empty(self._name)
         self.length, self.samples = self._number, self.given - self._before
+        self._number, self._before = 0, self.given
         return None
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what `set_state` needs to go on with the pass."""
+        names = "passes", "given", "largest", "length", "samples", "_number", "_before"
+        return {name: getattr(self, name) for name in names}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go to where another stream of the same source was: leave out what that one has given.
+
+        Raises
+        ------
+        ValueError
+            If the source has fewer batches.
+        """
+        self.passes, self._batches = state["passes"], None
+        if not self.is_iterator:
+            self._held = []
+        for number in range(state["_number"]):
+            if not self.has_more():
+                raise ValueError(
+                    f"{self._name}: want a source that has given {state['_number']} batches "
+                    f"before, got the end after {number}"
+                )
+            self._held.pop()
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def _checked(self, batch: Any) -> Data:
         with _named(f"{self._name}: batch {self._number}", batch):

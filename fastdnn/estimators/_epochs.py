@@ -81,21 +81,21 @@ class EpochTrainer(Trainer):
         self._weights = np.empty(len(weight), self.engine.dtype)
         self._weights[self._index] = scaled
 
-    def _losses(self, first: int, count: int, outputs: Array | None, at: tuple[int, int]) -> Array:
+    def _losses(self, first: int, count: int, at: tuple[int, int]) -> Array:
         """Run the steps, one by one if the penalty needs it; returns the sums of their losses."""
         if self._by_step:
             epoch, done = at
             losses = np.concatenate(
-                [self._penalised(first + i, outputs, (epoch, done + i)) for i in range(count)]
+                [self._penalised(first + i, (epoch, done + i)) for i in range(count)]
             )
         else:
             if self.alpha > 0:
                 self.engine.scale_penalties(self.alpha / 2 / self.l2, per_sample=True)
-            losses = super()._losses(first, count, outputs, at) / self.outputs_averaged
+            losses = super()._losses(first, count, at) / self.outputs_averaged
         losses[0] += self._constant(slice(first * self.batch, (first + count) * self.batch))
         return losses
 
-    def _penalised(self, step: int, outputs: Array | None, at: tuple[int, int]) -> Array:
+    def _penalised(self, step: int, at: tuple[int, int]) -> Array:
         """Run one step, whose penalty is divided by its weights; returns the sum of its losses."""
         total, penalty = self._sums[step], 0.0
         if total > 0:
@@ -103,7 +103,7 @@ class EpochTrainer(Trainer):
             penalty = self.alpha / 2 * sum_of_squares(self.engine) / total * self._sizes[step]
         else:
             self.engine.scale_penalties(0.0)
-        losses = super()._losses(step, 1, outputs, at)
+        losses = super()._losses(step, 1, at)
         return (losses - penalty) / self.outputs_averaged + penalty
 
     def _constant(self, part: slice) -> float:

@@ -12,8 +12,9 @@ from sklearn.model_selection import train_test_split
 
 from fastdnn._checks import check_number
 from fastdnn._inputs import Data
+from fastdnn.divergence import DivergenceError
 from fastdnn.hooks import Callback
-from fastdnn.loop import DivergenceError, State
+from fastdnn.loop import State
 from fastdnn.progress import ProgressBar
 
 from ._epochs import EpochTrainer

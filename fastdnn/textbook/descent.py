@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn._checks import check_number
+from fastdnn.divergence import DivergenceError
 from fastdnn.kernels.calls import Rule, Targets
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE
 from fastdnn.kernels.placement import Layer
 from fastdnn.kernels.update import COEFFICIENTS
-from fastdnn.loop import DivergenceError
 
 Array = NDArray[Any]
 
