@@ -14,7 +14,7 @@ from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
 
 from ._checks import check_number, share_of
-from .data.rows import Part, dense, is_readable, is_small, is_sparse
+from .data.rows import Part, dense, is_readable, is_small, is_sparse, rows_of
 from .losses import Loss
 
 Array = NDArray[Any]
@@ -32,7 +32,7 @@ class Data(NamedTuple):
     def rows(self, part: Part) -> Data:
         """Some of the samples."""
         weights = None if self.weights is None else self.weights[part]
-        return Data(self.X[part], self.y[part], self.targets.rows(part), weights)
+        return Data(rows_of(self.X, part), self.y[part], self.targets.rows(part), weights)
 
 
 def check_X(
@@ -45,7 +45,11 @@ def check_X(
     """
     array = _sparse_rows(X) if is_sparse(X) else _numbers("X", X)
     if array.ndim != 2:
-        hint = "; for one sample use X.reshape(1, -1)" if array.ndim == 1 else ""
+        hint = ""
+        if array.ndim == 1:
+            hint = "; for one sample use X.reshape(1, -1)"
+        elif array.ndim > 2:
+            hint = "; flatten each sample: X.reshape(len(X), -1)"
         raise ValueError(f"X: want 2 dimensions (samples, features), got shape {array.shape}{hint}")
     if array.shape[1] == 0:
         raise ValueError(f"X: got shape {array.shape}, without features")
@@ -112,7 +116,7 @@ def _numbers(name: str, values: ArrayLike) -> Array:
         if array.dtype == object:  # as a table of columns of different types gives
             _refuse_objects(name, array)
             array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor with a gradient
         raise TypeError(f"{name}: want an array of real numbers; {error}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")

@@ -21,7 +21,7 @@ from ._config import from_config, is_storable, to_config
 from ._custom_objects import refuse_ambiguous
 from ._inputs import Data, check_data, check_finite, check_gradients
 from .data.preparation import prepared
-from .data.streams import Stream, refuse_lonely
+from .data.streams import Stream, refuse_lonely, refuse_targets
 from .evaluation import evaluate, metric_functions
 from .layers import Array, Layer
 from .losses import Loss
@@ -214,6 +214,7 @@ class Compiled(Network):
             refuse_lonely(X, sample_weight=sample_weight)
             data = Stream(X, lambda X, y, w: self._checked(X, y, w, n_0))
         else:
+            refuse_targets(X, y)
             data = self._checked(X, y, sample_weight, n_0, whole=False)
             total = len(data.y)
         with self.lock, sample_bar("evaluate", total, verbose) as report:

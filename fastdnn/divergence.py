@@ -50,7 +50,8 @@ def find_layer(
     what : str
         "Z", or "gradient".
     """
-    A = np.ascontiguousarray(X, engine.dtype).T
+    with np.errstate(over="ignore"):
+        A = np.ascontiguousarray(X, engine.dtype).T
     with np.errstate(all="ignore"):
         for l, layer in enumerate(engine.layers, 1):
             W, b = engine.weights(l), engine.bias(l)

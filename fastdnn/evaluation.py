@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import Report
+from fastdnn.kernels.calls import Report, mean_loss
 from fastdnn.kernels.engine import Engine
 
 from ._inputs import Data
-from .data.rows import is_readable, parts
+from .data.rows import parts
 from .losses import Loss
 from .metrics import Metric, Named, resolve
 from .validation import EVALUATION_BATCH
@@ -104,9 +104,7 @@ class Measured:
             for name, v in self._means.items()
         }
         if self._others:
-            y, outputs = self._pieces[0]
-            if len(self._pieces) > 1:
-                y, outputs = map(np.concatenate, zip(*self._pieces, strict=True))
+            y, outputs = (_joined(list(pieces)) for pieces in zip(*self._pieces, strict=True))
             found |= measure(self._others, y, outputs)
         return {name: found[name] for name in self.metrics}
 
@@ -118,27 +116,28 @@ def loss_and_outputs(
     report: Report | None = None,
 ) -> tuple[float, Array]:
     """The loss without penalties, and A_L."""
-    if is_readable(data.X):
-        return engine.evaluate(
-            data.X, data.targets, weights=data.weights, batch=batch, report=report
-        )
-    total, outputs = 0.0, []
+    losses, outputs = [], []
     for part, X in parts(data.X, engine.dtype, batch):
-        given = None if data.weights is None else data.weights[part]
-        loss, A = engine.evaluate(
-            X, data.targets.rows(part), weights=given, batch=batch, report=report
+        found, A = engine.batch_losses(
+            X,
+            data.targets.rows(part),
+            weights=None if data.weights is None else data.weights[part],
+            batch=batch,
+            report=report,
         )
-        total += loss * (len(X) / len(data.y))
+        losses.append(found)
         outputs.append(A)
-    return total, np.concatenate(outputs)
+    return mean_loss(np.concatenate(losses), len(data.y), batch), _joined(outputs)
 
 
 def outputs_of(engine: Engine, X: Any, batch: int, report: Report | None = None) -> Array:
     """A_L for every row of X."""
-    found = [
-        engine.forward(one, batch=batch, report=report) for _, one in parts(X, engine.dtype, batch)
-    ]
-    return found[0] if len(found) == 1 else np.concatenate(found)
+    of_parts = parts(X, engine.dtype, batch)
+    return _joined([engine.forward(one, batch=batch, report=report) for _, one in of_parts])
+
+
+def _joined(outputs: list[Array]) -> Array:
+    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
 
 def evaluate(

@@ -14,7 +14,7 @@ from . import checkpoint
 from ._checks import check_batch_size, check_count, check_flag
 from ._inputs import Data, check_finite, split, weigh_classes
 from .compiled import Compiled
-from .data.streams import Stream, is_source, refuse_lonely
+from .data.streams import Stream, is_source, refuse_lonely, refuse_targets
 from .evaluation import log_names
 from .history import History
 from .hooks import Callback, Model, check_callbacks
@@ -92,11 +92,14 @@ class Fitting(Compiled):
             numbers and SciPy's sparse rows become floats for some batches at a time. Shuffled
             samples are read fastest in C order: pass ``np.ascontiguousarray(X)`` where X has
             Fortran order, as a DataFrame's ``to_numpy()`` gives.
-            A source gives batches (X, y) or (X, y, sample_weight), each of which is a step: an
-            iterable, such as a list, a ``torch.utils.data.DataLoader`` or
-            `fastdnn.data.ParquetBatches`, or a function that returns a generator. It is iterated
-            anew for each pass, in its own order. An iterator that can be read once serves one
-            epoch, or several with `steps_per_epoch`.
+            A source gives batches, tuples or lists (X, y) or (X, y, sample_weight), each of which
+            is a step: an iterable, such as a list, a ``torch.utils.data.DataLoader`` or
+            `fastdnn.data.ParquetBatches`; a function without arguments that returns one, as a
+            generator function does; or an object with a length that gives a batch by its number,
+            whose ``on_epoch_end()`` is called after each pass if it has one, as Keras does. It is
+            iterated anew for each pass, in its own order. An iterator that can be read once serves
+            one epoch, or several with `steps_per_epoch`; with a warning, the training ends where
+            it does. The batches of an array in its order give the array's parameters, to the bit.
         y : array_like, optional
             Class numbers (m,) for the sparse loss, else targets (m, n_L), or (m,) where n_L is 1.
             None with a source of batches.
@@ -111,15 +114,17 @@ class Fitting(Compiled):
         callbacks : iterable of Callback
         validation_split : float
             Share of the data, taken from the end before shuffling, to use as validation data
-            where no `validation_data` are given.
+            where no `validation_data` are given: the nearest whole number of samples, and at least
+            one for each part. Not with a source.
         validation_data : tuple (X, y) or (X, y, sample_weight), or source of batches, optional
-            Evaluated at an epoch's end.
+            Evaluated at an epoch's end. A source is iterated anew for each evaluation, so it can
+            be no iterator.
         shuffle : bool
             Draw a new order of the samples for every pass over the data; a source has its own.
         class_weight : dict of class number to float, optional
-            Multiplies the weights of the training samples of that class.
+            Multiplies the weights of the training samples of that class, of a source's too.
         sample_weight : array_like of shape (m,), optional
-            w_i in the loss sum_i w_i l_i / m.
+            w_i in the loss sum_i w_i l_i / m. A source has its weights in its batches.
         initial_epoch : int
             The number of the first epoch, to go on with a training.
         steps_per_epoch : int, optional
@@ -127,7 +132,8 @@ class Fitting(Compiled):
             goes on with the pass where the last one ended, and a pass that ends within an epoch is
             followed by a new one. The next `fit` begins a new pass.
         validation_steps : int, optional
-            Evaluate only so many batches of the validation data, from their beginning.
+            Evaluate only so many batches of the validation data, from their beginning; of a
+            source, so many of its own.
         validation_batch_size : int, optional
             Samples in such a batch, `batch_size` by default; it also bounds the memory of the
             validation, to 1024 samples by default.
@@ -151,8 +157,9 @@ class Fitting(Compiled):
         TypeError, ValueError
             If an argument is wrong; the model is as before then. Of much data it is a step that
             meets NaN or infinity in X, and what the steps before it have changed is undone. A
-            batch of a source is checked when it comes: its number is named, and the steps before
-            it are kept.
+            batch of a source is checked when it comes, the first one before any work: its number
+            in the pass is named, and the steps before it are kept. What the source itself raises
+            comes through as it is.
         RuntimeError
             If `compile` has not been called.
         MemoryError
@@ -184,6 +191,7 @@ class Fitting(Compiled):
                 sample_weight=sample_weight,
             )  # fmt: skip
             return self._fit_batches(X, given)
+        refuse_targets(X, y)
         return self._fit_samples(X, y, sample_weight, validation_split, shuffle, each, given)
 
     def _fit_samples(
@@ -217,7 +225,7 @@ class Fitting(Compiled):
         if given.verbose != 0:
             samples = m if given.steps is None else given.steps * min(batch_size, m)
             bar = ProgressBar(given.epochs.stop, samples, batch_size, given.verbose)
-        history, callbacks = self._callbacks(given, validation, bar)
+        history, callbacks = self._callbacks(given, validation is not None, bar)
         previous = self.history
 
         def refuse() -> None:
@@ -243,11 +251,10 @@ class Fitting(Compiled):
 
     def _fit_batches(self, source: Any, given: _Given) -> History:
         """Train on batches as they come."""
-        sizes: list[int] = [] if self.input_size is None else [self.input_size]
 
         def check(X: Any, y: Any, sample_weight: Any) -> Data:
-            data = self._checked(X, y, sample_weight, sizes[0] if sizes else None)
-            return self._weighed(data, given)
+            # the first batch of a new model gives it its input size
+            return self._weighed(self._checked(X, y, sample_weight, self.input_size), given)
 
         stream = Stream(source, check, passes=self._state.epochs)
         if stream.is_iterator and given.steps is None and len(given.epochs) > 1:
@@ -256,13 +263,13 @@ class Fitting(Compiled):
                 "iterator, which can be read once; give a list, a function that returns a "
                 "generator, or steps_per_epoch"
             )
-        data = stream.first()
-        sizes.append(data.X.shape[1])
-        validation = self._validation(given, sizes[0])
         bar = None
         if given.verbose != 0:
-            bar = StreamBar(given.epochs.stop, stream, given.steps, len(data.y), given.verbose)
-        history, callbacks = self._callbacks(given, validation, bar)
+            bar = StreamBar(given.epochs.stop, stream, given.steps, given.verbose)
+        history, callbacks = self._callbacks(given, given.validation_data is not None, bar)
+        # what an iterator gives now is lost if anything is wrong
+        data = stream.first()
+        validation = self._validation(given, data.X.shape[1])
         trainer = StreamTrainer(
             engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
             metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
@@ -317,9 +324,7 @@ class Fitting(Compiled):
         if given.validation_data is None:
             return None
         unseen = given.validation_data
-        is_list = isinstance(unseen, list) and any(isinstance(one, tuple) for one in unseen[:1])
-        of_batches = is_list or is_source(unseen)  # else a list may be [X, y]
-        check_it = check_validation_batches if of_batches else check_validation
+        check_it = check_validation_batches if is_source(unseen) else check_validation
         return given.plan(check_it(unseen, check))
 
     def _weighed(self, data: Data, given: _Given) -> Data:
@@ -328,13 +333,11 @@ class Fitting(Compiled):
         return weigh_classes(data, given.class_weight, self._dense[-1].units, self.dtype)
 
     def _callbacks(
-        self, given: _Given, validation: Validation | None, bar: Callback | None
+        self, given: _Given, is_validated: bool, bar: Callback | None
     ) -> tuple[History, list[Callback]]:
         """A new history, and what the training calls."""
         history = History()
-        callbacks = check_callbacks(
-            given.callbacks, log_names(self.metrics, validation is not None)
-        )
+        callbacks = check_callbacks(given.callbacks, log_names(self.metrics, is_validated))
         return history, [*callbacks, history, *([] if bar is None else [bar])]
 
     def _draws(self, data: Data, shuffle: bool) -> Callable[[int], Draw]:

@@ -298,7 +298,7 @@ class Loop:
     def _slice(
         self, train: Callable[[Rule, int], Outcome], count: int, at: tuple[int, int]
     ) -> Array:
-        """Have `train` run `count` steps of the rule; returns their mean losses.
+        """Have `train` run `count` steps of the rule in one native call; returns their mean losses.
 
         `at` is the epoch, and the number of the first step in it.
         """
@@ -307,23 +307,25 @@ class Loop:
             rule = self.optimizer.rule(np.arange(number, number + count))
             # before the call: where nobody holds Ctrl-C back, it comes right after these steps
             state.steps += count
-            start = perf_counter()
             outcome = train(rule, number)
-            self._seconds_per_step = (perf_counter() - start) / count
             state.steps = number + outcome.done
         if outcome.reason != FINITE:
             raise self._divergence(outcome, *at)
+        self._last_loss = float(outcome.losses[-1])
         return outcome.losses
 
     def _divergence(self, outcome: Outcome, epoch: int, done: int) -> DivergenceError:
         """Say which step's numbers are not finite, and where they began to be so."""
         what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
         step = done + outcome.done
-        layer, of_layer = find_layer(self.engine, *self.given_to(outcome.done))
+        ahead = step - (done if self._within is None else self._within[1].steps)
+        layer, of_layer = find_layer(self.engine, *self.given_to(ahead))
         where = "" if layer is None else f", by layer {layer}'s {of_layer}"
         last = None
         if outcome.done > 0:
             last = float(outcome.losses[outcome.done - 1])
+        elif ahead > 0:  # the steps of a slice may be in several calls
+            last = self._last_loss
         elif self._within is not None and self._within[1].losses:
             last = float(self._within[1].losses[-1][-1]) / self.largest_batch()
         before = "" if last is None else f" The loss of the step before was {last:.6g}."

@@ -258,13 +258,16 @@ class Network:
 
     def _predict_batches(self, source: Any, batch: int, verbose: int | str) -> Array:
         """A_L of every sample of a source of batches."""
-        found = [np.empty((0, self.engine.layers[-1].n), self.dtype)]
+        found = []
         with sample_bar("predict", getattr(source, "n_samples", None), verbose) as report:
-            for given in inputs_of(source):
-                found.append(self._outputs(given, batch, 0))
-                if report is not None:
-                    report(len(found[-1]))
+            for X in inputs_of(source, self._checked_X):
+                with self.lock.spare(self.engine) as twin:
+                    found.append(twin.forward(X, batch=batch, report=report))
         return self._in_unit(np.concatenate(found))
+
+    def _checked_X(self, X: Any) -> Any:
+        """X as the engine reads it."""
+        return check_X(self._prepared(X), self.input_size, self.dtype)
 
     def _prepared(self, X: Any) -> Any:
         """X as the layers take it."""

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdnn.kernels.calls import Outcome, Rule, Targets
+
 from ._inputs import Data
-from .data.rows import dense
 from .data.streams import Stream
-from .kernels.calls import Outcome, Rule, Targets
 from .loop import Loop, Seen
 from .progress import ProgressBar
 
@@ -32,6 +32,7 @@ class StreamTrainer(Loop):
     stream: Stream
     _untold: list[tuple[Array, Array]] = field(default_factory=list)  # y and outputs, for the hooks
     _told: float = 0.0  # when the hooks have been called
+    _has_warned: bool = False  # that an iterator is too short
 
     @property
     def steps_of_epoch(self) -> int | None:
@@ -67,7 +68,7 @@ class StreamTrainer(Loop):
         bits are the same.
         """
         return lambda rule, number: self.engine.train(
-            dense(data.X, self.engine.dtype), data.targets, rule, batch=self.stream.largest,
+            data.X, data.targets, rule, batch=self.stream.largest,
             weights=data.weights, seed=self.state.dropout_seed, step_number=number,
             outputs=outputs,
         )  # fmt: skip
@@ -87,16 +88,21 @@ class StreamTrainer(Loop):
     def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
         """Return X, targets and weights of the batch that is trained on."""
         data = self._present
-        return dense(data.X, self.engine.dtype), data.targets, data.weights
+        return data.X, data.targets, data.weights
 
     def _stop(self, seen: Seen, is_full: bool) -> bool:
         """End the epoch, or begin the next pass; returns whether the epoch goes on."""
         self.state.epochs += not is_full
-        if self.steps is not None and not is_full and not self.stream.is_iterator:
-            return True
+        if self.steps is not None and not is_full:
+            if not self.stream.is_iterator:
+                return True
+            self._warn(f"after {seen.steps} of the epoch's {self.steps} steps", 9)
         if self._untold:
             self._tell_all(seen)
         return False
+
+    def _end(self) -> None:
+        self.state.epochs += self.stream.is_within  # as after samples in memory
 
     def _tell_now_and_then(self, seen: Seen, y: Array, outputs: Array | None) -> None:
         self._untold.append((y, y if outputs is None else outputs))
@@ -112,12 +118,18 @@ class StreamTrainer(Loop):
     def _is_over(self) -> bool:
         if not self.stream.is_iterator or self.stream.has_more():
             return False
-        warnings.warn(
-            "X: the iterator has given its last batch, and the training ends; an iterable (a list, "
-            "a function that returns a generator) is iterated anew for each pass",
-            stacklevel=6,
-        )
+        if not self._has_warned:
+            self._warn("at an epoch's end", 7)
         return True
+
+    def _warn(self, when: str, stacklevel: int) -> None:
+        """Say that the iterator was too short; the line is the one that called `fit`."""
+        self._has_warned = True
+        warnings.warn(
+            f"X: the iterator has given its last batch, {when}, and the training ends; an iterable "
+            "(a list, a function that returns a generator) is iterated anew for each pass",
+            stacklevel=stacklevel,
+        )
 
 
 class StreamBar(ProgressBar):
@@ -131,22 +143,18 @@ class StreamBar(ProgressBar):
         Knows how far it is.
     steps : int or None
         The length of an epoch, if it is no pass.
-    first : int
-        The samples of the first batch.
     verbose : {"auto", 1, 2}
         As for `ProgressBar`.
     """
 
-    def __init__(
-        self, epochs: int, stream: Stream, steps: int | None, first: int, verbose: int | str
-    ) -> None:
+    def __init__(self, epochs: int, stream: Stream, steps: int | None, verbose: int | str) -> None:
         self._stream, self._steps = stream, steps
-        super().__init__(epochs, None, first, verbose)
+        super().__init__(epochs, None, 0, verbose)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Start the bar, as long as the epoch is known to be, and the clock."""
         self._before, steps = self._stream.given, self._steps or self._stream.length
-        self.samples_per_epoch = None if steps is None else steps * self.batch_size
+        self.samples_per_epoch = None if steps is None else steps * self._stream.largest
         if self._steps is None and self._stream.samples is not None:
             self.samples_per_epoch = self._stream.samples
         super().on_epoch_begin(epoch)

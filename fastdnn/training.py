@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import Outcome, Rule, Targets
+from fastdnn.kernels.calls import Targets
 
 from ._inputs import Data
-from .data.rows import Part, dense, is_readable, rows_at_once
+from .data.rows import Part, dense, is_readable, rows_at_once, rows_of
 from .loop import Loop, Seen
 
 Array = NDArray[Any]
@@ -127,7 +128,7 @@ class Trainer(Loop):
         """Return X, targets and weights of a step: the next one, or so many ahead of it."""
         first = (self._place + ahead) * self.batch
         rows, weights = self._drawn.rows(first, first + self.batch), self._drawn.weights
-        X = dense(self.data.X[rows], self.engine.dtype)
+        X = dense(rows_of(self.data.X, rows), self.engine.dtype)
         return X, self.data.targets.rows(rows), None if weights is None else weights[rows]
 
     def _piece(self, begin: int, end: int) -> tuple[Array, Array]:
@@ -142,53 +143,53 @@ class Trainer(Loop):
 
     def _losses(self, first: int, count: int, at: tuple[int, int]) -> Array:
         """Run `count` steps from the pass's `first`; returns the sums of their samples' losses."""
-        losses = self._slice(lambda rule, number: self._train(rule, first, number), count, at)
-        self.state.seconds_per_step[self.batch] = self._seconds_per_step
+        start = perf_counter()
+        train = self._in_place if is_readable(self.data.X) else self._by_parts
+        losses = train(first, count, at)
+        self.state.seconds_per_step[self.batch] = (perf_counter() - start) / count
         sizes = np.full(count, float(self.batch))
         sizes[-1] = min(self.batch, len(self.data.y) - self.batch * (first + count - 1))
         losses *= sizes
         return losses
 
-    def _train(self, rule: Rule, first: int, number: int) -> Outcome:
-        """Have the engine run the rule's steps, the first of which is number `number` in all."""
-        if not is_readable(self.data.X):
-            return self._train_parts(rule, first, number)
-        return self.engine.train(
-            self.data.X,
-            self.data.targets,
-            rule,
-            batch=self.batch,
-            first=first,
-            order=self._drawn.order,
-            weights=self._drawn.weights,
-            seed=self.state.dropout_seed,
-            step_number=number,
-            outputs=self._outputs,
+    def _in_place(self, first: int, count: int, at: tuple[int, int]) -> Array:
+        """Run the steps where the samples lie; returns their mean losses."""
+        return self._slice(
+            lambda rule, number: self.engine.train(
+                self.data.X, self.data.targets, rule, batch=self.batch, first=first,
+                order=self._drawn.order, weights=self._drawn.weights,
+                seed=self.state.dropout_seed, step_number=number, outputs=self._outputs,
+            ),
+            count, at,
+        )  # fmt: skip
+
+    def _by_parts(self, first: int, count: int, at: tuple[int, int]) -> Array:
+        """The same, with the samples of some steps at a time made into a matrix."""
+        epoch, done = at
+        size = rows_at_once(self.data.X, self.batch) // self.batch
+        return np.concatenate(
+            [
+                self._part(first + i, min(size, count - i), (epoch, done + i))
+                for i in range(0, count, size)
+            ]
         )
 
-    def _train_parts(self, rule: Rule, first: int, number: int) -> Outcome:
-        """The same, with the samples of some steps at a time made into a matrix."""
-        outputs = self._outputs
-        X, targets, drawn, batch = self.data.X, self.data.targets, self._drawn, self.batch
-        size, steps, found = rows_at_once(X, batch) // batch, len(rule.coefficients), []
-        for done in range(0, steps, size):
-            part = rule._replace(coefficients=rule.coefficients[done : done + size])
-            begin = (first + done) * batch
-            end = min(begin + len(part.coefficients) * batch, len(self.data.y))
-            rows = drawn.rows(begin, end)
-            taken = (
-                None
-                if outputs is None
-                else np.empty((end - begin, outputs.shape[1]), outputs.dtype)
-            )
-            outcome = self.engine.train(
-                dense(X[rows], self.engine.dtype), targets.rows(rows), part, batch=batch,
-                weights=None if drawn.weights is None else drawn.weights[rows],
-                seed=self.state.dropout_seed, step_number=number + done, outputs=taken,
-            )  # fmt: skip
-            if outputs is not None:
-                outputs[rows] = taken
-            found.append(outcome.losses)
-            if outcome.done < len(part.coefficients):
-                break
-        return Outcome(np.concatenate(found), done + outcome.done, outcome.reason)
+    def _part(self, first: int, count: int, at: tuple[int, int]) -> Array:
+        """Run steps with a matrix of their samples; returns their mean losses."""
+        data, drawn = self.data, self._drawn
+        begin, end = first * self.batch, min((first + count) * self.batch, len(data.y))
+        rows = drawn.rows(begin, end)
+        X, targets = dense(rows_of(data.X, rows), self.engine.dtype), data.targets.rows(rows)
+        weights = None if drawn.weights is None else drawn.weights[rows]
+        shape = end - begin, self.engine.layers[-1].n
+        taken = None if self._outputs is None else np.empty(shape, self.engine.dtype)
+        losses = self._slice(
+            lambda rule, number: self.engine.train(
+                X, targets, rule, batch=self.batch, weights=weights,
+                seed=self.state.dropout_seed, step_number=number, outputs=taken,
+            ),
+            count, at,
+        )  # fmt: skip
+        if self._outputs is not None:
+            self._outputs[rows] = taken
+        return losses

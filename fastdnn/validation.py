@@ -65,7 +65,8 @@ def check_validation(given: Any, check: Callable[[Any, Any, Any], Data]) -> Data
     try:
         return check(X, y, sample_weight)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"validation_data: {error}") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"validation_data: {error}") from None
 
 
 def plan_validation(

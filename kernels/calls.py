@@ -62,6 +62,12 @@ class Again(NamedTuple):
     losses: NDArray[np.float64]
 
 
+def mean_loss(losses: NDArray[np.float64], m: int, batch: int) -> float:
+    """The loss of m samples, from that of each batch; the last one may be smaller."""
+    sizes = np.minimum(batch, m - batch * np.arange(len(losses)))
+    return float(np.dot(losses, sizes) / m)
+
+
 def parts_of(m: int, size: int, report: Report | None) -> Iterator[slice]:
     """m samples by `size` at a time; tells `report` how many are done each time."""
     for begin in range(0, m, size):

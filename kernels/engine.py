@@ -173,7 +173,7 @@ class Engine:
             self._call(X[part], None, batch, outputs=outputs[part])
         return outputs
 
-    def evaluate(
+    def batch_losses(
         self,
         X: NDArray[Any],
         targets: Targets,
@@ -181,17 +181,15 @@ class Engine:
         weights: NDArray[Any] | None = None,
         batch: int,
         report: Report | None = None,
-    ) -> tuple[float, NDArray[Any]]:
-        """The loss over all rows of X without penalties, and A_L; `report` as in `forward`."""
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """The loss of each batch of rows without penalties, and A_L; `report` as in `forward`."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
         found = []
         for part in self._parts(len(X), batch, report):
             given, to = None if weights is None else weights[part], outputs[part]
             outcome = self._call(X[part], targets.rows(part), batch, weights=given, outputs=to)
             found.append(outcome.losses)
-        losses = np.concatenate(found)
-        sizes = np.minimum(batch, len(X) - batch * np.arange(len(losses)))
-        return float(np.dot(losses, sizes) / len(X)), outputs
+        return np.concatenate(found), outputs
 
     def _parts(self, m: int, batch: int, report: Report | None) -> Iterator[slice]:
         """m samples by calls, whole batches each, between which Ctrl-C is noticed."""

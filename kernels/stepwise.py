@@ -43,7 +43,7 @@ class Stepwise:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
 
-    def evaluate(
+    def batch_losses(
         self,
         X: Array,
         targets: Targets,
@@ -51,14 +51,13 @@ class Stepwise:
         weights: Array | None = None,
         batch: int,
         report: Report | None = None,
-    ) -> tuple[float, Array]:
-        """The loss over all rows of X without penalties, and A_L; see `Engine.evaluate`."""
-        outputs, total = self.engine.forward(X, batch=batch, report=report), 0.0
-        for begin in range(0, len(X), batch):
-            rows = slice(begin, min(begin + batch, len(X)))
-            loss, _ = self._loss_of(rows, targets, outputs, weights)
-            total += loss * (rows.stop - begin)
-        return total / len(X), outputs
+    ) -> tuple[NDArray[np.float64], Array]:
+        """The loss of each batch of rows without penalties, and A_L; see `Engine.batch_losses`."""
+        outputs = self.engine.forward(X, batch=batch, report=report)
+        starts = range(0, len(X), batch)
+        parts = [slice(begin, min(begin + batch, len(X))) for begin in starts]
+        losses = [self._loss_of(rows, targets, outputs, weights)[0] for rows in parts]
+        return np.array(losses), outputs
 
     def differentiate(
         self,

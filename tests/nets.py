@@ -42,6 +42,30 @@ def regressor(optimizer: Any = "sgd", loss: Any = "mse", **options: Any) -> fast
     return model
 
 
+def wide(
+    optimizer: Any = "adam", metrics: Any = (), dropout: float = 0.0, **options: Any
+) -> fastdnn.Sequential:
+    """A compiled network 4-40-3 for class numbers, too wide to be tiny."""
+    drops = [fastdnn.Dropout(dropout)] if dropout else []
+    made = fastdnn.Sequential(
+        [fastdnn.Dense(40, "relu"), *drops, fastdnn.Dense(N_CLASSES, "softmax")],
+        **{"input_size": N_0, "seed": 0, **options},
+    )
+    made.compile(optimizer, "sparse_categorical_crossentropy", metrics)
+    return made
+
+
+# a net and a batch for each way through the kernels: tiny, resident, blocked, one sample, one unit
+WAYS: dict[str, tuple[Callable[..., fastdnn.Sequential], int]] = {
+    "tiny": (classifier, 32),
+    "tiny, one sample": (classifier, 1),
+    "resident": (wide, 64),
+    "blocked": (wide, 5),
+    "blocked, one sample": (wide, 1),
+    "one unit": (regressor, 32),
+}
+
+
 def fingerprint(model: fastdnn.Sequential) -> tuple[Any, ...]:
     """All that a training changes: if two are equal, nothing has happened between them."""
     engine, state = model._engine, model._state

@@ -26,7 +26,11 @@ def changed(array: Array, at: Any, value: Any) -> Array:
 # ------------------------------------------------------------------------------------- refused: X
 BAD_X: dict[str, tuple[Any, type[Exception], str]] = {
     "one sample as a vector": (X[0], ValueError, r"X: .*got shape \(4,\); .*X.reshape\(1, -1\)"),
-    "three dimensions": (X[None], ValueError, r"X: want 2 dimensions.*got shape \(1, 50, 4\)$"),
+    "three dimensions": (
+        X[None],
+        ValueError,
+        r"X: want 2 dim.*got shape \(1, 50, 4\); flat",
+    ),
     "a number": (3.0, ValueError, r"X: want 2 dimensions.*got shape \(\)"),
     "no features": (X[:, :0], ValueError, r"X: got shape \(50, 0\), without features"),
     "too few features": (X[:, :3], ValueError, "X: want 4 features, as the model's.*got 3"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import evaluation, loop
+from fastdnn import evaluation, loop, training
 from fastdnn.kernels.engine import Engine
 from tests.nets import Spy, classifier, samples
 
@@ -170,7 +170,7 @@ def test_early_stopping_restores_after_ctrl_c() -> None:
 def test_a_slow_callback_does_not_shorten_the_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a step would come to take as long as the callback does."""
     now = [0.0]
-    monkeypatch.setattr(loop, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training, "perf_counter", lambda: now[0])
     monkeypatch.setattr(loop, "SLICE_SECONDS", 10.0)
     train = Engine.train
 

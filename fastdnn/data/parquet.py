@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastdnn._checks import check_count, check_flag
 
 Array = NDArray[Any]
+AnyPath = str | PathLike[str]
 CHUNK_BYTES = 4_000_000  # of features that are read at a time
 MIXED = 4  # such chunks have their rows mixed
 BUFFER_BYTES = 1 << 18  # of a column's bytes in the file
@@ -24,7 +27,7 @@ class ParquetBatches:
 
     Parameters
     ----------
-    path : str, Path or sequence of such
+    path : str, Path or iterable of such
         A file; a folder, whose files ending in ``.parquet`` are read in the order of their names,
         those of folders in it too; or files in the order given.
     target : str, sequence of str or None
@@ -67,7 +70,7 @@ class ParquetBatches:
 
     def __init__(
         self,
-        path: str | Path | Sequence[str | Path],
+        path: AnyPath | Iterable[AnyPath],
         target: str | Sequence[str] | None = None,
         batch_size: int = 32,
         *,
@@ -79,41 +82,39 @@ class ParquetBatches:
     ) -> None:
         self.batch_size = check_count("batch_size", batch_size, 1)
         self.shuffle = check_flag("shuffle", shuffle)
+        if dtype not in ("float32", "float64", np.float32, np.float64):
+            raise ValueError(f"dtype: want 'float32' or 'float64', got {dtype!r}")
         self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype: want 'float32' or 'float64', got {self.dtype}")
-        self._entropy = np.random.SeedSequence(seed).entropy
+        given_seed = None if seed is None else check_count("seed", seed, 0)
+        self._entropy = np.random.SeedSequence(given_seed).entropy
         self._passes = 0
         self._one_target = isinstance(target, str)
         self._targets = _names("target", target)
-        self._weights = _names("sample_weight", sample_weight)
+        self._weights = _weights(sample_weight, self._targets)
         self._files = _files(path)
         self._groups: list[tuple[Path, int]] = []  # row groups
         self.n_samples = 0
-        first = self._survey()
-        others = {*self._targets, *self._weights}
-        given = [name for name in first.names if name not in others]
-        self.columns = tuple(given) if columns is None else _names("columns", columns)
-        if not self.columns:
-            raise ValueError(f"columns: want one feature or more, got none of {first.names}")
-        for path in self._files:
-            _check_columns(path, (*self.columns, *others))
+        self.columns = () if columns is None else _names("columns", columns)
+        for file in self._files:
+            self._survey(file, chooses=columns is None)
+        if self.n_samples == 0:
+            raise ValueError(f"path: want samples, got no rows in {self._files[0]}")
 
     def set_epoch(self, number: int) -> None:
         """Have the next pass read in the order of pass `number`; `fit` calls this."""
         self._passes = check_count("number", number, 0)
 
-    def _survey(self) -> Any:
-        """Count the rows and the row groups; returns the first file's schema."""
-        schemas = []
-        for path in self._files:
-            file = _opened(path)
-            schemas.append(file.schema_arrow)
-            self.n_samples += file.metadata.num_rows
-            self._groups += [(path, i) for i in range(file.metadata.num_row_groups)]
-        if self.n_samples == 0:
-            raise ValueError(f"path: want samples, got no rows in {self._files[0]}")
-        return schemas[0]
+    def _survey(self, path: Path, *, chooses: bool) -> None:
+        """Count a file's rows and row groups, and check its columns; the first may choose them."""
+        file = _opened(path)
+        names, others = file.schema_arrow.names, (*self._targets, *self._weights)
+        if chooses and path == self._files[0]:
+            self.columns = _names("columns", [name for name in names if name not in others])
+        if not self.columns:
+            raise ValueError(f"columns: want one feature or more, got none of {names}")
+        _check_columns(path, file.schema_arrow, (*self.columns, *others))
+        self.n_samples += file.metadata.num_rows
+        self._groups += [(path, i) for i in range(file.metadata.num_row_groups)]
 
     def __len__(self) -> int:
         """How many batches a pass has."""
@@ -145,10 +146,11 @@ class ParquetBatches:
     def _chunks(self, groups: Iterable[tuple[Path, int]]) -> Iterator[list[Array]]:
         """Yield X, and y and the weights if there are any, of some megabytes at a time."""
         rows = max(CHUNK_BYTES // (len(self.columns) * self.dtype.itemsize), 1)
-        names = [*self.columns, *self._targets, *self._weights]
+        # a feature may be a target, too
+        names = list(dict.fromkeys([*self.columns, *self._targets, *self._weights]))
         for path, group in groups:
             at = 0
-            for table in _opened(path).iter_batches(rows, row_groups=[group], columns=names):
+            for table in _tables(path, group, rows, names):
                 yield self._arrays(path, group, at, table)
                 at += table.num_rows
 
@@ -158,14 +160,12 @@ class ParquetBatches:
         def read(names: Sequence[str], dtype: np.dtype[Any]) -> Array:
             out = np.empty((table.num_rows, len(names)), dtype)
             for j, name in enumerate(names):
-                column = table.column(name)
-                if column.null_count:
-                    row = at + np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0]
+                bad = _read_into(out[:, j], table.column(name))
+                if bad is not None:
                     raise ValueError(
-                        f"{path}: row {row} of row group {group}, column {name!r}: the value is "
-                        "missing; fill or drop such rows first"
+                        f"{path}: row {at + bad.row} of row group {group}, column {name!r}: "
+                        f"{bad.what}; fill or drop such rows first"
                     )
-                out[:, j] = column.to_numpy(zero_copy_only=False)
             return out
 
         chunk = [read(self.columns, self.dtype)]
@@ -178,6 +178,34 @@ class ParquetBatches:
         return chunk
 
 
+class _Bad(NamedTuple):
+    """A value that cannot be trained on."""
+
+    row: int
+    what: str
+
+
+def _read_into(out: Array, column: Any) -> _Bad | None:
+    """Write a column's numbers to `out`; returns the first that is missing or not finite."""
+    import pyarrow.types as types
+
+    if column.null_count:
+        is_null = column.is_null().to_numpy(zero_copy_only=False)
+        return _Bad(int(is_null.argmax()), "the value is missing")
+    if types.is_decimal(column.type):
+        column = column.cast("float64")
+    values = column.to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        out[...] = values
+    is_finite = np.isfinite(out)
+    if is_finite.all():
+        return None
+    row = int(is_finite.argmin())
+    if np.isnan(values[row]):
+        return _Bad(row, "the value is missing")
+    return _Bad(row, f"want finite numbers of {out.dtype}, got {values[row]}")
+
+
 def _joined(chunks: Sequence[list[Array]]) -> list[Array]:
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
@@ -188,19 +216,37 @@ def _batch(parts: list[Array]) -> tuple[Array, ...] | Array:
 
 def _names(name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
     """Names of columns as a tuple, each there once."""
+    if not isinstance(given, str | Iterable | None):
+        raise TypeError(f"{name}: want names of columns, got {given!r}")
     names = () if given is None else (given,) if isinstance(given, str) else tuple(given)
     if not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
         raise ValueError(f"{name}: want names of different columns, got {given!r}")
     return names
 
 
-def _files(path: str | Path | Sequence[str | Path]) -> list[Path]:
+def _weights(name: str | None, targets: Sequence[str]) -> tuple[str, ...]:
+    """The column of the weights, if there is one, as a tuple."""
+    if name is None:
+        return ()
+    if not isinstance(name, str):
+        raise TypeError(f"sample_weight: want the name of one column, got {name!r}")
+    if not targets:
+        raise ValueError(f"sample_weight: got {name!r} without a target")
+    return (name,)
+
+
+def _files(path: AnyPath | Iterable[AnyPath]) -> list[Path]:
     """The files that a path, or several, mean."""
+    if not isinstance(path, str | PathLike | Iterable):
+        raise TypeError(f"path: want a file, a folder or a list of such, got {path!r}")
     found: list[Path] = []
-    for one in [path] if isinstance(path, str | Path) else path:
+    for one in [path] if isinstance(path, str | PathLike) else path:
+        if not isinstance(one, str | PathLike):
+            raise TypeError(f"path: want a file, a folder or a list of such, got {one!r} in it")
         place = Path(one).expanduser()
         if place.is_dir():
-            inside = sorted(place.rglob("*.parquet"))
+            # a folder may end in .parquet, too
+            inside = sorted(file for file in place.rglob("*.parquet") if file.is_file())
             if not inside:
                 raise ValueError(f"path: {place}: no file in this folder ends in .parquet")
             found += inside
@@ -220,23 +266,42 @@ def _opened(path: Path) -> Any:
         import pyarrow.parquet
     except ImportError:
         raise ImportError(f"reading Parquet files needs pyarrow: {MISSING}") from None
-    try:
+    with _whole(path, "not a Parquet file"):
         # Without a buffer, whole columns of a row group are read at once.
         return pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a Parquet file ({error})") from None
 
 
-def _check_columns(path: Path, names: Sequence[str]) -> None:
+def _tables(path: Path, group: int, rows: int, names: list[str]) -> Iterator[Any]:
+    """Yield some rows at a time of a row group."""
+    file = _opened(path)
+    with _whole(path, f"row group {group} is damaged"):
+        yield from file.iter_batches(rows, row_groups=[group], columns=names)
+
+
+@contextmanager
+def _whole(path: Path, what: str) -> Iterator[None]:
+    """Say what is wrong with a file of which the bytes are; the system's own errors stay."""
+    try:
+        yield
+    except (ValueError, OSError) as error:  # pyarrow's are such
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise ValueError(f"{path}: {what} ({' '.join(str(error).split())})") from None
+
+
+def _check_columns(path: Path, schema: Any, names: Sequence[str]) -> None:
     """Refuse a file without one of these columns, or with one that holds no numbers."""
     import pyarrow.types as types
 
-    schema = _opened(path).schema_arrow
     for name in names:
+        if schema.names.count(name) > 1:
+            raise ValueError(f"{path}: want one column {name!r}, got {schema.names.count(name)}")
         if name not in schema.names:
             raise ValueError(f"{path}: no column {name!r}; it has {', '.join(schema.names)}")
+    for name in names:
         kind = schema.field(name).type
-        if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+        if not (is_number or types.is_boolean(kind)):
             raise ValueError(
                 f"{path}: column {name!r} holds {kind}; want numbers: encode it first, or leave it "
                 "out of columns"
@@ -244,6 +309,8 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 
 def _is_whole(column: Any) -> bool:
+    """Whether a column's values fit in int64."""
     import pyarrow.types as types
 
-    return types.is_integer(column.type) or types.is_boolean(column.type)  # type: ignore[no-any-return]
+    is_integer = types.is_integer(column.type) and not types.is_uint64(column.type)
+    return is_integer or bool(types.is_boolean(column.type))

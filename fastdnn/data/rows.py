@@ -26,7 +26,10 @@ def is_sparse(X: Any) -> bool:
 
 def is_readable(X: Any) -> bool:
     """Return whether the engine reads X where it lies."""
-    return isinstance(X, np.ndarray) and X.dtype in DTYPES
+    if not isinstance(X, np.ndarray) or X.dtype not in DTYPES:
+        return False
+    flags = X.flags  # fields of packed records lie between whole elements
+    return flags.aligned and (flags.forc or not any(s % X.itemsize for s in X.strides))
 
 
 def is_small(X: Any, dtype: np.dtype[Any]) -> bool:
@@ -40,8 +43,23 @@ def dense(X: Any, dtype: np.dtype[Any]) -> Array:
         return X  # type: ignore[no-any-return]
     if is_sparse(X):
         X = X.toarray()
-        return X if X.dtype in DTYPES else X.astype(dtype)  # type: ignore[no-any-return]
-    return X.astype(dtype)  # type: ignore[no-any-return]
+        if is_readable(X):
+            return X  # type: ignore[no-any-return]
+    with np.errstate(over="ignore"):  # who looks for infinity finds it
+        return X.astype(dtype)  # type: ignore[no-any-return]
+
+
+def rows_of(X: Any, part: Part) -> Any:
+    """Return some rows of X; consecutive ones share its memory, sparse ones too."""
+    if not is_sparse(X) or not isinstance(part, slice):
+        return X[part]
+    begin, end, _ = part.indices(X.shape[0])
+    rows = type(X)((end - begin, X.shape[1]), dtype=X.dtype)
+    starts = X.indptr[begin : end + 1]
+    inside = slice(int(starts[0]), int(starts[-1]))
+    # given to the constructor, they would be copied
+    rows.data, rows.indices, rows.indptr = X.data[inside], X.indices[inside], starts - starts[0]
+    return rows
 
 
 def rows_at_once(X: Any, batch: int = 1) -> int:
@@ -58,4 +76,4 @@ def parts(X: Any, dtype: np.dtype[Any], batch: int = 1) -> Iterator[tuple[slice,
     size = rows_at_once(X, batch)
     for begin in range(0, X.shape[0], size):
         part = slice(begin, begin + size)
-        yield part, dense(X[part], dtype)
+        yield part, dense(rows_of(X, part), dtype)

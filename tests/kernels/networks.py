@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.calls import Rule, Targets
+from fastdnn.kernels.calls import Rule, Targets, mean_loss
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.losses import LOSSES
 from fastdnn.kernels.placement import Layer
@@ -45,6 +45,14 @@ def make(
         if bias is not None:
             bias[...] = draw(100 + l, layer.n) / 2
     return engine
+
+
+def evaluated(
+    engine: Engine, X: Array, targets: Targets, *, batch: int, **options: Any
+) -> tuple[float, Array]:
+    """The loss of all samples, and A_L."""
+    losses, outputs = engine.batch_losses(X, targets, batch=batch, **options)
+    return mean_loss(losses, len(X), batch), outputs
 
 
 def small(loss: str = "mean_squared_error", dtype: Any = np.float64, **of: Any) -> Engine:

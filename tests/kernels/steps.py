@@ -29,6 +29,7 @@ from tests.kernels.networks import (
     assert_outputs,
     assert_tensors,
     data,
+    evaluated,
     gradients,
     make,
     parameters,
@@ -52,7 +53,7 @@ def check_passes(
     assert_near(net.differentiate(X, given_targets, weights=weights), wanted, net.dtype)
     assert_gradient(net, pairs)
 
-    value, again = net.evaluate(X, given_targets, weights=weights, batch=m)
+    value, again = evaluated(net, X, given_targets, weights=weights, batch=m)
     assert_near(value, wanted - penalty, net.dtype)
     np.testing.assert_array_equal(again, net.forward(X, batch=m))
 

@@ -26,7 +26,7 @@ from tests.kernels.common import (
     each_layout,
     for_each_count,
 )
-from tests.kernels.networks import assert_outputs, data, gradients, make, rule
+from tests.kernels.networks import assert_outputs, data, evaluated, gradients, make, rule
 from tests.kernels.steps import check_passes, check_training, fill_memory
 
 pytestmark = pytest.mark.usefixtures("share_small_work", "in_every_regime")
@@ -140,7 +140,7 @@ def test_from_logits(dtype: Any, loss: str, activation: str) -> None:
     Z = nets[1].forward(X, batch=33)
     results = []
     for net in nets:
-        value, outputs = net.evaluate(X, given_targets, batch=33)
+        value, outputs = evaluated(net, X, given_targets, batch=33)
         outcome = net.train(X, given_targets, rule("adam", 3), batch=23)
         results.append((value, outcome.losses.tobytes(), net.parameters.tobytes()))
     assert results[0] == results[1]
@@ -258,7 +258,7 @@ def test_the_loss_over_several_batches_is_the_mean_over_samples(dtype: Any, batc
     X, Y, given_targets = data(net, 67, loss)
     weights = np.random.default_rng(5).uniform(0, 3, 67).astype(dtype)
     for w in (None, weights):
-        value, outputs = net.evaluate(X, given_targets, weights=w, batch=batch)
+        value, outputs = evaluated(net, X, given_targets, weights=w, batch=batch)
         assert_near(value, gradients(net, loss, X, Y, weights=w)[0], dtype)
         assert_outputs(net, X, outputs)
 
@@ -302,7 +302,7 @@ def test_nan_in_x_reaches_the_loss() -> None:
     X, _, given_targets = data(net, 37, "categorical_crossentropy")
     X[20, 3] = np.nan
     assert np.isnan(net.differentiate(X, given_targets))
-    value, outputs = net.evaluate(X, given_targets, batch=10)
+    value, outputs = evaluated(net, X, given_targets, batch=10)
     assert np.isnan(value)
     np.testing.assert_array_equal(np.isnan(outputs).all(axis=1), np.arange(37) == 20)
 
@@ -317,7 +317,7 @@ def test_the_same_bits_for_any_number_of_threads(dtype: Any, m: int) -> None:
 
     def all_results() -> Array:
         total = net.differentiate(X, given_targets)
-        value, outputs = net.evaluate(X, given_targets, batch=100)
+        value, outputs = evaluated(net, X, given_targets, batch=100)
         return np.concatenate([[total, value], outputs.ravel(), net.gradient])
 
     assert len(set(for_each_count(all_results))) == 1

@@ -15,7 +15,7 @@ from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.engine import KINDS, Engine
 from fastdnn.kernels.workspace import Workspace
 from tests.kernels.common import LAYOUTS, assert_near, draw, each_dtype, each_layout, nan
-from tests.kernels.networks import data, make, rule
+from tests.kernels.networks import data, evaluated, make, rule
 
 pytestmark = pytest.mark.usefixtures("in_every_regime")
 
@@ -94,8 +94,8 @@ def test_what_a_call_finds_ready_is_what_it_would_make(dtype: Any) -> None:
         lambda net: net.train(X, given_targets, adam, batch=16, weights=weights, seed=3).losses,
         lambda net: net.train(X, given_targets, clipped, batch=16, step_number=9).losses,
         lambda net: net.forward(X[:5].copy(), batch=5),
-        lambda net: np.append(*net.evaluate(X[:5], few, batch=5)),
-        lambda net: np.append(*net.evaluate(X[::-1], given_targets, batch=5)),
+        lambda net: np.append(*evaluated(net, X[:5], few, batch=5)),
+        lambda net: np.append(*evaluated(net, X[::-1], given_targets, batch=5)),
         lambda net: net.differentiate(X[:5].T.copy().T, few),
         lambda net: with_delta(net, X[:5], few),
         lambda net: net.update(rule("adam", 1, t=5)),
@@ -158,7 +158,7 @@ def test_a_long_call_is_several(
     X, _, given_targets = data(net, 70, loss)
     weights = draw(9, 70, dtype=dtype) ** 2
     outputs = net.forward(X, batch=8)
-    value, _ = net.evaluate(X, given_targets, weights=weights, batch=8)
+    value, _ = evaluated(net, X, given_targets, weights=weights, batch=8)
     X, rows, call = LAYOUTS[layout](X), [], Engine._call
     monkeypatch.setattr(engine, "CALL_FLOPS", 20 * net._layout.work)  # two batches
 
@@ -169,7 +169,7 @@ def test_a_long_call_is_several(
     monkeypatch.setattr(Engine, "_call", counted)
     told: list[int] = []
     np.testing.assert_array_equal(net.forward(X, batch=8, report=told.append), outputs)
-    again, found = net.evaluate(X, given_targets, weights=weights, batch=8, report=told.append)
+    again, found = evaluated(net, X, given_targets, weights=weights, batch=8, report=told.append)
     assert again == value
     np.testing.assert_array_equal(found, outputs)
     assert rows == told == [16, 16, 16, 16, 6] * 2

@@ -37,6 +37,7 @@ from tests.kernels.common import (
     for_each_count,
     nan,
 )
+from tests.kernels.networks import evaluated
 from tests.kernels.regimes import each_regime
 
 each_activation = pytest.mark.parametrize("name", own.ACTIVATIONS)
@@ -208,7 +209,7 @@ def test_loss_gradient_and_outputs_in_every_regime(
     )  # fmt: skip
     assert_near(net.differentiate(X, given, weights=weights), wanted, dtype)
     networks.assert_gradient(net, pairs)
-    value, outputs = net.evaluate(X, given, weights=weights, batch=30)
+    value, outputs = evaluated(net, X, given, weights=weights, batch=30)
     assert_near(value, wanted, dtype)
     np.testing.assert_array_equal(outputs, net.forward(X, batch=m))
     A, _ = naive.forward(X.T.astype(np.float64), networks.parameters(net), [*names, "tanh"])

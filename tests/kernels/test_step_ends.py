@@ -14,7 +14,7 @@ from fastdnn.kernels.calls import Outcome, Targets
 from fastdnn.kernels.engine import Engine
 from tests.kernels import networks
 from tests.kernels.common import Array, draw, each_dtype, nan
-from tests.kernels.networks import assert_outputs, data, make, rule, small
+from tests.kernels.networks import assert_outputs, data, evaluated, make, rule, small
 from tests.kernels.rules import RULES
 from tests.kernels.steps import DROPOUT_RATES, check_dropout
 
@@ -144,7 +144,7 @@ def test_an_evaluation_does_not_end_at_a_loss_that_is_not_finite() -> None:
     net = small()
     X, _, given_targets = data(net, 67, "mean_squared_error")
     X[3, 3] = np.nan
-    value, outputs = net.evaluate(X, given_targets, batch=16)
+    value, outputs = evaluated(net, X, given_targets, batch=16)
     assert np.isnan(value)
     assert np.isfinite(outputs[16:]).all()
 

@@ -14,6 +14,7 @@ from fastdnn.kernels.stepwise import Stepwise
 from tests import naive, own
 from tests.kernels import networks, regimes
 from tests.kernels.common import Array, assert_near, draw, each_dtype, for_each_count, nan
+from tests.kernels.networks import evaluated
 from tests.kernels.regimes import each_regime
 
 LOSS, M, BATCH = "mean_squared_error", 150, 64
@@ -76,7 +77,7 @@ def test_loss_and_gradient_are_the_specifications(dtype: Any, weighted: bool) ->
     engine = Stepwise(net, squares)
     assert_near(engine.differentiate(X, given, weights=weights), wanted, dtype)
     networks.assert_gradient(net, pairs)
-    value, outputs = engine.evaluate(X, given, weights=weights, batch=20)
+    value, outputs = evaluated(engine, X, given, weights=weights, batch=20)
     penalty = naive.penalty(networks.parameters(net)[0][0], 0.0, 0.01)[0]
     assert_near(value, wanted - penalty, dtype)
     np.testing.assert_array_equal(outputs, net.forward(X, batch=67))

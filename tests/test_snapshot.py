@@ -13,7 +13,8 @@ import pytest
 import fastdnn
 from fastdnn import DivergenceError, fitting, loop
 from fastdnn._inputs import check_finite
-from tests.nets import classifier, fingerprint, regressor, samples
+from tests import nets
+from tests.nets import classifier, fingerprint, regressor, samples, wide
 
 Array = np.ndarray[Any, Any]
 M = 4000
@@ -21,26 +22,8 @@ X, y = samples(M)
 BAD = {"NaN": np.nan, "infinite": np.inf, "-infinite": -np.inf, "beyond float32": 1e39}
 
 
-def wide(optimizer: Any = "adam", **options: Any) -> fastdnn.Sequential:
-    """Too wide to be tiny."""
-    made = fastdnn.Sequential(
-        [fastdnn.Dense(40, "relu"), fastdnn.Dense(3, "softmax")],
-        **{"input_size": 4, "seed": 0, **options},
-    )
-    made.compile(optimizer, "sparse_categorical_crossentropy")
-    return made
-
-
-# a net and a batch for each way through the kernels: tiny, resident, blocked, one sample, one unit
-WAYS: dict[str, tuple[Any, int]] = {
-    "tiny": (classifier, 32),
-    "tiny, one sample": (classifier, 1),
-    "resident": (wide, 64),
-    "blocked": (wide, 5),
-    "blocked, one sample": (wide, 1),
-    "one unit": (regressor, 32),
-    "one batch": (wide, M),
-}
+# and with all samples in one batch
+WAYS: dict[str, tuple[Any, int]] = {**nets.WAYS, "one batch": (wide, M)}
 each_way = pytest.mark.parametrize("way", WAYS)
 
 
