@@ -239,13 +239,14 @@ class Network:
             With a `preparation`, a regression's target is in its own unit.
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
+        engine = self.engine  # or the error, before a source is read
         if is_source(X):
-            return self._predict_batches(X, batch, verbose)
-        return self._in_unit(self._outputs(X, batch, verbose))
+            return self._in_unit(self._outputs_of_batches(engine, X, batch, verbose))
+        return self._in_unit(self._outputs(engine, X, batch, verbose))
 
-    def _outputs(self, X: Any, batch: int, verbose: int | str) -> Array:
+    def _outputs(self, engine: Engine, X: Any, batch: int, verbose: int | str) -> Array:
         """A_L, before a regression's target is taken back to its own unit."""
-        engine, lock = self.engine, self.lock
+        lock = self.lock
         X = check_X(self._prepared(X), self.input_size, self.dtype, whole=False)
         is_ready = step.run.is_compiled(self.dtype) and is_readable(X)
         if verbose == 0 and is_ready and lock.try_engine():
@@ -256,14 +257,16 @@ class Network:
         with lock.spare(engine) as twin, sample_bar("predict", X.shape[0], verbose) as report:
             return outputs_of(twin, X, batch, report)
 
-    def _predict_batches(self, source: Any, batch: int, verbose: int | str) -> Array:
+    def _outputs_of_batches(
+        self, engine: Engine, source: Any, batch: int, verbose: int | str
+    ) -> Array:
         """A_L of every sample of a source of batches."""
         found = []
         with sample_bar("predict", getattr(source, "n_samples", None), verbose) as report:
             for X in inputs_of(source, self._checked_X):
-                with self.lock.spare(self.engine) as twin:
+                with self.lock.spare(engine) as twin:
                     found.append(twin.forward(X, batch=batch, report=report))
-        return self._in_unit(np.concatenate(found))
+        return np.concatenate(found)
 
     def _checked_X(self, X: Any) -> Any:
         """X as the engine reads it."""

@@ -14,7 +14,7 @@ from sklearn.neural_network._base import ACTIVATIONS as THEIR_ACTIVATIONS
 from sklearn.utils._param_validation import InvalidParameterError
 
 import fastdnn
-from fastdnn.estimators import _samples
+from fastdnn.data import rows as rows_of
 from fastdnn.estimators._compat import HAS_CALLBACKS
 from fastdnn.losses import LOSSES
 from fastdnn.optimizers import OPTIMIZERS
@@ -140,7 +140,7 @@ def test_coefs(cells: Cells) -> None:
 
 @row("Sparse X")
 def test_sparse(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert numbers(cells.ours)[0] * 1e6 == _samples.DENSE_BYTES
+    assert numbers(cells.ours)[0] * 1e6 == rows_of.PART_BYTES
     rows = []
     toarray = csr_matrix.toarray
 
@@ -149,7 +149,7 @@ def test_sparse(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
         return toarray(X, *arguments, **settings)
 
     monkeypatch.setattr(csr_matrix, "toarray", watched)
-    monkeypatch.setattr(_samples, "DENSE_BYTES", 70 * 8 * 40)
+    monkeypatch.setattr(rows_of, "PART_BYTES", 70 * 8 * 40)
     X, y = samples()
     for kind in (neural_network.MLPRegressor, fastdnn.MLPRegressor):
         for batch_size, want in ((20, 40), (100, 100)):

@@ -50,6 +50,7 @@ SET_UP = (
     "apt-get install",
     "pre-commit install",
     "python -m pytest",
+    "docker ",
     "ruff check",
     "ruff format",
     "mypy",

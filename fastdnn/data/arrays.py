@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,11 @@ from .labels import plain_labels
 from .tables import Array, Columns, Part, Table, split_label
 from .texts import other_kind
 
+# What NumPy raises on a damaged file, where it does not say ValueError.
+DAMAGE = (
+    ValueError, EOFError, KeyError, AttributeError, OSError, OverflowError, MemoryError,
+    NotImplementedError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _SPLIT = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -106,7 +113,7 @@ def _load(path: Path, kind: str) -> dict[str, Array]:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         with path.open("rb") as file:
             found = other_kind(file.read(1000))
         if found is not None and not (kind == "npz" and "zip" in found):

@@ -30,7 +30,7 @@ def read_parquet(path: Path, columns: Columns) -> Table:
         raise ImportError(
             f"{path}: reading Parquet files needs pandas and pyarrow: pip install 'fastdnn[data]'"
         ) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{path}: not a Parquet file ({error})") from None
     frame, notes = _without_index(frame)
     names = check_names(path, [str(name) for name in frame.columns])

@@ -262,7 +262,7 @@ def test_closed_streams(closed: str) -> None:
     assert ("test accuracy" in run.stdout) == (closed == "stderr")
     assert ("epoch 1/1" in run.stderr) == (closed == "stdout")
     assert "Traceback" not in run.stderr
-    assert fastdnn.load("fastdnn-model.safetensors").metadata
+    assert fastdnn.load("fastdnn-model.safetensors").preparation is not None
     wrong = in_a_shell(f"train --no {CLOSED[closed]}")
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == (closed == "stdout")
