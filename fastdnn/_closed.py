@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from difflib import get_close_matches
-from functools import wraps
+from functools import cache, wraps
 from inspect import get_annotations
 from typing import Any, TypeVar
 
@@ -72,6 +72,7 @@ def _has(one: object, name: str) -> bool:
     return name in one.__dict__ or hasattr(type(one), name) or name in _declared(type(one))
 
 
+@cache
 def _declared(cls: type) -> set[str]:
     """The names that a class says its objects will have."""
     return {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels.arrays import as_native, refuse_masked
+from fastdnn.kernels.arrays import DTYPES, as_native, refuse_masked
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
 
@@ -43,7 +43,10 @@ def check_X(
     Without `finite`, NaN and infinity are not looked for. Unless it is wanted `whole`, X stays as
     it is, or rows of SciPy's CSR, where a converted one would take much memory.
     """
-    array = _sparse_rows(X) if is_sparse(X) else _numbers("X", X)
+    if type(X) is np.ndarray and X.dtype in DTYPES:
+        array = X  # the quick way of a service's single samples
+    else:
+        array = _sparse_rows(X) if is_sparse(X) else _numbers("X", X)
     if array.ndim != 2:
         hint = ""
         if array.ndim == 1:

@@ -32,7 +32,7 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             return
         for number, default in DEFAULTS.items():
-            if signal.getsignal(number) is default or signal.getsignal(number) == default:
+            if signal.getsignal(number) == default:
                 self._former[number] = signal.signal(number, self._handle)
 
     def stop(self) -> None:

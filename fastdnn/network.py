@@ -21,7 +21,7 @@ from ._inputs import check_finite, check_X
 from ._streams import say
 from .building import check_layers, check_tensors, lay_out, refuse_placed, refuse_too_many, start
 from .data.preparation import Preparation, prepared
-from .data.rows import is_readable
+from .data.rows import PART_BYTES
 from .data.streams import inputs_of, is_source
 from .evaluation import outputs_of
 from .layers import Array, Dense, Layer
@@ -31,6 +31,7 @@ from .summary import summarize
 from .turns import Turns
 from .validation import EVALUATION_BATCH
 
+FEW = PART_BYTES // 8  # numbers
 DTYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "float64": np.dtype(np.float64),
@@ -239,23 +240,24 @@ class Network:
             With a `preparation`, a regression's target is in its own unit.
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
-        engine = self.engine  # or the error, before a source is read
-        if is_source(X):
+        engine, lock = self.engine, self.lock  # or the error, before a source is read
+        if type(X) is not np.ndarray and is_source(X):
             return self._in_unit(self._outputs_of_batches(engine, X, batch, verbose))
-        return self._in_unit(self._outputs(engine, X, batch, verbose))
-
-    def _outputs(self, engine: Engine, X: Any, batch: int, verbose: int | str) -> Array:
-        """A_L, before a regression's target is taken back to its own unit."""
-        lock = self.lock
-        X = check_X(self._prepared(X), self.input_size, self.dtype, whole=False)
-        is_ready = step.run.is_compiled(self.dtype) and is_readable(X)
-        if verbose == 0 and is_ready and lock.try_engine():
-            try:  # a service's single samples: even a context takes a microsecond
-                return engine.forward(X, batch=batch)
+        if self.preparation is not None:
+            X = self._prepared(X)
+        X = check_X(X, self.input_size, self.dtype, whole=False)
+        # a service's single samples: even a context takes a microsecond. `check_X` has made all of
+        # so few numbers readable.
+        is_few = type(X) is np.ndarray and X.size < FEW
+        if verbose == 0 and is_few and step.run.is_compiled(self.dtype) and lock.try_engine():
+            try:
+                A = engine.forward(X, batch=batch)
             finally:
                 lock.leave_engine()
-        with lock.spare(engine) as twin, sample_bar("predict", X.shape[0], verbose) as report:
-            return outputs_of(twin, X, batch, report)
+        else:
+            with lock.spare(engine) as twin, sample_bar("predict", X.shape[0], verbose) as report:
+                A = outputs_of(twin, X, batch, report)
+        return A if self.preparation is None else self._in_unit(A)
 
     def _outputs_of_batches(
         self, engine: Engine, source: Any, batch: int, verbose: int | str
