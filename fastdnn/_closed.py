@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from difflib import get_close_matches
-from functools import cache, wraps
+from functools import wraps
 from inspect import get_annotations
 from typing import Any, TypeVar
 
 T = TypeVar("T", bound=type)
 _making: set[int] = set()  # the objects, by id, whose constructor is at work
+_DECLARED: dict[type, set[str]] = {}
 # What other libraries have, and what to do here.
 _ELSEWHERE = {
     "trainable": "layers cannot be frozen here, a fit trains all of them.",
@@ -72,15 +73,16 @@ def _has(one: object, name: str) -> bool:
     return name in one.__dict__ or hasattr(type(one), name) or name in _declared(type(one))
 
 
-@cache
 def _declared(cls: type) -> set[str]:
     """The names that a class says its objects will have."""
-    return {
-        name
-        for base in cls.__mro__
-        for name, kind in get_annotations(base).items()
-        if not str(kind).startswith("ClassVar")
-    }
+    if cls not in _DECLARED:  # a callback is told its model in every fit
+        _DECLARED[cls] = {
+            name
+            for base in cls.__mro__
+            for name, kind in get_annotations(base).items()
+            if not str(kind).startswith("ClassVar")
+        }
+    return _DECLARED[cls]
 
 
 def _unknown(one: object, name: str) -> str:

@@ -119,7 +119,8 @@ def _numbers(name: str, values: ArrayLike) -> Array:
         if array.dtype == object:  # as a table of columns of different types gives
             _refuse_objects(name, array)
             array = array.astype(np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor with a gradient
+    # OverflowError of 10**400, RuntimeError of a tensor with a gradient
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise TypeError(f"{name}: want an array of real numbers; {error}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")

@@ -45,6 +45,7 @@ from . import targets
 from ._environment import to_compile, user_cache
 from ._inner import InnerCompiler
 from .compiling import block, done, work_of
+from .forks import Lock
 
 FLOATS: dict[np.dtype[Any], Any] = {
     np.dtype(np.float32): numba.float32,
@@ -241,7 +242,7 @@ def compile_plain(function: Callable[..., Any], types: tuple[Any, ...], **option
 
 
 # ----------------------------------------------------------------------------------------- leaves
-_loading = threading.RLock()  # of leaves, which entries share; a leaf loads those that it calls
+_loading = Lock()  # of leaves, which entries share; a leaf loads those that it calls
 
 
 class Leaf:

@@ -9,7 +9,6 @@ again, and a forked child, which may start no threads, can call the kernel alone
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -34,12 +33,13 @@ from ._jit import (
     work_left,
 )
 from .compiling import block, quietly, work_of
+from .forks import Lock
 from .team import barrier, join, team_size
 
 _RANK = (types.int64, types.int64, vector(types.int64))  # rank, n_ranks, team
 _NO_TEAM = np.zeros(team_size(1), np.int64)  # one rank never waits, and writes nothing here
 _STARTED = (types.int64, types.intp, vector(types.int64))  # n_ranks, address, team
-_lock = threading.Lock()
+_lock = Lock()
 _import_pid = os.getpid()
 _layer_is_safe = False
 
@@ -75,7 +75,7 @@ class Entry:
         self._large = large
         self._compiled: dict[np.dtype[Any], _Compiled] = {}
         self._starters: dict[np.dtype[Any], Callable[..., None]] = {}
-        self._compiling = threading.Lock()
+        self._compiling = Lock()
         self.__doc__ = function.__doc__
         ENTRIES.append(self)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from operator import index
 
@@ -107,12 +107,32 @@ def _checked(n: int) -> int:
 
 
 @contextmanager
-def num_threads(n: int) -> Iterator[None]:
-    """Use `n` threads inside a ``with`` block, in this Python thread; afterwards, as before."""
+def num_threads(n: int, *, blas: bool = False) -> Iterator[None]:
+    """Use `n` threads inside a ``with`` block, in this Python thread; afterwards, as before.
+
+    Parameters
+    ----------
+    n : int
+        As `set_num_threads` takes it.
+    blas : bool
+        Limit the BLAS and OpenMP libraries of the process too (NumPy's and SciPy's products,
+        scikit-learn), in all of its threads: for preprocessing and scores beside a training.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is no positive integer.
+    """
     before = getattr(_own, "threads", None)
     _own.threads = _checked(n)
+    limits = nullcontext()
+    if blas:
+        from threadpoolctl import threadpool_limits  # scikit-learn needs it too
+
+        limits = threadpool_limits(n)
     try:
-        yield
+        with limits:
+            yield
     finally:
         _own.threads = before
 

@@ -228,3 +228,21 @@ def test_a_forked_child_trains_alone() -> None:
             os._exit(threads._runs)
         assert os.waitpid(child, 0)[1] == 0
         assert threads._runs == 1
+
+
+def test_blas_can_be_limited_too() -> None:
+    from threadpoolctl import threadpool_info
+
+    def counts() -> list[int]:
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    np.dot(np.ones((2, 2)), np.ones((2, 2)))
+    before = counts()
+    assert before  # NumPy's
+    with threads.num_threads(1, blas=True):
+        assert threads.get_num_threads() == 1
+        assert set(counts()) == {1}
+    assert counts() == before
+    with pytest.raises(ValueError, match="want at least 1"), threads.num_threads(0, blas=True):
+        pass
+    assert counts() == before
