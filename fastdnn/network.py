@@ -21,7 +21,7 @@ from ._inputs import check_finite, check_X
 from ._streams import say
 from .building import check_layers, check_tensors, lay_out, refuse_placed, refuse_too_many, start
 from .data.preparation import Preparation, prepared
-from .data.rows import PART_BYTES
+from .data.rows import is_readable
 from .data.streams import inputs_of, is_source
 from .evaluation import outputs_of
 from .layers import Array, Dense, Layer
@@ -31,7 +31,6 @@ from .summary import summarize
 from .turns import Turns
 from .validation import EVALUATION_BATCH
 
-FEW = PART_BYTES // 8  # numbers
 DTYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "float64": np.dtype(np.float64),
@@ -246,10 +245,9 @@ class Network:
         if self.preparation is not None:
             X = self._prepared(X)
         X = check_X(X, self.input_size, self.dtype, whole=False)
-        # a service's single samples: even a context takes a microsecond. `check_X` has made all of
-        # so few numbers readable.
-        is_few = type(X) is np.ndarray and X.size < FEW
-        if verbose == 0 and is_few and step.run.is_compiled(self.dtype) and lock.try_engine():
+        # a service's single samples: even a context takes a microsecond
+        is_quick = verbose == 0 and is_readable(X)
+        if is_quick and step.run.is_compiled(self.dtype) and lock.try_engine():
             try:
                 A = engine.forward(X, batch=batch)
             finally:
