@@ -65,8 +65,13 @@ def share_of(share: float, count: int) -> int:
 
     It is that of exact arithmetic, so 0.1 of 30 is 3, and leaves neither part empty.
     """
-    exact = Fraction(str(float(share))) * count
-    return min(max(floor(exact + Fraction(1, 2)), 1), count - 1)
+    nearest = floor(exact_share(share, count) + Fraction(1, 2))
+    return min(max(nearest, 1), count - 1)
+
+
+def exact_share(share: float, count: int) -> Fraction:
+    """Return a share of a count as exact arithmetic of decimal numbers has it: 0.1 of 30 is 3."""
+    return Fraction(str(float(share))) * count
 
 
 def check_batch_size(value: Any, default: int) -> int:

@@ -18,7 +18,6 @@ from .data.streams import Stream, is_source, refuse_lonely, refuse_targets
 from .evaluation import log_names
 from .history import History
 from .hooks import Callback, Model, check_callbacks
-from .layers import Layer
 from .loop import Loop
 from .progress import ProgressBar
 from .resume import check, check_same, unpack
@@ -51,17 +50,8 @@ class _Given(NamedTuple):
 class Fitting(Compiled):
     """A compiled network with `fit`: what `Sequential` is without a list to change, and files."""
 
-    def __init__(
-        self,
-        layers: Iterable[Layer] = (),
-        *,
-        input_size: int | None = None,
-        dtype: str = "float32",
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(layers, input_size=input_size, dtype=dtype, seed=seed)
-        self.history = History()
-        self.stop_training = False
+    history: History
+    stop_training: bool
 
     def fit(
         self,
@@ -237,13 +227,14 @@ class Fitting(Compiled):
                 self.history = previous
                 raise error from None
 
+        saved, state = self._training_of(given.resume_from)
         trainer = Trainer(
             engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
             metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
             data=data, batch=batch_size, draw=self._draws(data, shuffle),
-            resumed=self._training_of(given.resume_from),
+            resumed=state,
         )  # fmt: skip
-        self._take_up(given.resume_from, trainer)
+        self._take_up(given.resume_from, saved, trainer)
         self.history = history
         quiet = given.verbose == 0
         trainer.run(cast(Model, self), given.epochs, None if kept is None else refuse, quiet=quiet)
@@ -270,38 +261,41 @@ class Fitting(Compiled):
         # what an iterator gives now is lost if anything is wrong
         data = stream.first()
         validation = self._validation(given, data.X.shape[1])
+        saved, state = self._training_of(given.resume_from)
         trainer = StreamTrainer(
             engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
             metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
-            stream=stream, resumed=self._training_of(given.resume_from),
+            stream=stream, resumed=state,
         )  # fmt: skip
-        self._take_up(given.resume_from, trainer)
+        self._take_up(given.resume_from, saved, trainer)
         self.history = history
         trainer.run(cast(Model, self), given.epochs, quiet=given.verbose == 0)
         return history
 
-    def _training_of(self, path: str | Path | None) -> dict[str, Any] | None:
-        """The state of the training in a file."""
+    def _training_of(
+        self, path: str | Path | None
+    ) -> tuple[checkpoint.Content | None, dict[str, Any] | None]:
+        """What a file holds, and the state of the training in it."""
         if path is None:
-            return None
-        config, tensors, _ = checkpoint.read(path)
-        if "training" not in config:
+            return None, None
+        saved = checkpoint.read(path)
+        if "training" not in saved.config:
             raise ValueError(
                 f"resume_from: {path}: want a file that ModelCheckpoint wrote, got a model alone"
             )
         try:
-            state: dict[str, Any] = unpack(config["training"], tensors)
+            return saved, unpack(saved.config["training"], saved.tensors)
         except KeyError as error:
             raise checkpoint.damaged(path, error) from None
-        return state
 
-    def _take_up(self, path: str | Path | None, trainer: Loop) -> None:
+    def _take_up(
+        self, path: str | Path | None, saved: checkpoint.Content | None, trainer: Loop
+    ) -> None:
         """Take the model over from a file, if it is this one's and the training is this one."""
-        if path is None:
+        if saved is None or trainer.resumed is None:
             return
-        assert trainer.resumed is not None
         check(trainer, trainer.resumed, path)
-        config, tensors, _ = checkpoint.read(path)
+        config, tensors = saved.config, saved.tensors
         mine, _ = self.get_state()
         for part in ("layers", "input_size", "dtype", "loss"):
             check_same(path, f"model's {part}", mine.get(part), config.get(part))
@@ -313,7 +307,7 @@ class Fitting(Compiled):
         try:
             self._restore_values(config, tensors)
         except (KeyError, TypeError, ValueError) as error:
-            raise checkpoint.damaged(path, error) from error
+            raise checkpoint.damaged(str(path), error) from error
 
     def _validation(self, given: _Given, n_0: int) -> Validation | None:
         """What to evaluate after an epoch, of what `fit` was given for that."""

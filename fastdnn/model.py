@@ -12,6 +12,7 @@ from ._custom_objects import with_functions
 from .building import check_layers
 from .data.preparation import Preparation
 from .fitting import Fitting
+from .history import History
 from .layers import Layer
 from .resume import pack
 
@@ -71,6 +72,8 @@ class Sequential(Fitting):
     ) -> None:
         super().__init__(layers, input_size=input_size, dtype=dtype, seed=seed)
         self.metadata: dict[str, str] = {}
+        self.history = History()
+        self.stop_training = False
 
     def add(self, layer: Layer) -> None:
         """Append a layer, before `compile` and before the model has parameters.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+
+from fastdnn._checks import exact_share
 
 from .tables import Array
 
@@ -77,7 +78,7 @@ def split_rows(
 
 def count_of(share: float, m: int) -> int:
     """Return that share of m samples, rounded up as in exact arithmetic of decimal numbers."""
-    return math.ceil(Fraction(repr(float(share))) * m)
+    return math.ceil(exact_share(share, m))
 
 
 def _split(y: Array, classes: Array | None, shares: Shares) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,7 @@ def split_label(part: Part, names: tuple[str, ...] | None, label: int) -> Table:
 
 def check_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     """Refuse a name that stands twice: nobody could say which column it means."""
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise ValueError(f"{path}: two columns named {quoted(twice)}; rename one")
     return tuple(names)
