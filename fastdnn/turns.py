@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition, RLock
 from types import TracebackType
-from weakref import WeakSet
 
 from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.forks import Renewed
 from fastdnn.kernels.twins import twin_of
 
 
-class Turns:
+class Turns(Renewed):
     """A model's locks: one for its engine, one for its trainings.
 
     ``with turns:`` is for what changes the model, or needs the engine for itself. It lasts for a
@@ -27,11 +26,8 @@ class Turns:
     Who waits goes before whoever comes later: what waited for a change goes before the next one.
     """
 
-    def __init__(self) -> None:
-        self._renew()
-        _ALL.add(self)
-
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Let go of what threads hold that a forked child does not have."""
         self._engine, self.training = RLock(), RLock()
         self._moved = Condition()
         self._depth = 0  # of ``with turns:`` in the thread that is in it
@@ -101,15 +97,3 @@ class Turns:
                 else:
                     self._readers -= 1
                 raise
-
-
-_ALL: WeakSet[Turns] = WeakSet()
-
-
-def _renew_all() -> None:
-    """Let go of what threads hold that the forked child does not have."""
-    for turns in list(_ALL):
-        turns._renew()
-
-
-os.register_at_fork(after_in_child=_renew_all)

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from types import TracebackType
 from weakref import WeakSet
 
 from numba.core.compiler_lock import global_compiler_lock
 
 
-class Lock:
-    """A lock for a ``with`` block, which the thread that has it may take again."""
+class Renewed(ABC):
+    """Something with locks that is made anew in a forked child."""
 
     def __init__(self) -> None:
         self.renew()
         _ALL.add(self)
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Let go of the locks, whoever has them."""
+
+
+class Lock(Renewed):
+    """A lock for a ``with`` block, which the thread that has it may take again."""
 
     def renew(self) -> None:
         """Let go of it, whoever has it."""
@@ -37,12 +46,12 @@ class Lock:
         self._lock.release()
 
 
-_ALL: WeakSet[Lock] = WeakSet()
+_ALL: WeakSet[Renewed] = WeakSet()
 
 
 def _renew_all() -> None:
-    for lock in list(_ALL):
-        lock.renew()
+    for one in list(_ALL):
+        one.renew()
     if hasattr(global_compiler_lock, "_lock"):  # numba's own, which it does not renew
         global_compiler_lock._lock = threading.RLock()
 

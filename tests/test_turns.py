@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import pytest
 import fastdnn
 from fastdnn import loop
 from fastdnn.turns import Turns
+from tests.forked import can_take
 from tests.nets import classifier, samples
 
 X, y = samples(160)
@@ -55,23 +55,12 @@ def test_a_fit_within_a_callback_of_the_same_fit_is_no_deadlock() -> None:
 @pytest.mark.parametrize("what", ["engine", "training"])
 def test_a_forked_child_has_locks_that_nobody_holds(what: str) -> None:
     turns = Turns()
-    taken, leave = threading.Event(), threading.Event()
 
-    def hold() -> None:
-        with turns if what == "engine" else turns.training:
-            taken.set()
-            leave.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    taken.wait()
-    child = os.fork()
-    if child == 0:
+    def take() -> bool:
         lock = turns._engine if what == "engine" else turns.training
-        os._exit(0 if lock.acquire(timeout=5) else 1)
-    leave.set()
-    thread.join()
-    assert os.waitpid(child, 0)[1] == 0
+        return lock.acquire(timeout=5)
+
+    assert can_take(turns if what == "engine" else turns.training, take)
 
 
 def test_a_pickled_model_has_locks_of_its_own() -> None:

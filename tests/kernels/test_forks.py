@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from fastdnn.kernels import _jit, entry
 from fastdnn.kernels.forks import Lock
 from fastdnn.kernels.step import run
+from tests.forked import can_take
 
 LOCKS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "a new one": Lock,
@@ -26,29 +26,18 @@ LOCKS: dict[str, Callable[[], AbstractContextManager[None]]] = {
 @pytest.mark.parametrize("name", LOCKS)
 def test_a_child_can_take_what_a_thread_of_its_parent_holds(name: str) -> None:
     lock = LOCKS[name]()
-    taken, leave = threading.Event(), threading.Event()
 
-    def hold() -> None:
-        with lock:
-            taken.set()
-            leave.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    taken.wait()
-    child = os.fork()
-    if child == 0:
+    def take() -> bool:
         done = threading.Event()
 
-        def take() -> None:
+        def hold() -> None:
             with lock:
                 done.set()
 
-        threading.Thread(target=take, daemon=True).start()
-        os._exit(0 if done.wait(10) else 1)
-    leave.set()
-    thread.join()
-    assert os.waitpid(child, 0)[1] == 0
+        threading.Thread(target=hold, daemon=True).start()
+        return done.wait(10)
+
+    assert can_take(lock, take)
 
 
 def test_a_thread_waits_for_another_and_may_take_it_again() -> None:
