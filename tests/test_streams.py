@@ -15,22 +15,10 @@ import pytest
 import fastdnn
 from fastdnn import textbook
 from fastdnn._streams import Careful, say, standard
+from tests.barestream import Bare
 from tests.nets import classifier, samples
 
 TEXT = "7 × 9 … é"
-
-
-class Bare:
-    """A stream with two methods and nothing else."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def write(self, text: str) -> None:
-        self.text += text
-
-    def flush(self) -> None:
-        pass
 
 
 class Failing(Bare):

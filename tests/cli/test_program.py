@@ -11,6 +11,7 @@ import fastdnn
 from fastdnn.cli import commands, main
 from fastdnn.data.datasets import READERS
 from fastdnn.data.labels import RULE
+from tests.barestream import Bare
 from tests.datafiles import flowers, write_csv
 
 SOURCES = str(Path(fastdnn.__file__).parents[1])
@@ -266,19 +267,6 @@ def test_closed_streams(closed: str) -> None:
     wrong = in_a_shell(f"train --no {CLOSED[closed]}")
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == (closed == "stdout")
-
-
-class Bare:
-    """A stream with two methods and nothing else."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def write(self, text: str) -> None:
-        self.text += text
-
-    def flush(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("missing", ["nothing", "stdout", "stderr", "both"])
