@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import Report, mean_loss
+from fastdnn.kernels.calls import Report, Stop, mean_loss
 from fastdnn.kernels.engine import Engine
 
 from ._inputs import Data
@@ -114,6 +114,7 @@ def loss_and_outputs(
     data: Data,
     batch: int = EVALUATION_BATCH,
     report: Report | None = None,
+    stop: Stop = None,
 ) -> tuple[float, Array]:
     """The loss without penalties, and A_L."""
     losses, outputs = [], []
@@ -124,6 +125,7 @@ def loss_and_outputs(
             weights=None if data.weights is None else data.weights[part],
             batch=batch,
             report=report,
+            stop=stop,
         )
         losses.append(found)
         outputs.append(A)
@@ -146,14 +148,18 @@ def evaluate(
     metrics: dict[str, Metric],
     batch: int = EVALUATION_BATCH,
     report: Report | None = None,
+    stop: Stop = None,
 ) -> dict[str, float]:
-    """The loss, penalties included, and the metrics, of samples or of a stream of them."""
+    """The loss, penalties included, and the metrics, of samples or of a stream of them.
+
+    Raises `StoppedError` when another thread has set `stop`.
+    """
     if isinstance(data, Data):
-        loss, outputs = loss_and_outputs(engine, data, batch, report)
+        loss, outputs = loss_and_outputs(engine, data, batch, report, stop)
         return {"loss": loss + penalty(engine), **measure(metrics, data.y, outputs)}
     measured, losses, sizes = Measured(metrics), list[float](), list[int]()
     for one in data:
-        loss, outputs = loss_and_outputs(engine, one, batch, report)
+        loss, outputs = loss_and_outputs(engine, one, batch, report, stop)
         measured.add(one.y, outputs)
         losses.append(loss)
         sizes.append(len(one.y))

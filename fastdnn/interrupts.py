@@ -1,11 +1,15 @@
-"""Ctrl-C and SIGTERM while a model is trained: they wait for the end of the steps under way."""
+"""Ctrl-C and SIGTERM while a model is trained: they end the steps under way, whole ones counted."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
+
+import numpy as np
 
 # What happens without `Interrupts`: only this is replaced, never a handler of the user's own.
 DEFAULTS: dict[int, Any] = {
@@ -20,12 +24,20 @@ class Interrupts:
     Ctrl-C raises KeyboardInterrupt and SIGTERM raises SystemExit(143), as a shell reports it: at
     once where a callback or a source of batches runs, else at the end of ``with interrupts:``, when
     the steps of that block are done and counted.
+
+    Attributes
+    ----------
+    arrived : ndarray of one int64
+        Set when a signal comes, by a thread of its own if need be: Python runs no handler while the
+        main thread is in a native call, which may look at this number to end soon.
     """
 
     def __init__(self) -> None:
+        self.arrived = np.zeros(1, np.int64)
         self._former: dict[int, Any] = {}
         self._is_held = False
         self._pending: int | None = None
+        self._watch: _Watch | None = None
 
     def start(self) -> None:
         """Take the signals over, where nobody else has."""
@@ -35,19 +47,34 @@ class Interrupts:
             if signal.getsignal(number) == default:
                 self._former[number] = signal.signal(number, self._handle)
 
+    def watch(self) -> None:
+        """Have `arrived` set within native calls too, from now until `stop`."""
+        if self._watch is None and self._former:
+            self._watch = _Watch(self.arrived, set(self._former))
+
     def stop(self) -> None:
-        """Give the signals back."""
+        """Give the signals back; what has come meanwhile is raised at the end."""
+        self._is_held = True
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         while self._former:
             number, handler = self._former.popitem()
             signal.signal(number, handler)
+        self.__exit__(None, None, None)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._is_held:
-            self._pending = number
+            self.arrived[0], self._pending = 1, number
         else:
             raise _error(number)
 
+    def forget(self) -> None:
+        """Forget a signal that came before: a callback may have handled what it raised."""
+        self.arrived[0] = 0
+
     def __enter__(self) -> None:
+        self.forget()
         self._is_held = True
 
     def __exit__(
@@ -60,6 +87,52 @@ class Interrupts:
         number, self._pending = self._pending, None
         if number is not None and error is None:
             raise _error(number)
+
+
+class _Watch:
+    """Sets a number when one of the signals comes, from its own thread, until `stop`.
+
+    Python's own handler writes a signal's number to a file at once (`signal.set_wakeup_fd`), and
+    this thread reads it; who has asked for these bytes before is still sent them.
+    """
+
+    def __init__(self, arrived: Any, numbers: set[int]) -> None:
+        self._arrived, self._numbers = arrived, numbers
+        self._source, self._sink = os.pipe()
+        os.set_blocking(self._sink, False)
+        self._former = signal.set_wakeup_fd(self._sink, warn_on_full_buffer=False)
+        _watched.append(self._sink)
+        self._thread = threading.Thread(target=self._read, name="fastdnn-signals", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while found := os.read(self._source, 64):
+            if not self._numbers.isdisjoint(found):
+                self._arrived[0] = 1
+            if self._former >= 0:
+                with suppress(OSError):  # full, or closed
+                    os.write(self._former, found)
+
+    def stop(self) -> None:
+        """End the thread."""
+        signal.set_wakeup_fd(self._former)
+        _watched.remove(self._sink)
+        os.close(self._sink)
+        self._thread.join()
+        os.close(self._source)
+
+
+_watched: list[int] = []
+
+
+def _leave_the_parent_alone() -> None:
+    """Tell no signals of a forked child's to its parent, where the pipe ends."""
+    if _watched:
+        signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_the_parent_alone)
 
 
 def _error(number: int) -> BaseException:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn.kernels import threads
-from fastdnn.kernels.calls import Outcome, Rule, Targets
+from fastdnn.kernels.calls import Outcome, Rule, StoppedError, Targets
 from fastdnn.kernels.compiling import quietly
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE
+from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE, STOPPED
 
 from ._log import LOGGER, info, network_facts
 from .divergence import DivergenceError, find_layer
@@ -29,8 +29,13 @@ from .validation import Validation
 
 Array = NDArray[Any]
 SLICE_SECONDS = 0.08  # of one native call: how long Ctrl-C and the progress bar wait
-GUESSED_FLOPS = 2e9  # per second, for the first slice, before a step has been timed
+GUESSED_FLOPS = 2e9  # per second
 INITIALIZATION, ORDER = range(2)  # purposes of random numbers
+
+
+def _guessed_seconds(batch: int, n_parameters: int) -> float:
+    """Return how long a step takes at most, more or less, before one has been timed."""
+    return 6 * batch * n_parameters / GUESSED_FLOPS
 
 
 @dataclass
@@ -57,7 +62,7 @@ class State:
 
     def steps_of_a_slice(self, batch: int, n_parameters: int) -> int:
         """How many steps take about `SLICE_SECONDS`; no result depends on it."""
-        guess = 6 * batch * n_parameters / GUESSED_FLOPS
+        guess = _guessed_seconds(batch, n_parameters)
         return max(1, int(SLICE_SECONDS / self.seconds_per_step.get(batch, guess)))
 
 
@@ -77,7 +82,8 @@ class Seen:
         self.steps += len(losses)
         self.samples += samples
         self.total += float(losses.sum())
-        self.losses.append(losses)
+        if len(losses):
+            self.losses.append(losses)
 
     def get_state(self) -> dict[str, Any]:
         """Return what `set_state` needs to go on with the epoch."""
@@ -226,14 +232,23 @@ class Loop:
         logs = seen.logs()
         if self.validation is not None and self.validation.is_due(epoch):
             self.hooks("on_test_begin", {})
-            with self.lock:
-                values = evaluate(
-                    self.engine, self.validation.data, self.metrics, self.validation.batch
-                )
+            values = self._validated(self.validation)
             self.hooks("on_test_end", values)
             logs |= {f"val_{name}": value for name, value in values.items()}
         self._within = None
         return logs
+
+    def _validated(self, given: Validation) -> dict[str, float]:
+        while True:
+            self._signals_for(given.batch).forget()
+            try:
+                with self.lock:
+                    return evaluate(
+                        self.engine, given.data, self.metrics, given.batch,
+                        stop=self.interrupts.arrived,
+                    )  # fmt: skip
+            except StoppedError:  # by a signal that a callback has handled, or it were raised here
+                continue
 
     def _go_on(self, epoch: int, seen: Seen) -> bool:
         """Train some steps of the epoch; returns whether it has more."""
@@ -291,6 +306,12 @@ class Loop:
         self.hooks("on_train_batch_end", seen.steps - 1, logs)
         self.hooks("on_batches_end", seen.steps, self.steps_of_epoch, logs)
 
+    def _signals_for(self, batch: int) -> Interrupts:
+        """Watch for signals within native calls, if a single step may take long."""
+        if _guessed_seconds(batch, self.engine.parameters.size) > SLICE_SECONDS:
+            self.interrupts.watch()
+        return self.interrupts
+
     def _is_long_ago(self, then: float) -> bool:
         """Whether the hooks of steps, called then, are due."""
         return perf_counter() - then > SLICE_SECONDS
@@ -300,7 +321,8 @@ class Loop:
     ) -> Array:
         """Have `train` run `count` steps of the rule in one native call; returns their mean losses.
 
-        `at` is the epoch, and the number of the first step in it.
+        `at` is the epoch, and the number of the first step in it. There are fewer steps, or none,
+        if a signal has ended the call.
         """
         with self.lock:
             state, number = self.state, self.state.steps
@@ -309,9 +331,10 @@ class Loop:
             state.steps += count
             outcome = train(rule, number)
             state.steps = number + outcome.done
-        if outcome.reason != FINITE:
+        if outcome.reason not in (FINITE, STOPPED):
             raise self._divergence(outcome, *at)
-        self._last_loss = float(outcome.losses[-1])
+        if outcome.done:
+            self._last_loss = float(outcome.losses[-1])
         return outcome.losses
 
     def _divergence(self, outcome: Outcome, epoch: int, done: int) -> DivergenceError:

@@ -50,8 +50,12 @@ class StreamTrainer(Loop):
         m, self._present = len(data.y), data
         shape = m, self.engine.layers[-1].n
         outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
-        with self.interrupts:
+        with self._signals_for(m):
             losses = self._slice(self._train(data, outputs), 1, (epoch, seen.steps))
+            if not len(losses):  # a signal has ended the step
+                self.stream.give_back()
+                return True
+            self.stream.accept()
             seen.add(losses * m, m)
             if outputs is not None:
                 seen.measured.add(data.y, outputs)
@@ -70,7 +74,7 @@ class StreamTrainer(Loop):
         return lambda rule, number: self.engine.train(
             data.X, data.targets, rule, batch=self.stream.largest,
             weights=data.weights, seed=self.state.dropout_seed, step_number=number,
-            outputs=outputs,
+            outputs=outputs, stop=self.interrupts.arrived,
         )  # fmt: skip
 
     def largest_batch(self) -> int:
@@ -92,7 +96,10 @@ class StreamTrainer(Loop):
 
     def _stop(self, seen: Seen, is_full: bool) -> bool:
         """End the epoch, or begin the next pass; returns whether the epoch goes on."""
-        self.state.epochs += not is_full
+        if not is_full:
+            with self.interrupts:
+                self.state.epochs += 1
+                self.stream.accept()
         if self.steps is not None and not is_full:
             if not self.stream.is_iterator:
                 return True

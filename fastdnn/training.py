@@ -70,13 +70,14 @@ class Trainer(Loop):
             else:
                 size = self.state.steps_of_a_slice(self.batch, self.engine.parameters.size)
                 count = min(size, end - step, self._steps_to_save() or size)
-            with self.interrupts:
+            with self._signals_for(self.batch):
                 losses = self._losses(step, count, (epoch, seen.steps))
+                count = len(losses)
                 seen.add(losses, min((step + count) * self.batch, m) - step * self.batch)
                 self._place += count
-            if self._watched:
+            if self._watched and count:
                 self._tell(seen, *self._piece(step, self._place))
-            if self._place < end:
+            if step < self._place < end:
                 self._offer(epoch, seen)
         if self._outputs is not None:
             seen.measured.add(*self._piece(self._begin, end))
@@ -142,14 +143,17 @@ class Trainer(Loop):
         return self.data.y[rows], outputs[rows]
 
     def _losses(self, first: int, count: int, at: tuple[int, int]) -> Array:
-        """Run `count` steps from the pass's `first`; returns the sums of their samples' losses."""
-        start = perf_counter()
+        """Run `count` steps from the pass's `first`; returns the sums of their samples' losses.
+
+        There are fewer if a signal has come.
+        """
+        start, m = perf_counter(), len(self.data.y)
         train = self._in_place if is_readable(self.data.X) else self._by_parts
         losses = train(first, count, at)
-        self.state.seconds_per_step[self.batch] = (perf_counter() - start) / count
-        sizes = np.full(count, float(self.batch))
-        sizes[-1] = min(self.batch, len(self.data.y) - self.batch * (first + count - 1))
-        losses *= sizes
+        if len(losses) == count:
+            self.state.seconds_per_step[self.batch] = (perf_counter() - start) / count
+        ends = np.minimum(np.arange(first + 1, first + len(losses) + 1) * self.batch, m)
+        losses *= ends - np.arange(first, first + len(losses)) * self.batch
         return losses
 
     def _in_place(self, first: int, count: int, at: tuple[int, int]) -> Array:
@@ -159,6 +163,7 @@ class Trainer(Loop):
                 self.data.X, self.data.targets, rule, batch=self.batch, first=first,
                 order=self._drawn.order, weights=self._drawn.weights,
                 seed=self.state.dropout_seed, step_number=number, outputs=self._outputs,
+                stop=self.interrupts.arrived,
             ),
             count, at,
         )  # fmt: skip
@@ -187,6 +192,7 @@ class Trainer(Loop):
             lambda rule, number: self.engine.train(
                 X, targets, rule, batch=self.batch, weights=weights,
                 seed=self.state.dropout_seed, step_number=number, outputs=taken,
+                stop=self.interrupts.arrived,
             ),
             count, at,
         )  # fmt: skip

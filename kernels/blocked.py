@@ -59,7 +59,7 @@ from .sharing import (
     take,
     turn_of,
 )
-from .team import barrier
+from .team import barrier, is_stopped
 from .update import update_range, update_rows
 
 PIECE_ROWS = 64  # of dW^T, of the smallest piece that goes from rank to rank
@@ -112,7 +112,7 @@ def gradient_by_pieces(plan, net, memory, m, x, l, rank):
             region = Region(whole.top + begin, whole.top + end, whole.left, whole.right)
             product(
                 region, k, n, m, depth, A_prev, dZ, panels, ws, Start(ZERO, ZERO, ZERO),
-                net.gradient, table[l, W], True, PLAIN, table, l, ws, 1.0, np.uint64(0), packed,
+                net.gradient, table[l, W], True, PLAIN, table, l, ws, 1.0, np.uint64(0), rank,
             )  # fmt: skip
             for i in range(region.top, region.bottom):
                 at = table[l, W] + i * n
@@ -124,6 +124,8 @@ def gradient_by_pieces(plan, net, memory, m, x, l, rank):
 @kernel
 def layer_gradient(plan, net, samples, memory, batch, l, rank):
     """dW_l and db_l into the gradient, and to the rank's flag what of them is not finite."""
+    if is_stopped(rank):
+        return
     table, ws, m, found = net.table, memory.ws, batch.m, address(memory.flags, rank.number)
     n, d, x = table[l, N], table[l, DELTA], input_of(plan, net, samples, ws, batch, ZERO, l)
     if n == 1 and l > 1:
@@ -157,6 +159,8 @@ def is_bounded(plan, net, samples, memory, batch, rank):
         x = input_of(plan, net, samples, ws, batch, ZERO, l)
         at = x.offset + begin * x.row_stride + left * x.column_stride
         add_absolutes(end - begin, width, x.flat, at, x.row_stride, x.column_stride, of_A)
+    if is_stopped(rank):  # then nothing may be changed any more
+        of_A[0] = np.inf
     begin, end = part(batch.m, ONE, rank.number, rank.of)
     last = table.shape[0] - 1
     n, at = table[last, N], table[last, DELTA] + begin * table[last, N]
@@ -281,7 +285,7 @@ def propagate(net, memory, batch, key, l, rank):
             product(
                 columns_of(region, piece, pieces, ws), batch.m, k, n, block_depth(n, ws), dZ,
                 weights, nowhere(ws), ws, zeros, ws, table[l - 1, DELTA], True, BACKWARD, table,
-                l - 1, ws, 1.0, key, rank.packed,
+                l - 1, ws, 1.0, key, rank,
             )  # fmt: skip
 
 
@@ -309,4 +313,6 @@ def backward(plan, net, samples, memory, batch, coefficients, may, rank):
                     layer_gradient(plan, net, samples, memory, batch, l, rank)
             if stage == 0 and l > 1:
                 barrier(rank.team, rank.of, rank.number)
+    if is_stopped(rank):
+        memory.flags[rank.number] += 1.0
     return applies

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 
 NO_LABELS = np.empty(0, np.int64)
 Report = Callable[[int], object]  # is told how many samples are done
+Stop = NDArray[np.int64] | None  # one number: the call ends soon after another thread has set it
+
+
+class StoppedError(Exception):
+    """A call has been stopped, and what it was to make is not there."""
 
 
 class Targets(NamedTuple):
@@ -23,6 +28,9 @@ class Targets(NamedTuple):
         if self.labels.size:
             return Targets(self.y, self.labels[part])
         return Targets(self.y[part], self.labels)
+
+
+CLIPPING = {None: 0, "tensor": 1, "global": 2}  # by their codes in a plan
 
 
 class Rule(NamedTuple):

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import targets, threads
 from ._jit import matrix, named, vector
-from ._simd import nowhere, span
+from ._simd import address, nowhere
 from .activations import Activation, OwnActivation, activate, activation_of, differentiate
 from .arrays import Matrix, aligned_empty, as_float, as_matrix, grown, rounded
 from .entry import entry
@@ -43,14 +43,15 @@ def _product_signature(t: types.Float) -> tuple[types.Type, ...]:
 @entry(_product_signature)
 def _product(number, n_ranks, team, m, n, k, a, b, c, scale, mode, table, p, packed):
     each = packed.size // n_ranks
-    rank = Rank(number, n_ranks, span(packed, number * each, each), team)
+    own = address(packed, number * each)
+    rank = Rank(number, n_ranks, own, team, nowhere(table))
     l, key = np.int64(0), np.uint64(0)
     region = share(m, n, rank, False, mode != PLAIN and table[l, WHOLE_ROW] == 1, c)
     # without a bias, p is zeros
     start = Start(max(table[l, B], ZERO), ZERO, ONE if table[l, B] >= 0 else ZERO)
     product(
         region, m, n, k, block_depth(k, c), a, b, nowhere(c), p, start, c, table[l, S], False,
-        mode, table, l, c, scale, key, rank.packed,
+        mode, table, l, c, scale, key, rank,
     )  # fmt: skip
 
 

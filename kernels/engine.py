@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import layout, step, targets, threads
+from . import calls, layout, step, targets, threads
 from ._jit import FLOATS
 from .activations import activation_of
 from .arrays import address_of, as_matrix, is_plain
-from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Targets, parts_of
+from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Stop, Targets, parts_of
 from .layout import BLOCKED, FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
 from .losses import OwnLoss, loss_of, native_code
 from .mean_losses import PARAMETERS
@@ -22,7 +22,6 @@ from .plans import plan_of
 from .update import COEFFICIENTS, UPDATES
 from .workspace import Workspace, zeros
 
-CLIPPING = {None: 0, "tensor": 1, "global": 2}
 GRADIENT_PASSES = 2  # forward passes that a step takes as long as, at least
 KINDS = 8  # of calls whose arguments are kept
 CALL_FLOPS = 8_000_000_000  # of a forward call, at most: a tenth of a second, more or less
@@ -181,20 +180,22 @@ class Engine:
         weights: NDArray[Any] | None = None,
         batch: int,
         report: Report | None = None,
+        stop: Stop = None,
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """The loss of each batch of rows without penalties, and A_L; `report` as in `forward`."""
+        """The loss of each batch of rows without penalties, and A_L; or raises `StoppedError`."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
         found = []
         for part in self._parts(len(X), batch, report):
-            given, to = None if weights is None else weights[part], outputs[part]
-            outcome = self._call(X[part], targets.rows(part), batch, weights=given, outputs=to)
+            given, y = None if weights is None else weights[part], targets.rows(part)
+            outcome = self._call(X[part], y, batch, weights=given, outputs=outputs[part], stop=stop)
+            if outcome.reason == layout.STOPPED:
+                raise calls.StoppedError
             found.append(outcome.losses)
         return np.concatenate(found), outputs
 
     def _parts(self, m: int, batch: int, report: Report | None) -> Iterator[slice]:
         """m samples by calls, whole batches each, between which Ctrl-C is noticed."""
-        size = max(CALL_FLOPS // (self._layout.work * batch), 1) * batch
-        return parts_of(m, size, report)
+        return parts_of(m, max(CALL_FLOPS // (self._layout.work * batch), 1) * batch, report)
 
     def differentiate(
         self,
@@ -230,6 +231,7 @@ class Engine:
         seed: int = 0,
         step_number: int = 0,
         outputs: NDArray[Any] | None = None,
+        stop: Stop = None,
     ) -> Outcome:
         """One step per row of the rule's coefficients.
 
@@ -247,16 +249,18 @@ class Engine:
             Dropout's masks follow from the seed and the number of a step since training began.
         outputs : ndarray, optional
             Takes A_L of every sample trained on, as (m, n_L) row-major.
+        stop : array of one int64, optional
+            When another thread sets it, the call ends soon, within a step too.
 
         Returns
         -------
         Outcome
-            If a loss or gradient is not finite, `done` is the number of steps before it and the
-            parameters are those that these left.
+            If it was stopped, or a loss or gradient is not finite, `done` is the number of steps
+            before it and the parameters are those that these left.
         """
         return self._call(
             X, targets, batch, weights=weights, outputs=outputs, gradient=MADE, rule=rule,
-            first=first, order=order, seed=seed, step_number=step_number, dropout=True,
+            first=first, order=order, seed=seed, step_number=step_number, dropout=True, stop=stop,
         )  # fmt: skip
 
     def _call(
@@ -276,6 +280,7 @@ class Engine:
         step_number: int = 0,
         dropout: bool = False,
         steps: int | None = None,
+        stop: Stop = None,
     ) -> Outcome:
         samples, asked = len(X), batch
         if rule is None:  # else fewer samples are the end of an epoch of such batches
@@ -285,9 +290,9 @@ class Engine:
         if gradient:
             self._make_gradient()
         coefficients, limit = _NO_COEFFICIENTS[self.dtype], np.inf
-        update, clip = -1, CLIPPING[None]
+        update, clip = -1, calls.CLIPPING[None]
         if rule is not None:
-            update, clip, limit = UPDATES[rule.name].code, CLIPPING[rule.clip], rule.limit
+            update, clip, limit = UPDATES[rule.name].code, calls.CLIPPING[rule.clip], rule.limit
             coefficients = np.ascontiguousarray(rule.coefficients, self.dtype)
             self._make_slots(UPDATES[rule.name].n_slots)
         # a copy is made where the strides are no whole elements, or X is dropped
@@ -296,11 +301,11 @@ class Engine:
         same = X.dtype == self.dtype
         passes = steps * batch * (GRADIENT_PASSES if gradient else 1)
         n_ranks = self._ranks(batch, place, passes, rule)
-        may_replicate = rule is not None and clip == CLIPPING[None] and not self._penalised
+        may_replicate = rule is not None and clip == calls.CLIPPING[None] and not self._penalised
         table = place.undropped_table if gradient else place.plain_table
         arguments = self._arguments_of(
             batch, n_ranks, place.table if dropout else table, targets is not None,
-            self._penalised > 0 or clip == CLIPPING["tensor"],
+            self._penalised > 0 or clip == calls.CLIPPING["tensor"],
             place.replica if may_replicate and n_ranks > 1 else 0,
         )  # fmt: skip
         arguments.plan[:VARYING] = (
@@ -310,7 +315,7 @@ class Engine:
         )  # fmt: skip
         given = (*((None, None) if targets is None else targets), weights, order)
         read = [None if one is None else np.ascontiguousarray(one) for one in given]
-        arguments.addresses[: step.TABLE] = [address_of(one) for one in (*read, coefficients)]
+        arguments.addresses[: step.TABLE] = [address_of(one) for one in (*read, coefficients, stop)]
         losses, results = np.empty(steps), self._workspace.results
         results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.ravel()
@@ -318,11 +323,10 @@ class Engine:
         # so small a call has one rank, whatever the number of threads will be
         is_small = self._layout.work * samples < threads.AWAKE_FLOPS
         if targets is None and is_small and is_plain(X) and not dropout:
-            plan, addresses, used = arguments
-            again = Arguments(plan.copy(), addresses.copy(), used)
+            again = Arguments(arguments.plan.copy(), arguments.addresses.copy(), arguments.used)
             self._again = Again((X.shape, X.dtype, asked), again, losses)
         done, reason = results.tolist()
-        return Outcome(losses[: done + (reason != FINITE)], done, reason)
+        return Outcome(losses[: done + (reason not in (FINITE, layout.STOPPED))], done, reason)
 
     def _run(
         self,
@@ -333,10 +337,9 @@ class Engine:
         outputs: NDArray[Any],
         losses: NDArray[np.float64],
     ) -> None:
-        dtype, other = self.dtype, _OTHER[self.dtype]
-        xs = (x, _NONE[other]) if x.dtype == dtype else (_NONE[dtype], x)
-        plan, addresses, _ = arguments
-        step.run(dtype, n_ranks, plan, addresses, limit, *xs, outputs, losses)
+        own, other = _NONE[self.dtype], _NONE[_OTHER[self.dtype]]
+        xs = (x, other) if x.dtype == self.dtype else (own, x)
+        step.run(self.dtype, n_ranks, *arguments[:2], limit, *xs, outputs, losses)
 
     def place(self, batch: int) -> Place:
         """How batches of so many samples are computed, and where what that needs lies."""

@@ -48,9 +48,10 @@ from .sharing import (
     take,
     turn_of,
 )
-from .team import barrier
+from .team import barrier, is_stopped
 
 LOSS_ROWS = 32  # samples in a partial sum of the loss
+GATHERED_ROWS = 4096  # before a rank looks whether to stop
 UNIT = 16  # columns of A that one rank makes: of cache lines, whole ones
 
 
@@ -97,11 +98,15 @@ def input_of(plan, net, samples, ws, batch, begin, l):
 def gather_batch(plan, net, samples, ws, batch, rank):
     """A_0, in rows: what the rank needs of it in layer 1."""
     group = group_of(net.table, ONE, rank)
-    begin, end = part(batch.m, ONE, group.rank.number, group.rank.of)
-    gather(
-        plan, net, samples, ws, batch, begin, end, group.begin, group.end, begin, net.table[0, N],
-        ONE,
-    )  # fmt: skip
+    first, last = part(batch.m, ONE, group.rank.number, group.rank.of)
+    for begin in range(first, last, GATHERED_ROWS):
+        if is_stopped(rank):
+            break
+        end = min(begin + GATHERED_ROWS, last)
+        gather(
+            plan, net, samples, ws, batch, begin, end, group.begin, group.end, begin,
+            net.table[0, N], ONE,
+        )  # fmt: skip
     meet_before(group, rank)
 
 
@@ -134,7 +139,7 @@ def region_forward(plan, net, ws, batch, x, l, group, region):
         product(
             region, m, n, min(step, group.end - at), depth, inputs,
             Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), first, start, ws, to, True,
-            mode, table, l, ws, 1.0, key, group.rank.packed,
+            mode, table, l, ws, 1.0, key, group.rank,
         )  # fmt: skip
 
 
@@ -196,6 +201,8 @@ def loss(plan, net, samples, memory, batch, ps, rank):
     chunks, last = (batch.m + LOSS_ROWS - 1) // LOSS_ROWS, net.table.shape[0] - 1
     groups = group_of(net.table, last, rank).of
     for chunk in range(rank.number, chunks, rank.of):
+        if is_stopped(rank):
+            break
         begin = chunk * LOSS_ROWS
         end = min(begin + LOSS_ROWS, batch.m)
         if groups > 1:

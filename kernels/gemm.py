@@ -32,6 +32,7 @@ from .pack import SPARE, pack_A_block, pack_B_block, packs_A
 from .products import scalar_products
 from .reduce import outer_product
 from .targets import Tile
+from .team import is_stopped
 
 
 class Start(NamedTuple):
@@ -190,14 +191,14 @@ def multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
 @kernel
 def product(
     region, m, n, k, depth, a, b, panels, first, start, c, c0, direct, mode, table, l, ws, scale,
-    key, packed,
+    key, rank,
 ):  # fmt: skip
     """C = (C0 + A B) * scale on a region, finished by `mode`.
 
     A (m x k) and B (k x n) are `Matrix`, a block of them is `depth` deep; C lies at ``c[c0:]``, its
     rows n apart; C0 is `start` in the flat array `first`. `direct`: B's rows may be read past
     their ends, to fill up a vector. Unless it is the address 0, `panels` holds the region's columns
-    of B, as `pack_whole_B` leaves them.
+    of B, as `pack_whole_B` leaves them. Nothing more is made once the rank's call shall end.
     """
     rows = region.bottom - region.top
     block = block_rows(rows, c)
@@ -206,7 +207,7 @@ def product(
     rectify = mode == FORWARD and table[l, RECTIFY] == 1
     is_small = multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify)
     whole = is_small or (mode != PLAIN and table[l, WHOLE_ROW] == 1)
-    packed_b = address(packed, packed_B(c))
+    packed_a, packed_b = rank.packed, address(rank.packed, packed_B(c))
     for jc in range(region.left, region.left if is_small else region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
         pack_rows = rows >= DIRECT_ROWS and packs_A(columns, a.column_stride, c)
@@ -221,13 +222,13 @@ def product(
                 pack_B_block(blocks, b.row_stride, b.column_stride, kc, columns, packed_b)
                 blocks, ldb = packed_b, ZERO
             for i0 in range(region.top, region.bottom, block):
+                if is_stopped(rank):
+                    return
                 height = min(block, region.bottom - i0)
                 left = address(a.flat, a.offset + i0 * a.row_stride + pc * a.column_stride)
                 if pack_rows:
-                    pack_A_block(
-                        left, a.row_stride, a.column_stride, height, kc, address(packed, 0)
-                    )
-                    left = address(packed, 0)
+                    pack_A_block(left, a.row_stride, a.column_stride, height, kc, packed_a)
+                    left = packed_a
                 to_c = address(c, c0 + i0 * n + jc)
                 from_c, ld0, step0 = to_c, n, 1
                 if pc == 0:

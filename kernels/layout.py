@@ -76,7 +76,7 @@ NO, YES = cast(list[bool], list(np.array([False, True])))
 
 # Results: steps done, and why it stopped before its end
 DONE, REASON = 0, 1
-FINITE, LOSS_NOT_FINITE, GRADIENT_NOT_FINITE = range(3)
+FINITE, LOSS_NOT_FINITE, GRADIENT_NOT_FINITE, STOPPED = range(4)
 
 # The step's arguments are addresses: an array would be seven values for each function to pass on.
 Floats = Any  # the address of elements of the network's dtype
@@ -144,3 +144,4 @@ class Rank(NamedTuple):
     of: int  # how many ranks there are
     packed: Floats
     team: NDArray[np.int64]
+    stop: Ints  # a number: unless it is 0, the call shall end; or the address 0

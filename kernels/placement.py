@@ -57,6 +57,7 @@ REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to upda
 # The inputs of a layer are cut where there are more, and this moves so much less between cores.
 CUT_INPUTS, CUT_GAIN = 32, 2
 WEIGHT_SAMPLES, SLOT_SAMPLES = 3, 5  # take as long as an update of W, and as one of its slots
+DESCENT = 10**10  # multiply-adds of all dW that change W at once: those cannot be stopped
 WHOLE_SIZE = 4 * 1024 * 1024  # elements of a dZ, up to which each rank has room to pack all of it
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
 MOST_SLOTS = max(rule.n_slots for rule in UPDATES.values())
@@ -207,7 +208,12 @@ def place_batch(
     # elements of each dZ, packed
     whole = [-(-int(n) // tile.nr) * tile.nr * batch for n in table[1:, N]]
     # with room for every dZ, and one block of depth, the gradient need not be stored
-    deferred = regime == BLOCKED and batch <= tile.kc and max(whole) <= WHOLE_SIZE
+    deferred = (
+        regime == BLOCKED
+        and batch <= tile.kc
+        and max(whole) <= WHOLE_SIZE
+        and batch * parameters.size <= DESCENT
+    )
     widths = table[:0:-1, N].tolist() if deferred else [widest, widest]
     places = at + np.cumsum([0, *(rounded(chunk * n) for n in widths)])
     table[:0:-1, DELTA] = places[np.arange(len(layers)) % len(widths)]

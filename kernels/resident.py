@@ -66,7 +66,7 @@ from .pack import crowds, pack_A_block, packs_A
 from .products import scalar_products
 from .reduce import add_not_finite, column_sums, outer_product, weighted_sums
 from .sharing import part
-from .team import barrier
+from .team import barrier, is_stopped
 
 PACKED_ROWS = 24  # of dW^T: as many repay packing dZ
 PACKED_SIZE = 128  # rows of A, and steps of k: as many of both repay packing it
@@ -346,6 +346,8 @@ def resident_step(plan, net, samples, memory, ws, batch, ps, rank):
         last = min(first + plan[SEGMENT], batch.m)
         total = 0.0
         for begin in range(first, last, plan[CHUNK]):
+            if is_stopped(rank):
+                break
             end = min(begin + plan[CHUNK], last)
             total += chunk_step(
                 plan, net, samples, memory, ws, batch, ps, begin, end, begin > first,
@@ -355,6 +357,8 @@ def resident_step(plan, net, samples, memory, ws, batch, ps, rank):
         if plan[GRADIENT] == MADE:
             memory.flags[segment] = 0.0
             add_not_finite(gradient, segment * size, size, count, address(memory.flags, segment))
+            if is_stopped(rank):
+                memory.flags[segment] += 1.0
             if segment % 2 == 1 and joins(plan, count, rank):
                 at, before = segment * size, (segment - 1) * size
                 column_sums(ONE, size, gradient, at, size, 1.0, YES, gradient, before)

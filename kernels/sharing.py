@@ -84,6 +84,12 @@ def _share(m, n, rank, by_rows, whole_rows, c):
 
 
 @small_kernel
+def _as(rank, number, of):
+    """The rank in another place."""
+    return Rank(number, of, rank.packed, rank.team, rank.stop)
+
+
+@small_kernel
 def blocks_of(table, l):
     """How many blocks of `DEPTH` inputs layer l has; 1 if it has none."""
     depth = table[l, DEPTH]
@@ -105,7 +111,7 @@ def group_of(table, l, rank):
     of, each = rank.of // groups, blocks // groups * table[l, DEPTH]
     number = rank.number // of
     begin, end = number * each, min((number + 1) * each, k)
-    return Group(begin, end, number, groups, Rank(rank.number % of, of, rank.packed, rank.team))
+    return Group(begin, end, number, groups, _as(rank, rank.number % of, of))
 
 
 @small_kernel
@@ -120,7 +126,7 @@ def turn_of(rank, work):
 def owner_of(turn, ahead):
     """Whose work the rank takes after that of `ahead` others: the first is itself."""
     rank = turn.rank
-    return Rank((rank.number + ahead) % rank.of, rank.of, rank.packed, rank.team)
+    return _as(rank, (rank.number + ahead) % rank.of, rank.of)
 
 
 @kernel

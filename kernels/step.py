@@ -52,6 +52,7 @@ from .layout import (
     SLOTS,
     STEP,
     STEPS,
+    STOPPED,
     UPDATE,
     WORKSPACE,
     X_DIRECT,
@@ -68,7 +69,7 @@ from .layout import (
 from .output import hand_out_delta
 from .resident import joins, resident_step, segments_of
 from .sharing import owner_of, part, take, turn_of
-from .team import barrier
+from .team import barrier, is_stopped
 from .update import COEFFICIENTS, add_penalty_gradient, sum_of_squares, sum_ranges, update_range
 
 UPDATE_WORK = 32  # multiply-adds that take as long as the update of a parameter
@@ -158,7 +159,9 @@ def clip_factor(plan, chunks, norms, tensor, limit):
 def update(plan, net, memory, batch, rule, coefficients, combined, rank):
     """A step of the update rule: on each rank's chunks of the parameters, or on all of its own."""
     chunks, factor, of = rule.chunks, 1.0, -1
-    mine = Rank(ZERO, ONE, rank.packed, rank.team) if plan[REPLICA] > 0 else rank
+    mine = rank
+    if plan[REPLICA] > 0:
+        mine = Rank(ZERO, ONE, rank.packed, rank.team, rank.stop)
     turn = turn_of(mine, plan[PARAMETERS] * UPDATE_WORK if plan[REGIME] == BLOCKED else ZERO)
     for ahead in range(turn.owners):
         owner = owner_of(turn, ahead)
@@ -241,10 +244,15 @@ def steps(plan, net, samples, rule, ps, places, ws, rank):
             reason = LOSS_NOT_FINITE
         # Every rank has found the same total and flags, so all stop together
         stop = plan[UPDATE] >= 0 and reason != FINITE
+        if not stop:
+            reason = FINITE
+        # a rank that has skipped anything saw this before the ranks met, and left a flag
+        if (stop or plan[UPDATE] < 0) and is_stopped(rank):
+            reason = STOPPED
         if rank.number == 0:
             memory.losses[s] = total
             memory.results[DONE] = s if stop else s + 1
-            memory.results[REASON] = reason if stop else FINITE
+            memory.results[REASON] = reason
         if stop:
             return
         if plan[UPDATE] >= 0 and not applied:
@@ -253,7 +261,9 @@ def steps(plan, net, samples, rule, ps, places, ws, rank):
 
 # What `run` is given the addresses of, in the order of `layout`'s tuples. Those before the table's
 # change from call to call.
-TARGETS_AT, COEFFICIENTS_AT, TABLE, NET, RULE, MEMORY, LOSS_PARAMETERS = 0, 4, 5, 6, 9, 11, 20
+TARGETS_AT, COEFFICIENTS_AT, STOP, TABLE, NET, RULE, MEMORY, LOSS_PARAMETERS = (
+    0, 4, 5, 6, 7, 10, 12, 21,
+)  # fmt: skip
 
 
 @entry(
@@ -304,7 +314,7 @@ def run(number, n_ranks, team, plan, at, limit, x, x_other, outputs, losses):
         address_at(at, MEMORY + 8, plan),
     )
     packed = address(memory.packed, number * plan[PACKED_SIZE])
-    rank = Rank(number, n_ranks, packed, team)
+    rank = Rank(number, n_ranks, packed, team, address_at(at, STOP, plan))
     ws = address(memory.ws, 0 if plan[REGIME] == BLOCKED else number * plan[WORKSPACE])
     zeros = span(ws, 0, ZEROS)
     for i in range(ZEROS):

@@ -10,7 +10,8 @@ deadlock.
 from __future__ import annotations
 
 from ._atomics import atomic_add, atomic_load, atomic_replace, current_cpu, pause, sched_yield
-from ._jit import kernel
+from ._jit import kernel, small_kernel
+from ._simd import exists
 
 LINE = 8  # int64 in a cache line of 64 bytes
 ARRIVED, DECISION, WAITING, GENERATION = 0, LINE, 2 * LINE, 3 * LINE
@@ -81,6 +82,12 @@ def barrier(team, n_ranks, number):
         else:
             sched_yield()
             shares = shares_cpu(team, n_ranks, number)
+
+
+@small_kernel
+def is_stopped(rank):
+    """Whether the call shall end. Then nobody uses what the rank still makes: it may be skipped."""
+    return exists(rank.stop) and atomic_load(rank.stop, 0) != 0
 
 
 @kernel

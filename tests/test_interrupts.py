@@ -6,14 +6,17 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import fastdnn
 from fastdnn import loop
+from fastdnn.data.streams import Stream
 from fastdnn.interrupts import Interrupts
 from tests.nets import classifier, samples
 
@@ -187,3 +190,161 @@ def test_a_signal_within_a_native_call_comes_after_its_steps(
         model.fit(X, y, callbacks=[fastdnn.ModelCheckpoint(path, every_seconds=1e9)], **FIT)
     assert model._state.steps == 20
     assert [one.name for one in tmp_path.iterdir()] == ["20"]
+
+
+def large(units: int = 512) -> fastdnn.Sequential:
+    """A network whose full batch takes long."""
+    layers: list[Any] = [fastdnn.Dense(units, "relu"), fastdnn.Dense(3, "softmax")]
+    model = fastdnn.Sequential(layers, input_size=400, seed=0)
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    return model
+
+
+def signal_within_a_call(
+    model: fastdnn.Sequential, call: str, monkeypatch: pytest.MonkeyPatch, number: int, after: int
+) -> list[threading.Thread]:
+    """Have a signal come a moment after a native call has begun, not the first `after` ones."""
+    original, threads = getattr(model.engine, call), list[threading.Thread]()
+
+    def begun(*given: Any, **options: Any) -> Any:
+        threads.append(threading.Timer(0.02, send, [number]))
+        if len(threads) == after + 1:
+            threads[-1].start()
+        return original(*given, **options)
+
+    monkeypatch.setattr(model.engine, call, begun)
+    return threads
+
+
+@each_signal
+@pytest.mark.parametrize("source", ["samples", "sparse", "batches"])
+def test_a_signal_ends_a_long_step(
+    number: int, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of it is left, and a resumed training ends as one that was never stopped."""
+    path, rng, m = tmp_path / "model", np.random.default_rng(0), 40_000
+    X = rng.standard_normal((m, 400), np.float32) * (rng.random((m, 400)) < 0.1)
+    y = rng.integers(0, 3, m)
+
+    def fit(model: fastdnn.Sequential, **options: Any) -> Any:
+        saved = fastdnn.ModelCheckpoint(path, every_seconds=1e9)
+        options |= {"epochs": 2, "verbose": 0, "callbacks": [saved]}
+        if source == "batches":
+            return model.fit([(X[:64], y[:64]), (X, y)], **options).history
+        given = scipy.sparse.csr_array(X) if source == "sparse" else X
+        return model.fit(given, y, m, shuffle=False, **options).history
+
+    whole, stopped, resumed = large(), large(), large()
+    expected = fit(whole)
+    before = 1 if source == "batches" else 0
+    threads = signal_within_a_call(stopped, "train", monkeypatch, number, before)
+    with pytest.raises(ENDS[number]):
+        fit(stopped)
+    threads[before].join()
+    assert stopped._state.steps == before
+    np.testing.assert_array_equal(fastdnn.load(path).parameters, stopped.parameters)
+    assert fit(resumed, resume_from=path) == expected
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+
+
+def test_a_signal_ends_a_long_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, model, m = np.random.default_rng(0), large(), 40_000
+    X, y = rng.standard_normal((m, 400), np.float32), rng.integers(0, 3, m)
+    threads = signal_within_a_call(model, "batch_losses", monkeypatch, signal.SIGINT, 0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(
+            X[: m // 2], y[: m // 2], m, validation_data=(X, y), validation_batch_size=m, verbose=0
+        )
+    threads[0].join()
+    assert model._state.steps == 1
+
+
+@pytest.mark.parametrize("call", range(1, 11))
+def test_a_signal_while_a_batch_is_fetched_loses_none(
+    call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, given = tmp_path / "model", [(X[at : at + 80], y[at : at + 80]) for at in (0, 80, 160)]
+
+    def fit(model: fastdnn.Sequential, **options: Any) -> Any:
+        saved = fastdnn.ModelCheckpoint(path, every_seconds=1e9)
+        return model.fit(given, epochs=3, verbose=0, callbacks=[saved], **options).history
+
+    whole, stopped, resumed, calls = classifier(), classifier(), classifier(), list[str]()
+    expected, checked = fit(whole), Stream._checked
+
+    def interrupted(self: Stream, batch: Any) -> Any:
+        calls.append("")
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return checked(self, batch)
+
+    monkeypatch.setattr(Stream, "_checked", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped)
+    monkeypatch.undo()
+    assert fit(resumed, resume_from=path if path.exists() else None) == expected
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+
+
+@pytest.mark.parametrize("source", ["samples", "batches"])
+def test_a_call_that_is_stopped_for_nothing_is_made_again(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal's error has been handled meanwhile, in a callback: no step is lost."""
+    monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)  # a slice for every step
+    given = [(X[at : at + 16], y[at : at + 16]) for at in range(0, 320, 16)]
+
+    def fit(model: fastdnn.Sequential) -> Any:
+        options: dict[str, Any] = {"epochs": 2, "verbose": 0, "validation_data": (X, y)}
+        if source == "batches":
+            return model.fit(given, **options).history
+        return model.fit(X, y, 16, shuffle=False, **options).history
+
+    whole, stopped, calls = classifier(), classifier(), list[str]()
+    expected = fit(whole)
+
+    def late(function: Any, *args: Any, **options: Any) -> Any:
+        calls.append("")
+        options["stop"][0] = len(calls) % 3 == 0
+        return function(*args, **options)
+
+    for name in ("train", "batch_losses"):
+        monkeypatch.setattr(stopped.engine, name, partial(late, getattr(stopped.engine, name)))
+    assert fit(stopped) == expected
+    assert len(calls) > 2 * 21 * 1.3
+    np.testing.assert_array_equal(stopped.parameters, whole.parameters)
+
+
+def test_who_listens_to_signals_already_still_hears_them() -> None:
+    source, sink = os.pipe()
+    os.set_blocking(sink, False)
+    before = signal.set_wakeup_fd(sink)
+    interrupts = Interrupts()
+    try:
+        interrupts.start()
+        interrupts.watch()
+        try:
+            with pytest.raises(KeyboardInterrupt), interrupts:
+                send(signal.SIGINT)
+            assert os.read(source, 9) == bytes([signal.SIGINT])
+        finally:
+            interrupts.stop()
+        assert signal.set_wakeup_fd(before) == sink
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(sink)
+        os.close(source)
+    assert [one.name for one in threading.enumerate() if "signals" in one.name] == []
+
+
+def test_a_forked_childs_signals_are_its_own() -> None:
+    interrupts = Interrupts()
+    interrupts.start()
+    interrupts.watch()
+    try:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if signal.set_wakeup_fd(-1) == -1 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        interrupts.stop()

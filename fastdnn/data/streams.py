@@ -115,6 +115,8 @@ class Stream:
         self.largest = self.given = 0
         self._batches: Iterator[Any] | None = None
         self._held: list[Any] = []  # the next batch, if it has been asked for already
+        self._last: Any = None
+        self._accepted: dict[str, Any] | None = None  # the state, if the last one is not in it
         self._number = self._before = 0  # batches of the present pass, samples given before it
 
     @property
@@ -158,13 +160,18 @@ class Stream:
     def next(self) -> Data | None:
         """Return the next batch, or None once at the end of the pass; then the next one begins.
 
+        `accept` says that it has been used: until then it does not count for `get_state`, so that a
+        signal at any moment loses no batch.
+
         Raises
         ------
         TypeError, ValueError
             If it is no batch, with its number; or the pass had none.
         """
+        self._accepted = self.get_state()
         if self.has_more():
-            data = self._checked(self._held.pop())
+            self._last = self._held.pop()
+            data = self._checked(self._last)
             self._number += 1
             self.given += len(data.y)
             self.largest = max(self.largest, len(data.y))
@@ -177,10 +184,19 @@ class Stream:
         self._number, self._before = 0, self.given
         return None
 
+    def accept(self) -> None:
+        """Count what `next` has given as used."""
+        self._accepted = None
+
+    def give_back(self) -> None:
+        """Have `next` give the last batch again, as nothing has come of it."""
+        self._held = [self._last]
+        self.__dict__.update(self.get_state())
+
     def get_state(self) -> dict[str, Any]:
         """Return what `set_state` needs to go on with the pass."""
         names = "passes", "given", "largest", "length", "samples", "_number", "_before"
-        return {name: getattr(self, name) for name in names}
+        return self._accepted or {name: getattr(self, name) for name in names}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go to where another stream of the same source was: leave out what that one has given.
@@ -190,7 +206,7 @@ class Stream:
         ValueError
             If the source has fewer batches.
         """
-        self.passes, self._batches = state["passes"], None
+        self.passes, self._batches, self._accepted = state["passes"], None, None
         if not self.is_iterator:
             self._held = []
         for number in range(state["_number"]):

@@ -314,3 +314,20 @@ def test_inputs_of() -> None:
 
     with pytest.raises(ValueError, match=r"^X: batch 3: X: got 2$"):
         list(inputs_of(GIVEN, refuse))
+
+
+def test_what_is_not_accepted_is_given_again() -> None:
+    found = stream(GIVEN)
+    found.next()
+    found.accept()
+    before = found.get_state()
+    for _ in range(2):
+        data = found.next()
+        assert data is not None
+        np.testing.assert_array_equal(data.y, GIVEN[1][1])
+        assert found.get_state() == before
+        found.give_back()
+        assert found.get_state() == before
+    found.next()
+    found.accept()
+    assert (found.get_state()["_number"], found.given) == (2, 32)
