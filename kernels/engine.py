@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from operator import is_
 from typing import Any
@@ -14,16 +15,17 @@ from ._jit import FLOATS
 from .activations import activation_of
 from .arrays import address_of, as_matrix, is_plain
 from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Stop, Targets, parts_of
-from .layout import BLOCKED, FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
+from .layout import FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
 from .losses import OwnLoss, loss_of, native_code
 from .mean_losses import PARAMETERS
 from .placement import TABLE, Layer, Place, place_batch, place_parameters
 from .plans import plan_of
+from .ranks import Crowd, ranks_for
 from .update import COEFFICIENTS, UPDATES
 from .workspace import Workspace, zeros
 
 GRADIENT_PASSES = 2  # forward passes that a step takes as long as, at least
-KINDS = 8  # of calls whose arguments are kept
+KINDS = 16  # of calls whose arguments are kept
 CALL_FLOPS = 8_000_000_000  # of a forward call, at most: a tenth of a second, more or less
 _NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
 _NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOATS}
@@ -85,9 +87,10 @@ class Engine:
         self._workspace = Workspace(self.dtype)
         self._arguments: dict[tuple[Any, ...], Arguments] = {}
         self._again: Again | None = None
+        self._crowds: dict[tuple[int, int], Crowd] = defaultdict(Crowd)
 
     def __getstate__(self) -> dict[str, Any]:
-        calls = "_workspace", "_arguments", "_again"
+        calls = "_workspace", "_arguments", "_again", "_crowds"
         return {name: value for name, value in self.__dict__.items() if name not in calls}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -138,7 +141,8 @@ class Engine:
     def compile(self, batch: int = 1) -> None:
         """Have what steps of `batch` samples may need compiled, or read from the cache."""
         many, rule = 10**9, Rule("adam", _NO_COEFFICIENTS[self.dtype])  # as many ranks as may be
-        step.run.compile(self.dtype, self._ranks(batch, self.place(batch), many, rule))
+        n_ranks = ranks_for(self._layout, self.place(batch), batch, many, rule)
+        step.run.compile(self.dtype, n_ranks)
 
     def weights(self, l: int) -> NDArray[Any]:
         """W of layer l = 1, 2, …, shape (n, n_prev): a view into `parameters`."""
@@ -300,7 +304,8 @@ class Engine:
         drops = dropout and self.input_dropout > 0
         same = X.dtype == self.dtype
         passes = steps * batch * (GRADIENT_PASSES if gradient else 1)
-        n_ranks = self._ranks(batch, place, passes, rule)
+        crowd = self._crowds[batch, gradient]
+        n_ranks = crowd.ranks(ranks_for(self._layout, place, batch, passes, rule))
         may_replicate = rule is not None and clip == calls.CLIPPING[None] and not self._penalised
         table = place.undropped_table if gradient else place.plain_table
         arguments = self._arguments_of(
@@ -320,6 +325,7 @@ class Engine:
         results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.ravel()
         self._run(n_ranks, arguments, limit, x.flat, taken, losses)
+        crowd.done(steps)
         # so small a call has one rank, whatever the number of threads will be
         is_small = self._layout.work * samples < threads.AWAKE_FLOPS
         if targets is None and is_small and is_plain(X) and not dropout:
@@ -379,15 +385,6 @@ class Engine:
         self._again = None
         kept = {} if every or len(self._arguments) == KINDS else self._arguments
         self._arguments = {k: one for k, one in kept.items() if all(map(is_, one.used[1:], held))}
-
-    def _ranks(self, batch: int, place: Place, passes: int, rule: Rule | None) -> int:
-        """How many ranks a call is worth, of steps of `batch`, and of so many samples in all."""
-        of_step, of_call = self._layout.work * batch, self._layout.work * passes
-        if place.regime != BLOCKED:
-            return min(threads.workers(of_step, of_call), place.segments(batch))
-        if rule is not None:
-            of_step = self._layout.step_work(batch, UPDATES[rule.name].n_slots)
-        return threads.workers(of_step, of_call)
 
     def _make_slots(self, n_slots: int) -> None:
         if self.slots.size < n_slots * self._layout.size:
