@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -15,7 +14,8 @@ from fastdnn.kernels import targets
 from fastdnn.kernels.layout import ZEROS
 from fastdnn.kernels.pack import SPARE
 from fastdnn.kernels.targets import TARGETS, Target
-from tests.kernels.common import each_dtype, run_python
+from tests.kernels import rows
+from tests.kernels.common import each_dtype
 
 each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
 REGISTERS = {"skx": 32, "haswell": 16, "sandybridge": 16, "neon": 32, "generic": 16}
@@ -124,24 +124,6 @@ def test_an_unknown_target_is_an_error(fresh_host: pytest.MonkeyPatch) -> None:
         targets.host()
 
 
-# Each row is compiled in a process of its own; a row that is wider than this CPU is split by LLVM,
-# and neon's is a mere tile here. The host's own row has its tests in test_gemm.py.
-OTHERS = [target.name for target in TARGETS if target != targets.host()]
-
-
-@pytest.fixture(scope="module")
-def outcomes() -> Iterator[dict[str, Any]]:
-    """Products by every other row, two processes at a time."""
-    program = (
-        "import numpy as np; from tests.kernels import products; "
-        "from fastdnn.kernels import targets; "
-        "[products.check_target(np.dtype(name)) for name in ('float32', 'float64')]; "
-        "print(targets.host().name)"
-    )
-    with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(run_python, program, {"FASTDNN_TARGET": name}) for name in OTHERS}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_products_by_every_other_row(name: str, outcomes: dict[str, Any]) -> None:
-    assert outcomes[name].result().strip() == name
+@pytest.mark.parametrize("name", rows.OTHERS)
+def test_products_by_every_other_row(name: str) -> None:
+    assert rows.OUTCOMES.output(name).strip() == name
