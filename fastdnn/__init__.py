@@ -40,7 +40,7 @@ from .losses import (
     SparseCategoricalCrossentropy,
 )
 from .model import Sequential
-from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
 from .regularizers import L1, L1L2, L2
 from .schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay
 
@@ -54,6 +54,7 @@ __all__ = [
     "L1L2",
     "L2",
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "ArrayLoss",
@@ -73,6 +74,7 @@ __all__ = [
     "Huber",
     "LambdaCallback",
     "LearningRateScheduler",
+    "Lion",
     "LogCosh",
     "Loss",
     "MLPClassifier",
@@ -80,6 +82,7 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "ModelCheckpoint",
+    "NAdam",
     "Optimizer",
     "Poisson",
     "ProgressBar",

@@ -2,14 +2,14 @@
 
 theta is any parameter, g its gradient, t = 1, 2, … the number of the step, lr its learning rate.
 The rules themselves are the entries of ``kernels/update.py``; a class here names its rule and
-states, for the steps of a slice, the columns that the rule reads.
+states, for the steps of a slice, the coefficients that the rule reads.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fastdnn.kernels.calls import Rule
 from fastdnn.kernels.lookup import lookup
-from fastdnn.kernels.update import COEFFICIENTS
+from fastdnn.kernels.update import COEFFICIENTS, UPDATES
 
 from ._checks import check_flag, check_number
 from ._closed import closed
@@ -26,6 +26,8 @@ from ._config import storable
 from .schedules import Schedule
 
 Vector = NDArray[np.float64]
+Named = tuple[str, Mapping[str, float | Vector]]
+NEGLIGIBLE = 1e-20  # beside 1, in float64
 
 
 @dataclass(kw_only=True)
@@ -77,10 +79,10 @@ class Optimizer(ABC):
 
     def rule(self, steps: NDArray[np.int64]) -> Rule:
         """The update rule of the steps, numbered from 0."""
-        name, columns = self._rule(self.learning_rates(steps), steps.astype(np.float64) + 1.0)
+        name, values = self._rule(self.learning_rates(steps), steps.astype(np.float64) + 1.0)
         table = np.zeros((len(steps), COEFFICIENTS))
-        for i, column in enumerate(columns):
-            table[:, i] = column
+        for i, coefficient in enumerate(UPDATES[name].coefficients):
+            table[:, i] = values[coefficient]
         if self.clipnorm is not None:
             return Rule(name, table, "tensor", self.clipnorm)
         if self.global_clipnorm is not None:
@@ -88,8 +90,8 @@ class Optimizer(ABC):
         return Rule(name, table)
 
     @abstractmethod
-    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
-        """The rule's name, and its coefficients in the order of ``kernels/update.py``."""
+    def _rule(self, lr: Vector, t: Vector) -> Named:
+        """The rule's name in ``kernels/update.py``, and its coefficients by their names there."""
 
 
 @storable
@@ -120,10 +122,10 @@ class SGD(Optimizer):
             value = check_flag("SGD.nesterov", value)
         super().__setattr__(name, value)
 
-    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
+    def _rule(self, lr: Vector, t: Vector) -> Named:
         if self.momentum == 0.0:
-            return "descent", [lr]
-        return "nesterov" if self.nesterov else "momentum", [lr, self.momentum]
+            return "descent", {"lr": lr}
+        return "nesterov" if self.nesterov else "momentum", {"lr": lr, "mu": self.momentum}
 
 
 @storable
@@ -151,8 +153,9 @@ class RMSprop(Optimizer):
     rho: float = 0.9
     epsilon: float = 1e-8
 
-    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
-        return "rmsprop", [lr, self.rho, 1.0 - self.rho, self.epsilon]
+    def _rule(self, lr: Vector, t: Vector) -> Named:
+        rest = 1.0 - self.rho
+        return "rmsprop", {"lr": lr, "rho": self.rho, "rest": rest, "eps": self.epsilon}
 
 
 @storable
@@ -184,8 +187,8 @@ class Adam(Optimizer):
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
-    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
-        return _adam(self, lr, t, 0.0)
+    def _rule(self, lr: Vector, t: Vector) -> Named:
+        return "adam", {**_corrected(self, lr, t), "keep": 1.0}
 
 
 @storable
@@ -197,10 +200,9 @@ class UncorrectedAdam(Adam):
     theta -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon)
     """
 
-    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
-        b1, b2 = self.beta_1, self.beta_2
-        step = lr * np.sqrt(1.0 - power(b2, t)) / (1.0 - power(b1, t))
-        return "adam", [step, b1, 1.0 - b1, b2, 1.0 - b2, 1.0, 1.0, self.epsilon]
+    def _rule(self, lr: Vector, t: Vector) -> Named:
+        step = lr * np.sqrt(1.0 - power(self.beta_2, t)) / (1.0 - power(self.beta_1, t))
+        return "adam", {**_moments(self), "step": step, "root": 1.0, "keep": 1.0}
 
 
 @storable
@@ -230,8 +232,119 @@ class AdamW(Optimizer):
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
-    def _rule(self, lr: Vector, t: Vector) -> tuple[str, Sequence[float | Vector]]:
-        return _adam(self, lr, t, self.weight_decay)
+    def _rule(self, lr: Vector, t: Vector) -> Named:
+        keep = 1.0 - lr * self.weight_decay
+        return "adam", {**_corrected(self, lr, t), "keep": keep}
+
+
+@storable
+@closed()
+@dataclass
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum: theta -= lr m_bar / (sqrt(v_hat) + epsilon).
+
+    m_bar = mu_{t+1} m / (1 - mu_1 … mu_{t+1}) + (1 - mu_t) g / (1 - mu_1 … mu_t) with
+    mu_t = b1 (1 - 0.96^(t psi) / 2). Source: Dozat 2016.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta_1, beta_2 : float
+        In [0, 1).
+    epsilon : float
+        > 0.
+    momentum_decay : float
+        psi, >= 0.
+
+    Notes
+    -----
+    psi is that of the paper and PyTorch; Keras has 1.
+    """
+
+    _intervals = {**Adam._intervals, "momentum_decay": "[0, inf)"}  # noqa: RUF012
+
+    learning_rate: float | Schedule = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    momentum_decay: float = 0.004
+
+    def _rule(self, lr: Vector, t: Vector) -> Named:
+        of_t, of_next = self._products(t)
+        values = {
+            "of_m": lr * self._mu(t + 1.0) / (1.0 - of_next),
+            "of_g": lr * (1.0 - self._mu(t)) / (1.0 - of_t),
+            "root": 1.0 / np.sqrt(1.0 - power(self.beta_2, t)),
+        }
+        return "nadam", {**_moments(self), **values}
+
+    def _mu(self, t: Vector) -> Vector:
+        return self.beta_1 * (1.0 - 0.5 * power(0.96, t * self.momentum_decay))
+
+    def _products(self, t: Vector) -> tuple[Vector, Vector]:
+        """Return mu_1 … mu_t and mu_1 … mu_{t+1}; as each mu is below b1, these are soon 0."""
+        many = math.log(NEGLIGIBLE) / math.log(self.beta_1) if self.beta_1 else 1.0
+        count = int(min(many, t.max(initial=1.0))) + 1
+        products = np.append(np.cumprod(self._mu(np.arange(1.0, count + 1.0))), 0.0)
+        at = np.minimum(t.astype(np.int64) - 1, count)
+        return products[at], products[np.minimum(at + 1, count)]
+
+
+@storable
+@closed()
+@dataclass
+class Lion(Optimizer):
+    """theta *= 1 - lr weight_decay; theta -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g.
+
+    All parameters change by the same size, so lr is smaller than Adam's. Source: Chen et al. 2023.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta_1, beta_2 : float
+        In [0, 1).
+    weight_decay : float
+        >= 0.
+    """
+
+    _intervals = {"beta_1": "[0, 1)", "beta_2": "[0, 1)", "weight_decay": "[0, inf)"}  # noqa: RUF012
+
+    learning_rate: float | Schedule = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+
+    def _rule(self, lr: Vector, t: Vector) -> Named:
+        return "lion", {**_averages(self), "lr": lr, "keep": 1.0 - lr * self.weight_decay}
+
+
+@storable
+@closed()
+@dataclass
+class Adagrad(Optimizer):
+    """s += g^2; theta -= lr g / (sqrt(s) + epsilon). Source: Duchi, Hazan and Singer 2011.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    initial_accumulator_value : float
+        s before the first step, >= 0.
+    epsilon : float
+        > 0.
+
+    Notes
+    -----
+    As in PyTorch, epsilon stands outside the root; Keras has it inside.
+    """
+
+    _intervals = {"initial_accumulator_value": "[0, inf)", "epsilon": "(0, inf)"}  # noqa: RUF012
+
+    learning_rate: float | Schedule = 0.001
+    initial_accumulator_value: float = 0.1
+    epsilon: float = 1e-8
+
+    def _rule(self, lr: Vector, t: Vector) -> Named:
+        return "adagrad", {"lr": lr, "initial": self.initial_accumulator_value, "eps": self.epsilon}
 
 
 def power(beta: float, t: Vector) -> Vector:
@@ -239,13 +352,19 @@ def power(beta: float, t: Vector) -> Vector:
     return np.exp(t * math.log(beta)) if beta else np.zeros_like(t)
 
 
-def _adam(
-    of: Adam | AdamW, lr: Vector, t: Vector, weight_decay: float
-) -> tuple[str, Sequence[float | Vector]]:
+def _averages(of: Adam | AdamW | NAdam | Lion) -> dict[str, float | Vector]:
     b1, b2 = of.beta_1, of.beta_2
-    step, correction = lr / (1.0 - power(b1, t)), 1.0 / np.sqrt(1.0 - power(b2, t))
-    keep = 1.0 - lr * weight_decay
-    return "adam", [step, b1, 1.0 - b1, b2, 1.0 - b2, correction, keep, of.epsilon]
+    return {"b1": b1, "rest_1": 1.0 - b1, "b2": b2, "rest_2": 1.0 - b2}
+
+
+def _moments(of: Adam | AdamW | NAdam) -> dict[str, float | Vector]:
+    return {**_averages(of), "eps": of.epsilon}
+
+
+def _corrected(of: Adam | AdamW, lr: Vector, t: Vector) -> dict[str, float | Vector]:
+    """Of the moments' estimates without the bias of their start."""
+    step = lr / (1.0 - power(of.beta_1, t))
+    return {**_moments(of), "step": step, "root": 1.0 / np.sqrt(1.0 - power(of.beta_2, t))}
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -253,6 +372,9 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSprop,
     "adam": Adam,
     "adamw": AdamW,
+    "nadam": NAdam,
+    "lion": Lion,
+    "adagrad": Adagrad,
 }
 
 

@@ -1,15 +1,16 @@
 """Every update rule of gradient descent, one entry in one table: a scalar step on one parameter.
 
-    ``step(p, g, m, v, c) -> p, m, v``
+    ``step(p, m, v, g, lr, …) -> p, m, v``
 
-p is the parameter, g its gradient, m and v the rule's slots (0, 1 or 2 of them are kept), c the
-rule's coefficients of this step, in the order that the optimizer's `coefficients` gives them. To
-add a rule, write its step and its line in `_RULES`.
+p is the parameter, g its gradient, m and v the rule's slots (it may have none or one), and what
+follows g are the coefficients of the step: an optimizer gives them by these names. To add a rule,
+write its step and its line in `_RULES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from numba import float64, int64
 
 from ._dispatch import switch
 from ._jit import kernel, leaf, pointer, sum_kernel
-from ._scalar import Value, fma, rows_strip, sqrt
+from ._scalar import Value, fma, rows_strip, sqrt, where
 from ._simd import address, nowhere, span
 from .layout import ONE, ZERO
 from .vmath import reciprocal
@@ -32,37 +33,71 @@ class Update(NamedTuple):
     code: int
     apply: Callable[..., None]  # (p, g, m, v, rows, c), addresses
     n_slots: int
+    coefficients: tuple[str, ...]  # their names, in the order of a row
 
 
-def _descent(p: Value, g: Value, c: Values) -> Values:
+def _descent(p: Value, g: Value, lr: Value) -> Values:
     # theta -= lr g
-    return (fma(-c[0], g, p),)
+    return (fma(-lr, g, p),)
 
 
-def _momentum(p: Value, m: Value, g: Value, c: Values) -> Values:
+def _momentum(p: Value, m: Value, g: Value, lr: Value, mu: Value) -> Values:
     # m = mu m - lr g; theta += m
-    m = fma(c[1], m, -c[0] * g)
+    m = fma(mu, m, -lr * g)
     return p + m, m
 
 
-def _nesterov(p: Value, m: Value, g: Value, c: Values) -> Values:
+def _nesterov(p: Value, m: Value, g: Value, lr: Value, mu: Value) -> Values:
     # m = mu m - lr g; theta += mu m - lr g
-    m = fma(c[1], m, -c[0] * g)
-    return p + fma(c[1], m, -c[0] * g), m
+    m = fma(mu, m, -lr * g)
+    return p + fma(mu, m, -lr * g), m
 
 
-def _rmsprop(p: Value, m: Value, g: Value, c: Values) -> Values:
-    # m = rho m + (1 - rho) g^2; theta -= lr g / (sqrt(m) + eps)
-    m = fma(c[1], m, c[2] * (g * g))
-    return fma(-c[0] * g, reciprocal(sqrt(m) + c[3]), p), m
+def _rmsprop(
+    p: Value, s: Value, g: Value, lr: Value, rho: Value, rest: Value, eps: Value
+) -> Values:
+    # s = rho s + (1 - rho) g^2; theta -= lr g / (sqrt(s) + eps)
+    s = fma(rho, s, rest * (g * g))
+    return fma(-lr * g, reciprocal(sqrt(s) + eps), p), s
 
 
-def _adam(p: Value, m: Value, v: Value, g: Value, c: Values) -> Values:
+def _adagrad(p: Value, s: Value, g: Value, lr: Value, initial: Value, eps: Value) -> Values:
+    # s += g^2; theta -= lr g / (sqrt(initial + s) + eps)
+    s = fma(g, g, s)
+    return fma(-lr * g, reciprocal(sqrt(initial + s) + eps), p), s
+
+
+def _adam(
+    p: Value, m: Value, v: Value, g: Value,
+    step: Value, b1: Value, rest_1: Value, b2: Value, rest_2: Value, root: Value, keep: Value,
+    eps: Value,
+) -> Values:  # fmt: skip
     # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2
-    # theta = (1 - lr wd) theta - lr m_hat / (sqrt(v_hat) + eps)
-    m = fma(c[1], m, c[2] * g)
-    v = fma(c[3], v, c[4] * (g * g))
-    return fma(-c[0] * m, reciprocal(fma(sqrt(v), c[5], c[7])), c[6] * p), m, v
+    # theta = keep theta - step m / (root sqrt(v) + eps)
+    m = fma(b1, m, rest_1 * g)
+    v = fma(b2, v, rest_2 * (g * g))
+    return fma(-step * m, reciprocal(fma(sqrt(v), root, eps)), keep * p), m, v
+
+
+def _nadam(
+    p: Value, m: Value, v: Value, g: Value,
+    of_m: Value, of_g: Value, b1: Value, rest_1: Value, b2: Value, rest_2: Value, root: Value,
+    eps: Value,
+) -> Values:  # fmt: skip
+    # m and v as Adam's; theta -= (of_m m + of_g g) / (root sqrt(v) + eps)
+    m = fma(b1, m, rest_1 * g)
+    v = fma(b2, v, rest_2 * (g * g))
+    return fma(-fma(of_m, m, of_g * g), reciprocal(fma(sqrt(v), root, eps)), p), m, v
+
+
+def _lion(
+    p: Value, m: Value, g: Value,
+    lr: Value, b1: Value, rest_1: Value, b2: Value, rest_2: Value, keep: Value,
+) -> Values:  # fmt: skip
+    # theta = keep theta - lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g
+    c = fma(b1, m, rest_1 * g)
+    sign = where(c > 0.0, 1.0, where(c < 0.0, -1.0, c))  # 0 and NaN as they are
+    return fma(-lr, sign, keep * p), fma(b2, m, rest_2 * g)
 
 
 class Rows(NamedTuple):
@@ -77,17 +112,20 @@ class Rows(NamedTuple):
     step: int
 
 
-def _with_slots(step: Callable[..., Values], n_slots: int) -> tuple[Callable[..., None], int]:
-    """Apply `step` to rows of parameters, with the gradient times the row's factor."""
+def _applied(step: Callable[..., Values]) -> tuple[Callable[..., None], int, tuple[str, ...]]:
+    """A rule applied to rows of parameters with the gradient times the row's factor; its slots."""
+    names = list(signature(step).parameters)
+    n_slots, coefficients = names.index("g") - 1, tuple(names[names.index("g") + 1 :])
+    count = len(coefficients)
     if n_slots == 0:
-        change = rows_strip(lambda p, g, w, c: step(p, w * g, c), 1)
+        change = rows_strip(lambda p, g, w, c: step(p, w * g, *c[:count]), 1)
 
         @kernel
         def apply(p, g, m, v, r, c):
             change(r.lines, r.n, p, r.apart, g, r.gradient_apart, r.factor, r.factors, r.step, c)
 
     elif n_slots == 1:
-        change = rows_strip(lambda p, m, g, w, c: step(p, m, w * g, c), 2)
+        change = rows_strip(lambda p, m, g, w, c: step(p, m, w * g, *c[:count]), 2)
 
         @kernel
         def apply(p, g, m, v, r, c):
@@ -97,7 +135,7 @@ def _with_slots(step: Callable[..., Values], n_slots: int) -> tuple[Callable[...
             )  # fmt: skip
 
     else:
-        change = rows_strip(lambda p, m, v, g, w, c: step(p, m, v, w * g, c), 3)
+        change = rows_strip(lambda p, m, v, g, w, c: step(p, m, v, w * g, *c[:count]), 3)
 
         @kernel
         def apply(p, g, m, v, r, c):
@@ -106,17 +144,20 @@ def _with_slots(step: Callable[..., Values], n_slots: int) -> tuple[Callable[...
                 r.factor, r.factors, r.step, c,
             )  # fmt: skip
 
-    return apply, n_slots
+    return apply, n_slots, coefficients
 
 
-_RULES = {
-    "descent": _with_slots(_descent, 0),
-    "momentum": _with_slots(_momentum, 1),
-    "nesterov": _with_slots(_nesterov, 1),
-    "rmsprop": _with_slots(_rmsprop, 1),
-    "adam": _with_slots(_adam, 2),
+_RULES: dict[str, Callable[..., Values]] = {
+    "descent": _descent,
+    "momentum": _momentum,
+    "nesterov": _nesterov,
+    "rmsprop": _rmsprop,
+    "adam": _adam,
+    "adagrad": _adagrad,
+    "nadam": _nadam,
+    "lion": _lion,
 }
-UPDATES = {name: Update(code, *rule) for code, (name, rule) in enumerate(_RULES.items())}
+UPDATES = {name: Update(i, *_applied(step)) for i, (name, step) in enumerate(_RULES.items())}
 
 _apply = switch([entry.apply for entry in UPDATES.values()])
 

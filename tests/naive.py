@@ -379,11 +379,67 @@ def rmsprop(
     return theta - learning_rate * g / (np.sqrt(v) + epsilon), v
 
 
+def nadam(
+    theta: Array,
+    g: Array,
+    state: Any,
+    t: int,
+    *,
+    learning_rate: float = 0.001,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-8,
+    momentum_decay: float = 0.004,
+) -> tuple[Array, Any]:
+    """Adam with Nesterov's momentum (Dozat 2016)."""
+    mu = [beta_1 * (1 - 0.96 ** (i * momentum_decay) / 2) for i in range(1, t + 2)]
+    m, v = (0, 0) if state is None else state
+    m = beta_1 * m + (1 - beta_1) * g
+    v = beta_2 * v + (1 - beta_2) * g**2
+    m_bar = mu[-1] * m / (1 - np.prod(mu)) + (1 - mu[-2]) * g / (1 - np.prod(mu[:-1]))
+    return theta - learning_rate * m_bar / (np.sqrt(v / (1 - beta_2**t)) + epsilon), (m, v)
+
+
+def lion(
+    theta: Array,
+    g: Array,
+    state: Any,
+    t: int,
+    *,
+    learning_rate: float = 0.001,
+    beta_1: float = 0.9,
+    beta_2: float = 0.99,
+    weight_decay: float = 0.0,
+) -> tuple[Array, Any]:
+    """theta *= 1 - lr wd; theta -= lr sign(b1 m + (1 - b1) g) (Chen et al. 2023)."""
+    m = 0 if state is None else state
+    step = learning_rate * np.sign(beta_1 * m + (1 - beta_1) * g)
+    return theta * (1 - learning_rate * weight_decay) - step, beta_2 * m + (1 - beta_2) * g
+
+
+def adagrad(
+    theta: Array,
+    g: Array,
+    state: Any,
+    t: int,
+    *,
+    learning_rate: float = 0.001,
+    initial_accumulator_value: float = 0.1,
+    epsilon: float = 1e-8,
+) -> tuple[Array, Any]:
+    """s += g^2; theta -= lr g / (sqrt(s) + epsilon), s beginning with an initial value."""
+    s = (0 if state is None else state) + g**2
+    return theta - learning_rate * g / (np.sqrt(initial_accumulator_value + s) + epsilon), s
+
+
 OPTIMIZERS: dict[str, Callable[..., tuple[Array, Any]]] = {
     "sgd": sgd,
     "adam": adam,
     "adamw": adamw,
     "rmsprop": rmsprop,
+    "nadam": nadam,
+    "lion": lion,
+    "adagrad": adagrad,
 }
 
 

@@ -221,6 +221,16 @@ def two_steps(name: str, **settings: Any) -> list[float]:
             {"learning_rate": 0.1, "rho": 0.25, "epsilon": 0.0},
             [1 - 0.2 / math.sqrt(3), 1 - 0.2 / math.sqrt(3) - 0.2 / math.sqrt(3.75)],
         ),
+        # s = 5 + 4, then 5 + 8
+        (
+            "adagrad",
+            {"learning_rate": 0.1, "initial_accumulator_value": 5.0, "epsilon": 1.0},
+            [1 - 0.2 / 4, 1 - 0.2 / 4 - 0.2 / (math.sqrt(13) + 1)],
+        ),
+        ("lion", {"learning_rate": 0.1}, [0.9, 0.8]),
+        ("lion", {"learning_rate": 0.1, "weight_decay": 0.5}, [0.85, 0.85 * 0.95 - 0.1]),
+        # mu = 0 but for the first steps' gradient: m_bar = g
+        ("nadam", {"learning_rate": 0.1, "beta_1": 0.0, "epsilon": 2.0}, [0.95, 0.9]),
         ("sgd", {"learning_rate": 0.1, "clipnorm": 1.0}, [0.9, 0.8]),
         ("sgd", {"learning_rate": 0.1, "clipnorm": 5.0}, [0.8, 0.6]),
     ],

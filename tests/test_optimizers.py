@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import SGD, Adam, AdamW, Optimizer, RMSprop, optimizers
+from fastdnn import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RMSprop,
+    optimizers,
+)
 from fastdnn.kernels import UPDATES
 from fastdnn.optimizers import OPTIMIZERS
 
@@ -26,6 +36,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "beta_2": 0.999,
         "epsilon": 1e-8,
     },
+    "nadam": {
+        "learning_rate": 0.001,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-8,
+        "momentum_decay": 0.004,
+    },
+    "lion": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.99, "weight_decay": 0.0},
+    "adagrad": {"learning_rate": 0.001, "initial_accumulator_value": 0.1, "epsilon": 1e-8},
 }
 
 
@@ -58,7 +77,11 @@ def test_the_repr_makes_it_again() -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ("adma", ValueError, "unknown name 'adma'; did you mean 'adam'.*adam, adamw, rmsprop, sgd"),
+        (
+            "adma",
+            ValueError,
+            "unknown name 'adma'; did you mean 'adam'.*adagrad, adam, adamw, lion, ",
+        ),
         ("Adam", ValueError, "unknown name 'Adam'"),
         (None, TypeError, "want one of .* as a string, got None"),
         (Adam, TypeError, "want one of .* as a string, got <class 'fastdnn.optimizers.Adam'>"),
@@ -167,6 +190,10 @@ STEPS = np.arange(10, 15)
         (RMSprop(), "rmsprop"),
         (Adam(), "adam"),
         (AdamW(), "adam"),
+        (NAdam(), "nadam"),
+        (NAdam(beta_1=0.0), "nadam"),
+        (Lion(), "lion"),
+        (Adagrad(), "adagrad"),
     ],
     ids=str,
 )

@@ -17,6 +17,7 @@ from fastdnn._streams import Careful
 from fastdnn.data.datasets import KINDS
 from fastdnn.data.labels import RULE
 from fastdnn.kernels.threads import available_cpus
+from fastdnn.optimizers import OPTIMIZERS
 
 from . import commands
 
@@ -187,7 +188,7 @@ def _add_data(add: Add) -> None:
 
 def _add_training(add: Add) -> None:
     """How to train."""
-    add("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw or rmsprop")
+    add("--optimizer", default="adam", metavar="NAME", help=", ".join(OPTIMIZERS))
     add("--learning-rate", type=_positive, metavar="RATE", help="that of the optimizer")
     add("--epochs", type=_count, default=20, metavar="N", help="passes over the training samples")
     add(

@@ -115,7 +115,7 @@ def test_one_step(dtype: Any, name: str, start: int, stop: int, scale: float) ->
     t = 7
     p, gradient = draw(1, N, dtype=dtype), draw(2, N, dtype=dtype)
     slots = np.concatenate([draw(3, N), draw(4, N) ** 2]).astype(dtype)
-    if rule == "rmsprop":
+    if rule in ("rmsprop", "adagrad"):
         slots **= 2
     slots[UPDATES[rule].n_slots * N :] = np.nan  # what a rule does not keep it must not read
     before = p.copy(), gradient.copy(), slots.copy()
