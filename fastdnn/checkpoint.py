@@ -11,7 +11,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from errno import EIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,7 +56,7 @@ def write(path: str | Path, content: Content) -> None:
     OSError, ValueError
         If no file can be written at `path`.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.numpy import save_file
 
     check_suffix("path", path)
@@ -65,15 +65,22 @@ def write(path: str | Path, content: Content) -> None:
             raise TypeError(f"metadata: want strings, got {key!r}: {value!r}")
     config = json.dumps(content.config)
     tensors = {name: np.ascontiguousarray(array) for name, array in content.tensors.items()}
-    checksum = _checksum(config, tensors, content.metadata)
+    checksum = _checksum(config, content.metadata, tensors, tensors.__getitem__)
     own = {_FORMAT_KEY: FORMAT, _KEY: config, _CHECKSUM_KEY: checksum}
+    metadata = {**content.metadata, **own}
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata={**content.metadata, **own})
+            save_file(tensors, temporary, metadata=metadata)
+            # before it takes the place of a good one
+            with safe_open(temporary, "numpy") as file:
+                again = _checksum(config, content.metadata, tensors, file.get_tensor)
+                is_there = file.metadata() == metadata and again == checksum
         except SafetensorError as error:
             # the library tells an error of the system in words alone
             number = int(found[1]) if (found := re.search(r"os error (\d+)", str(error))) else EIO
             raise OSError(number, os.strerror(number), str(path)) from None
+        if not is_there:
+            raise OSError(EIO, "the file does not hold what was written", str(path))
 
 
 def check_suffix(name: str, path: str | Path) -> None:
@@ -114,7 +121,7 @@ def read(path: str | Path) -> Content:
         ) from None
     text, checksum = metadata.pop(_KEY), metadata.pop(_CHECKSUM_KEY, None)
     # the files of 0.1.0 have none
-    if checksum is not None and checksum != _checksum(text, tensors, metadata):
+    if checksum is not None and checksum != _checksum(text, metadata, tensors, tensors.__getitem__):
         raise damaged(path, ValueError("its checksum is not that of what it holds"))
     try:
         config = json.loads(text)
@@ -123,12 +130,17 @@ def read(path: str | Path) -> Content:
     return Content(config, tensors, metadata)
 
 
-def _checksum(config: str, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
+def _checksum(
+    config: str,
+    metadata: Mapping[str, str],
+    names: Iterable[str],
+    tensor_of: Callable[[str], Array],
+) -> str:
     """A number that says whether any bit of a file's content has changed."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([config, sorted(metadata.items())]).encode())
-    for name in sorted(tensors):
-        array = tensors[name]
+    for name in sorted(names):
+        array = tensor_of(name)
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
