@@ -7,10 +7,11 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from errno import EIO
+from errno import EACCES, EIO, ENOENT, EPERM, EROFS
 from pathlib import Path
 
 _AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOR_EVER = (EACCES, EPERM, EROFS, ENOENT)  # whatever is done to the disk
 MOST_FOLDERS = 100  # of processes that write files in one folder at once
 
 
@@ -183,11 +184,15 @@ def checked_output(name: str, option: str, inputs: Iterable[str] = ()) -> Path:
 def check_writable(name: str, path: Path, folder: Path) -> None:
     """Refuse what is no file, or would lie in or below a folder that cannot be written."""
     _check_file(name, path)
-    try:
-        # Permissions do not say it: nobody makes files in /proc.
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        raise ValueError(f"{name}: the folder {folder} cannot be written; choose another") from None
+    with named(path, folder):
+        try:
+            # Permissions do not say it: nobody makes files in /proc.
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            if error.errno not in _FOR_EVER:  # as a full disk
+                raise
+            wrong = f"{name}: the folder {folder} cannot be written; choose another"
+            raise ValueError(wrong) from None
 
 
 def _check_file(name: str, path: Path) -> None:

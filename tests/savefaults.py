@@ -30,15 +30,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastdnn
+from fastdnn._files import replacing
 from fastdnn.cli import main as command
 from tests.nets import classifier, samples
 
-BEGIN, END = "/savefaults-begins", "/savefaults-ends"
-# Between them, but neither input nor output.
-NOT_COUNTED = {
-    *("munmap", "mprotect", "brk", "madvise", "futex", "rt_sigaction", "rt_sigprocmask"),
-    *("getrandom", "sched_yield", "sched_getaffinity", "clock_nanosleep", "getpid", "gettid"),
-}
+END = "/savefaults-ends"  # a path that is asked for when a save is over
 FAULTS = {
     "ENOSPC": "error=ENOSPC",
     "EIO": "error=EIO",
@@ -47,7 +43,6 @@ FAULTS = {
     "killed before": "error=EINTR:signal=SIGKILL",
     "killed after": "signal=SIGKILL",
 }
-SECONDS = 60
 
 
 class Writer(NamedTuple):
@@ -55,7 +50,8 @@ class Writer(NamedTuple):
 
     write: Callable[[Path], object]
     kept: Callable[[], object]  # what no error may cost
-    checked: bool = False  # whether the file is read again before it takes its place
+    suffix: str = ".safetensors"
+    checked: bool = False  # a model's file, which is read again before it takes its place
 
 
 @cache
@@ -77,7 +73,7 @@ def fit(path: Path) -> None:
     saved = fastdnn.ModelCheckpoint(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trained(1).fit(X, y, epochs=5, initial_epoch=2, callbacks=[saved], verbose=0)
+        trained(1).fit(X, y, epochs=4, initial_epoch=2, callbacks=[saved], verbose=0)
 
 
 def predict(path: Path) -> None:
@@ -91,10 +87,12 @@ def predict(path: Path) -> None:
 
 
 WRITERS = {
-    "model": Writer(lambda path: trained(1).save(path), lambda: state_of(trained(1)), True),
-    "training": Writer(fit, lambda: state_of(trained(1)), True),
-    "curves": Writer(lambda path: trained(1).history.plot(path), lambda: state_of(trained(1))),
-    "predictions": Writer(predict, lambda: None),
+    "model": Writer(lambda path: trained(1).save(path), lambda: state_of(trained(1)), checked=True),
+    "training": Writer(fit, lambda: state_of(trained(1)), checked=True),
+    "curves": Writer(
+        lambda path: trained(1).history.plot(path), lambda: state_of(trained(1)), ".png"
+    ),
+    "predictions": Writer(predict, lambda: None, ".csv"),
 }
 
 
@@ -109,23 +107,25 @@ def content(path: Path) -> str | None:
 
 def child(writer: Writer, path: Path, report: Path, go: int) -> None:
     """Write, and report the error and what is left, when the parent says so."""
+    error, before = None, writer.kept()
     os.read(go, 1)
-    error = None
-    os.path.exists(BEGIN)
     try:
         writer.write(path)
     except Exception as caught:
         error = caught
     os.path.exists(END)
-    name = getattr(error, "filename", None)
-    is_named = isinstance(error, OSError) and name is not None and str(path.parents[1]) in str(name)
-    told = None if error is None else type(error).__name__ if is_named else repr(error)
-    report.write_text(json.dumps([told, is_named or error is None, writer.kept()]))
+    folder = str(path.parents[1])
+    if isinstance(error, OSError):
+        is_good = folder in str(error.filename)
+    else:  # an argument is refused before any work
+        is_good = isinstance(error, ValueError) and folder in str(error) and writer.kept() == before
+    told = None if error is None else type(error).__name__ if is_good else repr(error)
+    report.write_text(json.dumps([told, is_good, writer.kept(), before]))
 
 
-def run(writer: Writer, path: Path, *inject: str) -> tuple[list[str], list[Any] | None]:
-    """Write in a process of its own; returns its calls and its report, None if it was killed."""
-    report, log = path.parents[1] / "report", path.parents[1] / "log"
+def run(writer: Writer, path: Path, *tracer: str) -> list[Any] | None:
+    """Write in a process of its own; returns its report, None if it was killed."""
+    report = path.parents[1] / "report"
     report.unlink(missing_ok=True)
     reader, go = os.pipe()
     process = os.fork()
@@ -133,114 +133,112 @@ def run(writer: Writer, path: Path, *inject: str) -> tuple[list[str], list[Any] 
         child(writer, path, report, reader)
         os._exit(0)
     os.close(reader)
-    command = ["strace", "-f", "-s", "300", "-o", str(log), "-p", str(process), *inject]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
-        assert tracer.stderr is not None
-        said = tracer.stderr.readline()
+    tracing = None
+    if tracer:
+        command = [*tracer, "-p", str(process)]
+        tracing = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert tracing.stderr is not None
+        said = tracing.stderr.readline()
         assert "attached" in said, said
-        os.write(go, b"!")
-        os.close(go)
-        tracer.wait(SECONDS)
+    os.write(go, b"!")
+    os.close(go)
     os.waitpid(process, 0)
-    lines = [line.partition(" ")[2].strip() for line in log.read_text().splitlines()]
-    return lines, json.loads(report.read_text()) if report.exists() else None
+    if tracing is not None:
+        tracing.communicate()
+    return json.loads(report.read_text()) if report.exists() else None
 
 
-def calls_of(lines: list[str], folder: str) -> list[tuple[str, int, str]]:
-    """The calls to try, each with its number among those of its name."""
-    counts, found, is_inside = Counter[str](), list[tuple[str, int, str]](), False
-    for line in lines:
-        name = line.partition("(")[0]
+def calls_of(log: Path, folder: Path) -> list[tuple[str, int, str]]:
+    """The calls on files in the folder, each with its number among those of its name."""
+    counts, found = Counter[str](), list[tuple[str, int, str]]()
+    for line in log.read_text().splitlines():
+        call = line.partition(" ")[2].strip()
+        name = call.partition("(")[0]
         counts[name] += 1
         if END in line:
             break
-        is_inside |= folder in line  # before it, nothing is written
-        is_anonymous = name == "mmap" and "MAP_ANONYMOUS" in line
-        if is_inside and name.isidentifier() and name not in NOT_COUNTED and not is_anonymous:
-            found.append((name, counts[name], line))
+        if f"{folder}" in line and name.isidentifier():
+            found.append((name, counts[name], call))
     return found
 
 
-def half(line: str) -> int:
-    """Half of what a write took."""
-    return int(line.rpartition("= ")[2].split()[0]) // 2
+class Case(NamedTuple):
+    """A writer at work."""
+
+    writer: Writer
+    path: Path
+    old: Path  # what is there before
+    wanted: dict[str | None, str]  # what may be there afterwards, and what to call it
+    kept: object  # after a run without a fault
+
+    def verdict(self, report: list[Any] | None) -> str:
+        """What a cell says; "!" begins what must not be."""
+        try:
+            held = self.wanted.get(content(self.path), "!other")
+        except ValueError:
+            return "!damaged"
+        if report is None:
+            return held
+        error, is_good, left, before = report
+        if error is None:
+            return held if held == "new" and left == self.kept else f"!{held}"
+        if not is_good or left not in (self.kept, before):
+            return f"!{held}, {error}"
+        return f"{held}, {error}"
+
+    def litter(self) -> str:
+        """What is beside the file after one more save, taken away."""
+        with replacing(self.path) as temporary:
+            temporary.write_text("new", encoding="utf-8")
+        left = set(self.path.parent.iterdir()) - {self.path}
+        for other in left:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+        return "!litter, " if left else ""
+
+    def cell(self, call: str, number: int, line: str, fault: str) -> str:
+        """Try one fault."""
+        half = 0
+        if fault == "short":
+            if call != "write" or not self.writer.checked:
+                return "-"
+            half = int(line.rpartition("= ")[2].split()[0]) // 2
+        shutil.copy(self.old, self.path)
+        how = f"inject={call}:{FAULTS[fault].format(half=half)}:when={number}"
+        report = run(self.writer, self.path, "strace", "-f", "-o", os.devnull, "-e", how)
+        found = self.verdict(report)
+        return self.litter() + found
 
 
-def verdict(
-    writer: Writer, path: Path, wanted: dict[str | None, str], report: list[Any] | None, kept: object
-) -> str:
-    """What a cell says; "!" begins what must not be."""
-    try:
-        held = wanted.get(content(path), "!other")
-    except ValueError:
-        return "!damaged"
-    if report is None:
-        return held
-    error, is_named, left = report
-    if not is_named or (error is None and held != "new"):
-        return f"!{held}, {error}"
-    if left != kept:
-        return f"!lost, {error}"
-    return held if error is None else f"{held}, {error}"
-
-
-def attack(name: str, top: Path, most: int | None) -> tuple[list[list[str]], int]:
-    """The table's rows, and how many cells there are, of one writer."""
-    writer, folder = WRITERS[name], top / name
+def case_of(name: str, top: Path) -> tuple[Case, list[tuple[str, int, str]]]:
+    """A writer with its folder and files, and its calls."""
+    writer, folder, log = WRITERS[name], top / name, top / "log"
     folder.mkdir()
-    suffix = {"curves": ".png", "predictions": ".csv"}.get(name, ".safetensors")
-    path, old = folder / f"file{suffix}", top / f"old{suffix}"
-    if suffix == ".safetensors":
+    path, old = folder / f"file{writer.suffix}", top / f"old{writer.suffix}"
+    if writer.checked:
         trained(0).save(old)
     else:
         old.write_text("old")
-    writer_runs = [content(old)]
-
-    def once() -> None:
-        shutil.copy(old, path)
-        lines, report = run(writer, path)
-        assert report is not None and report[0] is None, report
-        writer_runs.append(content(path))
-        once.lines, once.kept = lines, report[2]  # type: ignore[attr-defined]
-
-    once()
-    lines, kept = once.lines, once.kept  # type: ignore[attr-defined]
-    wanted: dict[str | None, str] = {writer_runs[0]: "old", writer_runs[1]: "new"}
-    if name == "training":  # of the epochs before
-        wanted |= dict.fromkeys(middle_of(path), "middle")
-    rows = []
-    calls = calls_of(lines, name)
-    for call, number, line in calls[:: 1 if most is None else max(len(calls) // most, 1)]:
-        row = [f"{call} {number}"]
-        for fault, inject in FAULTS.items():
-            if fault == "short" and not (call == "write" and writer.checked):
-                row.append("-")
-                continue
-            how = inject.format(half=half(line) if call == "write" else 0)
-            shutil.copy(old, path)
-            _, report = run(writer, path, "-e", f"inject={call}:{how}:when={number}")
-            row.append(verdict(writer, path, wanted, report, kept))
-            run(writer, path)
-            if list(folder.iterdir()) != [path]:
-                row[-1] = f"!litter, {row[-1]}"
-                for other in set(folder.iterdir()) - {path}:
-                    shutil.rmtree(other) if other.is_dir() else other.unlink()
-        rows.append(row)
-    return rows, sum(len(row) - 1 - row.count("-") for row in rows)
+    shutil.copy(old, path)
+    report = run(writer, path, "strace", "-f", "-y", "-s", "300", "-o", str(log))
+    assert report is not None
+    assert report[0] is None, report
+    wanted: dict[str | None, str] = {content(old): "old", content(path): "new"}
+    if name == "training":
+        wanted |= dict.fromkeys(middle(), "an earlier epoch's")
+    return Case(writer, path, old, wanted, report[2]), calls_of(log, folder)
 
 
-def middle_of(path: Path) -> list[str | None]:
+def middle() -> list[str | None]:
     """What the training's file holds after the epochs before the last."""
-    X, y = samples()
     found: list[str | None] = []
-    model = classifier(seed=1)
+    (X, y), model = samples(), classifier(seed=1)
     model.fit(X, y, epochs=2, verbose=0)
 
     class Look(fastdnn.Callback):
         def on_epoch_end(self, epoch: int, logs: Any) -> None:
             found.append(json.dumps(model.parameters.tobytes().hex()))
 
-    model.fit(X, y, epochs=5, initial_epoch=2, callbacks=[Look()], verbose=0)
+    model.fit(X, y, epochs=4, initial_epoch=2, callbacks=[Look()], verbose=0)
     return found[:-1]
 
 
@@ -255,8 +253,7 @@ def prepare(top: Path) -> None:
     (top / "first").mkdir()
     for name, writer in WRITERS.items():
         if name != "training":
-            suffix = {"curves": ".png", "predictions": ".csv"}.get(name, ".safetensors")
-            writer.write(top / "first" / f"file{suffix}")
+            writer.write(top / "first" / f"file{writer.suffix}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -272,12 +269,15 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         for name in arguments.writers.split(","):
-            rows, count = attack(name, Path(folder), arguments.calls)
+            case, calls = case_of(name, Path(folder))
+            step = 1 if arguments.calls is None else max(len(calls) // arguments.calls, 1)
             print(f"\n| {name} | {' | '.join(FAULTS)} |\n{'| --- ' * (len(FAULTS) + 1)}|")
-            for row in rows:
-                print(f"| {' | '.join(row)} |")
+            rows = []
+            for call in calls[::step]:
+                rows.append([f"{call[0]} {call[1]}", *(case.cell(*call, one) for one in FAULTS)])
+                print(f"| {' | '.join(rows[-1])} |", flush=True)
             failures += sum(cell.startswith("!") for row in rows for cell in row)
-            cells += count
+            cells += sum(cell != "-" for row in rows for cell in row[1:])
     print(f"\n{cells} faults, {failures} violations")
     return int(failures > 0)
 
