@@ -7,11 +7,11 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from errno import EACCES, EIO, ENOENT, EPERM, EROFS
+from errno import EACCES, EINVAL, EIO, ENOENT, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
 _AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOR_EVER = (EACCES, EPERM, EROFS, ENOENT)  # whatever is done to the disk
+_FOR_EVER = (EACCES, EPERM, EROFS, ENOENT, ENOTDIR)  # whatever is done to the disk
 MOST_FOLDERS = 100  # of processes that write files in one folder at once
 
 
@@ -70,6 +70,12 @@ def named(path: Path, folder: Path | None = None) -> Iterator[None]:
             raise  # of another file
         message = error.strerror or str(error)
         raise OSError(error.errno or EIO, message, str(path)) from None
+
+
+def is_of_system(error: BaseException) -> bool:
+    """Whether reading failed for the system's reasons, not for what is in the file."""
+    # a damaged archive may lead to a place before its begin, which is EINVAL
+    return isinstance(error, OSError) and error.errno not in (None, EINVAL)
 
 
 def _put(temporary: Path, target: Path) -> None:

@@ -96,7 +96,9 @@ class CSVLogger(Callback):
         file = open(self.filename, "a" if goes_on else "w", encoding="utf-8", newline="")  # noqa: SIM115
         try:
             if self._place is not None:
-                file.truncate(self._place)
+                # of another file it may be any number
+                size = os.fstat(file.fileno()).st_size
+                file.truncate(min(max(self._place, 0), size))
         except OSError:
             file.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from string import Formatter
@@ -126,6 +127,15 @@ class ModelCheckpoint(Monitoring):
             return self.path.format_map(values)
         except (KeyError, ValueError) as error:
             raise self._no_format(error) from None
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with these; of the files only those that this path names, as some are removed."""
+        super().set_state(state)
+        parts = Formatter().parse(self.path)
+        named = "".join(
+            re.escape(text) + ("" if field is None else r"[^/]+") for text, field, *_ in parts
+        )
+        self._files = [one for one in self._files if re.fullmatch(named, one)]
 
     def on_train_begin(self) -> None:
         """Start the clock."""
