@@ -1,4 +1,4 @@
-"""Every kind of bad file, and some random ones, as ``python -m tests.strangers`` reads a thousand."""
+"""Every kind of bad file, and random ones, as ``python -m tests.strangers`` reads a thousand."""
 
 from __future__ import annotations
 

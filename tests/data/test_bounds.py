@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastdnn.data.bounds import check_unpacked
 from fastdnn.data.datasets import load
 from fastdnn.data.texts import unpacked
 
-WRONG = r"its bytes unpack to [\d,]+ or more; want up to 500 for each"
+WRONG = r"its bytes unpack to [\d,]+ or more; want up to 800 for each"
 
 
 def test_the_bound() -> None:
@@ -28,7 +29,7 @@ def test_the_bound() -> None:
 def test_a_bomb_is_left_before_it_fills_the_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     with gzip.open(path, "wb") as file:
-        for _ in range(400):
+        for _ in range(100):
             file.write(bytes(1_000_000))
     tracemalloc.start()
     try:
@@ -39,14 +40,13 @@ def test_a_bomb_is_left_before_it_fills_the_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_a_sparse_table_is_no_bomb(tmp_path: Path) -> None:
-    """Rows of a single 1 among 1,000 zeros pack to a two-hundredth."""
+def test_a_sparse_table_is_no_bomb() -> None:
+    """Rows of a single 1 among 1,000 zeros pack to a six-hundredth."""
     rng = np.random.default_rng(0)
-    X = np.eye(1000, dtype=np.float32)[rng.integers(0, 1000, 8000)]
-    path = tmp_path / "a.npz"
-    np.savez_compressed(path, X=X, y=np.arange(8000) % 2)
-    assert X.nbytes > max(bounds.FREE, 100 * path.stat().st_size)
-    assert load(path).X_train.shape == (6400, 1000)
+    X = np.eye(1000, dtype=np.float32)[rng.integers(0, 1000, 5000)]
+    packed = len(zlib.compress(X.tobytes()))
+    assert X.nbytes > max(bounds.FREE, 500 * packed)
+    check_unpacked(Path("a"), X.nbytes, packed)
 
 
 def test_two_arrays_of_one_name(tmp_path: Path) -> None:
