@@ -197,3 +197,19 @@ def test_a_file_that_cannot_be_opened_for_a_while(
     with pytest.warns(RuntimeWarning, match="Too many open files"):
         trained(4, CSVLogger(path))
     assert [row[0] for row in rows(path)] == ["epoch", "0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("place", [-3, 10**12])
+def test_a_place_beyond_the_file_adds_nothing_to_it(place: int, tmp_path: Path) -> None:
+    """A file of another training may say anything."""
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,loss\n0,1.5\n")
+    log = CSVLogger(path)
+    log.check_logs(["loss"])
+    log.on_train_begin()
+    log.set_state({"length": place})
+    log.on_epoch_end(1, {"loss": 1.0})
+    log.on_train_end()
+    kept = [["epoch", "loss"], ["0", "1.5"]] if place > 0 else []
+    assert rows(path)[: len(kept)] == kept
+    assert rows(path)[-1] == ["1", "1.0"]
