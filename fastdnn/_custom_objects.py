@@ -44,6 +44,8 @@ def missing(config: Any, objects: Mapping[str, object]) -> list[str]:
     if not isinstance(config, dict):
         return []
     if KEY in config:
+        if not isinstance(config[KEY], str):
+            raise LookupError(config[KEY])
         return [] if config[KEY] in objects else [config[KEY]]
     return missing(list(config.values()), objects)
 

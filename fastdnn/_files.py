@@ -6,15 +6,18 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from errno import EACCES, EINVAL, EIO, ENOENT, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
-MOST_TEMPORARY = 100  # files that processes write in one folder at once, with names of their own
+_AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOR_EVER = (EACCES, EPERM, EROFS, ENOENT, ENOTDIR)  # whatever is done to the disk
+MOST_FOLDERS = 100  # of processes that write files in one folder at once
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file beside `path` that takes its place if the block ends without an error.
+    """Give a temporary file near `path` that takes its place if the block ends without an error.
 
     Parameters
     ----------
@@ -25,79 +28,137 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        The temporary file, with the same suffix: some writers choose their format by it.
+        The temporary file, which is yet to be made, with the same name: some writers choose their
+        format by it.
 
     Raises
     ------
     ValueError
         If `path` is a folder, a device or a pipe, whose place no file may take.
     OSError
-        If no file can be made in its folder.
+        If it cannot be written; the error names `path`.
     """
     path = Path(path)
     _check_file("path", path)
     target = _followed(path)
+    with named(path, target.parent):
+        handle, folder = _own_folder(target.parent)
+    temporary = folder / target.name
     try:
-        handle, temporary = _temporary(target)
+        with named(path, folder):
+            yield temporary
+            _put(temporary, target)
+    finally:
+        with suppress(OSError):  # what stays is taken again; the first error counts
+            _empty(handle)
+            folder.rmdir()
+        with suppress(OSError):
+            os.close(handle)
+
+
+@contextmanager
+def named(path: Path, folder: Path | None = None) -> Iterator[None]:
+    """Have an error of the system name the path that the user knows.
+
+    It names none, as that of a write, or a file in `folder`.
+    """
+    try:
+        yield
     except OSError as error:
-        # The user knows the path, not the temporary file's.
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        name = error.filename
+        if name is not None and (folder is None or Path(os.fsdecode(name)).parent != folder):
+            raise  # of another file
+        message = error.strerror or str(error)
+        raise OSError(error.errno or EIO, message, str(path)) from None
+
+
+def is_of_system(error: BaseException) -> bool:
+    """Whether reading failed for the system's reasons, not for what is in the file."""
+    # a damaged archive may lead to a place before its begin, which is EINVAL
+    return isinstance(error, OSError) and error.errno not in (None, EINVAL)
+
+
+def _put(temporary: Path, target: Path) -> None:
+    """Have the temporary file on the disk, then in its place."""
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    handle = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        yield temporary
-        try:
-            mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-            os.fchmod(handle, mode)
-            os.fsync(handle)  # or a power cut could leave a new name for an empty file
-            os.replace(temporary, target)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        os.fchmod(handle, mode)
+        os.fsync(handle)  # or a power cut could leave a new name for an empty file
     finally:
         os.close(handle)
+    os.replace(temporary, target)
     _sync_folder(target.parent)
 
 
-def _temporary(target: Path) -> tuple[int, Path]:
-    """An open temporary file beside `target`, which is this call's as long as it is open.
+def _own_folder(beside: Path) -> tuple[int, Path]:
+    """A folder for the temporary file, which is this call's as long as its handle is open.
 
-    What a killed process has left is taken again, so such files do not become more and more.
+    A folder, because some writers make a temporary file of their own first. What a killed process
+    has left is taken again, so such folders do not become more and more.
     """
-    for number in range(MOST_TEMPORARY):
-        path = target.parent / f".fastdnn-{number}{target.suffix}"
+    for number in range(MOST_FOLDERS):
+        folder = beside / f".fastdnn-{number}"
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError:
-            if os.path.lexists(path):  # another user's, or no file
-                continue
+            folder.mkdir(0o700)
+            is_new = True
+        except FileExistsError:
+            is_new = False
+        handle = _taken(folder, is_new)
+        if handle is not None:
+            return handle, folder
+    folder = Path(tempfile.mkdtemp(prefix=".fastdnn-", dir=beside))
+    return os.open(folder, _AS_FOLDER), folder
+
+
+def _taken(folder: Path, is_new: bool) -> int | None:
+    """A handle of the folder, now empty, if nobody else uses it; None else."""
+    try:
+        handle = os.open(folder, _AS_FOLDER)
+    except OSError:
+        if is_new:
+            folder.rmdir()
             raise
-        if _locks(handle, path):
-            os.ftruncate(handle, 0)
-            return handle, path
+        return None  # another user's, or no folder
+    try:
+        if not _locks(handle, is_new):
+            raise BlockingIOError
+        # while this one waited, its owner may have removed it
+        if not os.path.samestat(os.fstat(handle), os.stat(folder)):
+            raise FileNotFoundError
+        _empty(handle)
+    except OSError:
         os.close(handle)
-    handle, name = tempfile.mkstemp(prefix=".fastdnn-", suffix=target.suffix, dir=target.parent)
-    return handle, Path(name)
+        return None
+    return handle
 
 
-def _locks(handle: int, path: Path) -> bool:
-    """Whether nobody else writes this file, and it still has this name."""
+def _locks(handle: int, is_new: bool) -> bool:
+    """Whether nobody else writes in this folder, nor could put files there."""
+    if not is_new and os.fstat(handle).st_uid != os.geteuid():
+        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except OSError:  # also where the file system knows no locks, or the name is gone
+    except BlockingIOError:
         return False
+    except OSError:  # the file system knows no locks: only a new folder is nobody else's
+        return is_new
+    return True
+
+
+def _empty(handle: int) -> None:
+    for name in os.listdir(handle):
+        os.unlink(name, dir_fd=handle)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the folder's new entry written, where the file system does that."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass  # the file is whole, under its old name or the new one
-    finally:
-        os.close(handle)
+    """Have the folder's new entry written, where the file system and its mode let us."""
+    with suppress(OSError):  # the file is whole, under its old name or the new one
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def checked_output(name: str, option: str, inputs: Iterable[str] = ()) -> Path:
@@ -129,11 +190,15 @@ def checked_output(name: str, option: str, inputs: Iterable[str] = ()) -> Path:
 def check_writable(name: str, path: Path, folder: Path) -> None:
     """Refuse what is no file, or would lie in or below a folder that cannot be written."""
     _check_file(name, path)
-    try:
-        # Permissions do not say it: nobody makes files in /proc.
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        raise ValueError(f"{name}: the folder {folder} cannot be written; choose another") from None
+    with named(path, folder):
+        try:
+            # Permissions do not say it: nobody makes files in /proc.
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            if error.errno not in _FOR_EVER:  # as a full disk
+                raise
+            wrong = f"{name}: the folder {folder} cannot be written; choose another"
+            raise ValueError(wrong) from None
 
 
 def _check_file(name: str, path: Path) -> None:

@@ -11,8 +11,8 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
-from errno import EIO
+from collections.abc import Callable, Iterable, Mapping
+from errno import EFBIG, EIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._files import replacing
+from ._headers import MOST_HEADER, check_header, parsed
 
 Array = NDArray[Any]
 FORMAT = "1"
@@ -28,6 +29,10 @@ _FORMAT_KEY = "fastdnn.format"
 _CHECKSUM_KEY = "fastdnn.checksum"
 
 
+# What a bad file may lead to, in code that is not made for it.
+WRONG = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 # Files of others, by their suffixes, that a model's file would be taken for.
 _OTHERS = {
     **dict.fromkeys((".keras", ".h5", ".hdf5"), "Keras"),
@@ -56,24 +61,32 @@ def write(path: str | Path, content: Content) -> None:
     OSError, ValueError
         If no file can be written at `path`.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.numpy import save_file
 
+    path = Path(path)
     check_suffix("path", path)
     for key, value in content.metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"metadata: want strings, got {key!r}: {value!r}")
     config = json.dumps(content.config)
     tensors = {name: np.ascontiguousarray(array) for name, array in content.tensors.items()}
-    checksum = _checksum(config, tensors, content.metadata)
+    checksum = _checksum(config, content.metadata, tensors, tensors.__getitem__)
+    if len(config) > MOST_HEADER // 2:  # `read` would refuse the file
+        raise OSError(EFBIG, "the model's description is too large", str(path))
     own = {_FORMAT_KEY: FORMAT, _KEY: config, _CHECKSUM_KEY: checksum}
+    metadata = {**content.metadata, **own}
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata={**content.metadata, **own})
+            save_file(tensors, temporary, metadata=metadata)
+            # before it takes the place of a good one
+            with safe_open(temporary, "numpy") as file:
+                again = _checksum(config, content.metadata, tensors, file.get_tensor)
+                is_there = file.metadata() == metadata and again == checksum
         except SafetensorError as error:
-            # the library tells an error of the system in words alone
-            number = int(found[1]) if (found := re.search(r"os error (\d+)", str(error))) else EIO
-            raise OSError(number, os.strerror(number), str(path)) from None
+            raise _system_error(error, path) or OSError(EIO, str(error), str(path)) from None
+        if not is_there:
+            raise OSError(EIO, "the file does not hold what was written", str(path))
 
 
 def check_suffix(name: str, path: str | Path) -> None:
@@ -91,8 +104,10 @@ def read(path: str | Path) -> Content:
 
     Raises
     ------
-    FileNotFoundError, IsADirectoryError, ValueError
-        If there is no such file, or it is none that `write` wrote.
+    OSError
+        If there is no such file, or it cannot be read.
+    ValueError
+        If it is none that `write` wrote.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -102,33 +117,49 @@ def read(path: str | Path) -> Content:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; want a model that save wrote")
     try:
+        check_header(path)
         with safe_open(path, "numpy") as file:
             metadata = dict(file.metadata() or {})
-            if metadata.pop(_FORMAT_KEY, None) != FORMAT or _KEY not in metadata:
-                raise ValueError(f"{path}: not a model that this version of fastdnn wrote")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+            is_ours = metadata.pop(_FORMAT_KEY, None) == FORMAT and _KEY in metadata
+            names = file.keys() if is_ours else []
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, *WRONG) as error:
+        if (of_system := _system_error(error, path)) is not None:
+            raise of_system from None
         found = _kind(path)
         raise ValueError(
             f"{path}: {found or 'not a safetensors file'}; want a model that save wrote ({error})"
         ) from None
+    if not is_ours:
+        raise ValueError(f"{path}: not a model that this version of fastdnn wrote")
     text, checksum = metadata.pop(_KEY), metadata.pop(_CHECKSUM_KEY, None)
     # the files of 0.1.0 have none
-    if checksum is not None and checksum != _checksum(text, tensors, metadata):
+    if checksum is not None and checksum != _checksum(text, metadata, tensors, tensors.__getitem__):
         raise damaged(path, ValueError("its checksum is not that of what it holds"))
     try:
-        config = json.loads(text)
+        config = parsed(text)
     except (ValueError, RecursionError) as error:
         raise damaged(path, error) from None
     return Content(config, tensors, metadata)
 
 
-def _checksum(config: str, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
+def _system_error(error: Exception, path: Path) -> OSError | None:
+    """The system's error, which the library tells in words alone, if it is one."""
+    found = re.search(r"os error (\d+)", str(error))
+    return found and OSError(int(found[1]), os.strerror(int(found[1])), str(path))
+
+
+def _checksum(
+    config: str,
+    metadata: Mapping[str, str],
+    names: Iterable[str],
+    tensor_of: Callable[[str], Array],
+) -> str:
     """A number that says whether any bit of a file's content has changed."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([config, sorted(metadata.items())]).encode())
-    for name in sorted(tensors):
-        array = tensors[name]
+    for name in sorted(names):
+        array = tensor_of(name)
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -279,13 +279,13 @@ class Fitting(Compiled):
         if path is None:
             return None, None
         saved = checkpoint.read(path)
-        if "training" not in saved.config:
+        if not isinstance(saved.config, dict) or "training" not in saved.config:
             raise ValueError(
                 f"resume_from: {path}: want a file that ModelCheckpoint wrote, got a model alone"
             )
         try:
             return saved, unpack(saved.config["training"], saved.tensors)
-        except KeyError as error:
+        except checkpoint.WRONG as error:
             raise checkpoint.damaged(path, error) from None
 
     def _take_up(
@@ -299,14 +299,15 @@ class Fitting(Compiled):
         mine, _ = self.get_state()
         for part in ("layers", "input_size", "dtype", "loss"):
             check_same(path, f"model's {part}", mine.get(part), config.get(part))
-        rule, of_file = ({**one.get("optimizer", {})} for one in (mine, config))
+        rules = [one.get("optimizer", {}) for one in (mine, config)]
+        rule, of_file = ({**one} if isinstance(one, dict) else {"class": one} for one in rules)
         if isinstance(rule.get("learning_rate"), float):
             # a callback may have changed it: the state of the training holds it
             rule["learning_rate"] = of_file.get("learning_rate")
         check_same(path, "optimizer's", rule, of_file)
         try:
             self._restore_values(config, tensors)
-        except (KeyError, TypeError, ValueError) as error:
+        except checkpoint.WRONG as error:
             raise checkpoint.damaged(str(path), error) from error
 
     def _validation(self, given: _Given, n_0: int) -> Validation | None:

@@ -10,7 +10,8 @@ from typing import IO, Any
 
 from ._checks import check_flag
 from ._closed import closed
-from ._files import check_writable
+from ._files import check_writable, named
+from ._late import Late
 from .hooks import Callback
 
 
@@ -34,6 +35,12 @@ class CSVLogger(Callback):
     TypeError, ValueError
         If an argument is wrong; from `fit` before any work, if no such file can be written or the
         one to append to has other columns.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a line cannot be written, as the disk is full. The training goes on, and the line is
+        tried again with the next one; what is missing at the end `fit` raises as OSError.
     """
 
     def __init__(
@@ -71,6 +78,8 @@ class CSVLogger(Callback):
     def on_train_begin(self) -> None:
         """Leave the file as it is until there is a line for it, or `set_state` says where."""
         self._place: int | None = None
+        self._rows: list[list[Any]] = []  # yet to be written
+        self._late = Late(type(self).__name__)
 
     def get_state(self) -> dict[str, Any]:
         """Return the length of the file."""
@@ -81,35 +90,44 @@ class CSVLogger(Callback):
         self._place = state["length"]
 
     def _open(self) -> IO[str]:
-        """The file, with the names of the columns in it."""
+        """The file, at the place where its next line goes."""
         goes_on = self.append or self._place is not None
         is_new = not goes_on or self._header() is None
-        self._file = open(  # noqa: SIM115
-            self.filename, "a" if goes_on else "w", encoding="utf-8", newline=""
-        )
-        if self._place is not None:
-            self._file.truncate(self._place)
+        file = open(self.filename, "a" if goes_on else "w", encoding="utf-8", newline="")  # noqa: SIM115
+        try:
+            if self._place is not None:
+                # of another file it may be any number
+                size = os.fstat(file.fileno()).st_size
+                file.truncate(min(max(self._place, 0), size))
+        except OSError:
+            file.close()
+            raise
         if is_new:
-            self._write(self._names)
-        return self._file
+            self._rows.insert(0, self._names)
+        return file
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write a line."""
-        if self._file is None:
-            self._open()
         values = {"epoch": epoch, **logs}
-        self._write([values.get(name, "") for name in self._names])
-
-    def _write(self, row: list[Any]) -> None:
-        assert self._file is not None  # between the training's begin and end
-        csv.writer(self._file, delimiter=self.separator, lineterminator="\n").writerow(row)
-        self._file.flush()  # so that it can be read while the training lasts
+        self._rows.append([values.get(name, "") for name in self._names])
+        with self._late.held(), named(Path(self.filename)):
+            if self._file is None:
+                self._file = self._open()
+            # the file keeps what it cannot write, and tries again with the next line
+            rows, self._rows = self._rows, []
+            csv.writer(self._file, delimiter=self.separator, lineterminator="\n").writerows(rows)
+            self._file.flush()  # so that it can be read while the training lasts
+            self._late.written()
 
     def on_train_end(self) -> None:
-        """Close the file."""
+        """Close the file, and raise the error of the last line, if it could not be written."""
         if self._file is not None:
-            self._file.close()
+            with self._late.held(), named(Path(self.filename)):
+                self._file.close()
+                if not self._rows:
+                    self._late.written()
             self._file = None
+        self._late.tell()
 
 
 @closed()

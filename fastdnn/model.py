@@ -158,21 +158,30 @@ class Sequential(Fitting):
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            If there is no such file, it is none that `save` wrote, or it names an activation that
-            `custom_objects` has not.
+        OSError
+            If there is no such file, or it cannot be read.
+        ValueError
+            If it is none that `save` wrote, or it names an activation that `custom_objects` has
+            not.
         TypeError
             If a custom object is of another class than the one that was saved.
         """
         config, tensors, metadata = checkpoint.read(path)
-        config = with_functions(path, config, {} if custom_objects is None else custom_objects)
+        objects = {} if custom_objects is None else custom_objects
+        try:
+            config = with_functions(path, config, objects)
+        except (LookupError, AttributeError, RuntimeError) as error:
+            raise checkpoint.damaged(path, error) from None
         try:
             model = cls.from_state(config, tensors)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except checkpoint.WRONG as error:
             raise checkpoint.damaged(path, error) from error
         model.metadata = Preparation.kept_apart(metadata)
         try:
             model.preparation = Preparation.from_metadata(metadata)
+            if model.preparation is not None:
+                rows = model.engine.layers
+                model.preparation.check_network(rows[0].n_prev, rows[-1].n)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         return model

@@ -67,9 +67,10 @@ class Monitoring(Callback):
         return {name: getattr(self, name) for name in ("best", *self._KEPT)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with these."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        """Go on with these, and nothing else: a stranger may have written the file."""
+        check_number(self._name("best"), state["best"], "[-inf, inf]")
+        for name in ("best", *self._KEPT):
+            setattr(self, name, state[name])
 
     def _improved(self, value: float) -> bool:
         """Return whether `value` beats the best by more than min_delta; if so it is the best."""

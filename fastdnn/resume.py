@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import check_flag, check_number
+from .checkpoint import WRONG, damaged
+
 if TYPE_CHECKING:
     from .hooks import Callback
     from .loop import Loop, Seen
@@ -82,23 +85,82 @@ def check(loop: Loop, state: Mapping[str, Any], path: Any) -> None:
     Raises
     ------
     ValueError
-        If they differ.
+        If they differ, or the state is none that `state_of` gave.
     """
-    if state["version"] != VERSION:
+    try:
+        is_known = state["version"] == VERSION
+        if is_known:
+            _check_form(state, loop)
+    except WRONG as error:
+        raise damaged(path, error) from None
+    if not is_known:
         raise ValueError(f"resume_from: {path}: of another version of fastdnn")
     check_same(path, "data's", loop.data_facts(), state["data"])
     names = [type(one).__name__ for one in _kept(loop)]
     check_same(path, "callbacks", names, [one["class"] for one in state["callbacks"]])
+    loop.resumed = {**state, "path": path}
+
+
+def _check_form(state: Mapping[str, Any], loop: Loop) -> None:
+    """Refuse values of a state that no training has."""
+    check_number("epoch", state["epoch"], f"[0, {2**53}]", whole=True)
+    check_number("learning_rate", state["learning_rate"], "[0, inf)")
+    if state["rate"] is not None:
+        check_number("rate", state["rate"], "[0, inf)")
+    check_flag("stops", state["stops"])
+    for one in state["callbacks"]:
+        if not isinstance(one["class"], str) or not isinstance(one["state"], dict):
+            raise TypeError(f"callbacks: want names with states, got {one!r}")
+    if state["seen"] is not None:
+        _check_seen(state["seen"])
+    _check_place(state["place"], loop)
+
+
+def _check_seen(seen: Mapping[str, Any]) -> None:
+    check_flag("is_whole", seen["is_whole"])
+    check_number("samples", seen["samples"], f"[0, {2**53}]", whole=True)
+    losses = seen["losses"]
+    if losses.ndim != 1 or losses.dtype != np.float64 or not np.isfinite(losses).all():
+        raise ValueError(f"losses: want finite numbers, got {losses!r}")
+    for size in seen["sizes"]:
+        check_number("sizes", size, f"[0, {2**53}]", whole=True)
+    for name, values in seen["means"].items():
+        if len(values) != len(seen["sizes"]):
+            raise ValueError(f"means: want one of {name} for each of {len(seen['sizes'])} sizes")
+        if not all(isinstance(value, int | float) for value in values):  # NaN, too
+            raise TypeError(f"means: want numbers, got {values!r}")
+    for one in seen["pieces"]:
+        if [isinstance(array, np.ndarray) for array in one] != [True, True]:
+            raise TypeError(f"pieces: want targets and outputs, got {one!r}")
+
+
+def _check_place(place: Mapping[str, Any], loop: Loop) -> None:
+    facts = loop.data_facts()
+    if "samples" not in facts:  # a source of batches
+        for name, value in place.items():
+            if value is not None:
+                check_number(name, value, f"[0, {2**53}]", whole=True)
+        return
+    m, batch, outputs = facts["samples"], facts["batch_size"], place["outputs"]
+    begin, steps = place["begin"], place["steps"]
+    check_number("steps", steps, f"[0, {-(-m // batch)}]", whole=True)
+    check_number("begin", begin, f"[0, {steps}]", whole=True)
+    wanted = min(steps * batch, m) - begin * batch, loop.engine.layers[-1].n
+    if outputs is not None and (outputs.shape != wanted or outputs.dtype.kind != "f"):
+        raise ValueError(f"outputs: want floats of shape {wanted}, got {outputs!r}")
 
 
 def take_up(loop: Loop, state: Mapping[str, Any]) -> None:
     """Make all as it was when the state was taken, but for the model and the epoch."""
-    for callback, of in zip(_kept(loop), state["callbacks"], strict=True):
-        callback.set_state(of["state"])
-    if state["rate"] is not None:
-        loop.optimizer.learning_rate = state["rate"]
-    loop.model.stop_training = state["stops"]
-    loop.set_place(state["place"])
+    try:
+        for callback, of in zip(_kept(loop), state["callbacks"], strict=True):
+            callback.set_state(of["state"])
+        if state["rate"] is not None:
+            loop.optimizer.learning_rate = state["rate"]
+        loop.model.stop_training = state["stops"]
+    except WRONG as error:
+        raise damaged(state["path"], error) from error
+    loop.set_place(state["place"])  # reads on in the user's source, whose errors come through
 
 
 def _kept(loop: Loop) -> list[Callback]:

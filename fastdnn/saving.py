@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from string import Formatter
@@ -14,6 +15,7 @@ from fastdnn.kernels.lookup import lookup
 from ._checks import check_flag, check_number
 from ._closed import closed
 from ._files import check_writable
+from ._late import Late
 from ._log import LOGGER
 from .checkpoint import check_suffix
 from .monitoring import Monitoring
@@ -44,6 +46,12 @@ class ModelCheckpoint(Monitoring):
     keep : int, optional
         Keep so many of the files that this training has saved, the last ones, and remove the
         others; None keeps all. The path then holds {epoch} or {step}.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a file cannot be written, as the disk is full. The training goes on, and the next file
+        is tried; if the last one fails, `fit` raises its OSError when all epochs are done.
     """
 
     _KEPT = ("_files",)
@@ -120,8 +128,18 @@ class ModelCheckpoint(Monitoring):
         except (KeyError, ValueError) as error:
             raise self._no_format(error) from None
 
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with these; of the files only those that this path names, as some are removed."""
+        super().set_state(state)
+        parts = Formatter().parse(self.path)
+        named = "".join(
+            re.escape(text) + ("" if field is None else r"[^/]+") for text, field, *_ in parts
+        )
+        self._files = [one for one in self._files if re.fullmatch(named, one)]
+
     def on_train_begin(self) -> None:
         """Start the clock."""
+        self._late = Late(type(self).__name__)
         self._last, self._due, self._files = monotonic(), None, []
         self._steps = -1  # of the last file
 
@@ -132,6 +150,7 @@ class ModelCheckpoint(Monitoring):
         needed = [*self._fields, *([self.monitor] if self.save_best_only else [])]
         if any(self._lacks(name, logs) for name in needed):
             return
+        self._former = self.best
         if self.save_best_only and not self._improved(self._value(logs)):
             return
         self._values: dict[str, Any] = {"epoch": epoch + 1, **logs}
@@ -147,20 +166,33 @@ class ModelCheckpoint(Monitoring):
         self._write(values, steps, save)
 
     def _write(self, values: Mapping[str, Any], steps: int, save: Callable[[str], object]) -> None:
-        self._due, self._last, self._steps = None, monotonic(), steps
-        path = self._filled(values)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._files = [*(one for one in self._files if one != path), path]
-        save(path)
-        LOGGER.info("checkpoint of step %d: %s", steps, path)
-        while self.keep is not None and len(self._files) > self.keep:
-            Path(self._files.pop(0)).unlink(missing_ok=True)
+        self._due, self._last = None, monotonic()
+        path, before = self._filled(values), self._files
+        with self._late.held():
+            self._files = [*(one for one in before if one != path), path]  # the file holds the list
+            try:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                save(path)
+            except BaseException:
+                self._files = before
+                if self.save_best_only:
+                    self.best = self._former  # of the file that there is
+                raise
+            self._steps = steps
+            self._late.written()
+            LOGGER.info("checkpoint of step %d: %s", steps, path)
+            while self.keep is not None and len(self._files) > self.keep:
+                Path(self._files.pop(0)).unlink(missing_ok=True)
 
     def on_interrupt(self, epoch: int, steps: int, save: Callable[[str], object]) -> None:
         """Save, unless that is just done, or the path or the best value wants an epoch's end."""
         is_named = set(self._fields) <= {"epoch", "step"}
         if is_named and not self.save_best_only and steps != self._steps:
             self._write({"epoch": epoch + 1, "step": steps}, steps, save)
+
+    def on_train_end(self) -> None:
+        """Raise the error of the last file, if it could not be written."""
+        self._late.tell()
 
     def _is_time(self, steps: int) -> bool:
         by_steps = self.every_n_steps is not None and steps % self.every_n_steps == 0

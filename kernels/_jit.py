@@ -26,7 +26,6 @@ import platform
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -44,6 +43,7 @@ from numba.extending import intrinsic
 from . import targets
 from ._environment import to_compile, user_cache
 from ._inner import InnerCompiler
+from .callers import warn
 from .compiling import block, done, work_of
 from .forks import Lock
 
@@ -120,12 +120,10 @@ def cache_folder() -> Path | None:
     for folder in cache_folders():
         if _writable(folder):
             return folder
-    warnings.warn(
+    warn(
         "fastdnn cannot keep its compiled code: none of "
         f"{', '.join(map(str, cache_folders()))} can be written, so every process compiles anew. "
-        "Set NUMBA_CACHE_DIR to a writable folder.",
-        RuntimeWarning,
-        stacklevel=2,
+        "Set NUMBA_CACHE_DIR to a writable folder."
     )
     return None
 
@@ -180,9 +178,7 @@ class _Cache:
             temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
             os.replace(temporary, target)
         except OSError as error:  # a full disk: what was compiled runs all the same
-            warnings.warn(
-                f"fastdnn cannot keep compiled code: {error}", RuntimeWarning, stacklevel=2
-            )
+            warn(f"fastdnn cannot keep compiled code: {error}")
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -43,7 +43,7 @@ def _cpus(limit: str, period: str = "", *more: str) -> float:
     """A time in each period, as CPUs: "max" and -1 are no limit, nor is what is no number."""
     try:
         share = int(limit) / int(period)
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):  # more than a float holds, too
         return math.inf
     return math.ceil(share) if share > 0 else math.inf
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import pickle
 import re
 import tracemalloc
@@ -18,6 +20,7 @@ import safetensors.numpy
 
 import fastdnn
 from fastdnn import checkpoint
+from tests.faults import errors, kills, largest_file
 from tests.nets import classifier, regressor, samples
 
 X, y = samples()
@@ -46,6 +49,77 @@ def test_a_file_is_whole_or_not_there(
     assert [(file.name, file.read_text()) for file in path.parent.iterdir()] == (
         [] if old is None else [(path.name, old)]
     )
+
+
+def bits(path: Path) -> bytes:
+    return fastdnn.load(path).parameters.tobytes()
+
+
+def test_an_error_at_any_call_of_a_save(path: Path) -> None:
+    old, new = classifier(seed=1), classifier(seed=2)
+    old.save(path)
+    whole, kept = path.read_bytes(), new.parameters.tobytes()
+    wanted = bits(path)
+    for error in errors(errno.ENOSPC, lambda: new.save(path)):
+        assert bits(path) == (kept if error is None else wanted)
+        assert error is None or (error.errno, error.filename) == (errno.ENOSPC, str(path))
+        assert new.parameters.tobytes() == kept
+        path.write_bytes(whole)
+    new.save(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_kill_at_any_call_of_a_save(path: Path) -> None:
+    old, new = classifier(seed=1), classifier(seed=2)
+    old.save(path)
+    for _ in kills(lambda: new.save(path)):
+        assert bits(path) in (old.parameters.tobytes(), new.parameters.tobytes())
+        assert len(list(path.parent.iterdir())) <= 2
+    new.save(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.99])
+def test_a_full_disk(part: float, path: Path) -> None:
+    old, new = classifier(seed=1), classifier(seed=2)
+    old.save(path)
+    size = int(part * path.stat().st_size)
+    with largest_file(size), pytest.raises(OSError, match="File too large") as error:
+        new.save(path)
+    assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(path))
+    assert bits(path) == old.parameters.tobytes()
+    assert list(path.parent.iterdir()) == [path]
+    new.save(path)
+    assert bits(path) == new.parameters.tobytes()
+
+
+def test_a_file_that_does_not_hold_what_was_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may lie: the file is read again before it takes the place of a good one."""
+    old, new, real = classifier(seed=1), classifier(seed=2), safetensors.numpy.save_file
+    old.save(path)
+
+    def lie(tensors: Any, file: Path, metadata: Any) -> None:
+        real(tensors, file, metadata)
+        content = bytearray(Path(file).read_bytes())
+        content[-1] ^= 1
+        Path(file).write_bytes(content)
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", lie)
+    with pytest.raises(OSError, match="does not hold what was written") as error:
+        new.save(path)
+    assert error.value.filename == str(path)
+    assert bits(path) == old.parameters.tobytes()
+
+
+def test_a_model_has_the_mode_of_any_file(path: Path) -> None:
+    mask = os.umask(0o022)
+    try:
+        classifier().save(path)
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_path_may_be_text_and_a_file_is_replaced(path: Path) -> None:

@@ -1,10 +1,13 @@
 import errno
+import fcntl
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from fastdnn._files import checked_output, replacing
+from tests.faults import ERRORS, errors, kills, largest_file
 
 
 def test_file_appears_whole_with_usual_permissions(tmp_path: Path) -> None:
@@ -104,14 +107,31 @@ def test_a_folder_that_only_looks_writable() -> None:
 
 # ---------------------------------------------------------------------------- temporary files
 def test_what_a_killed_process_left_is_taken_again(tmp_path: Path) -> None:
-    left = tmp_path / ".fastdnn-0.txt"
-    left.write_text("a part that is longer than what comes")
+    left = tmp_path / ".fastdnn-0"
+    left.mkdir()
+    for name in ("a.txt", ".tmpXyz"):
+        (left / name).write_text("a part that is longer than what comes")
     for name in ("a.txt", "b.txt"):
         with replacing(tmp_path / name) as temporary:
-            assert temporary == left
-            assert temporary.read_text() == ""
+            assert temporary == left / name
+            assert list(left.iterdir()) == []
             temporary.write_text(name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_a_writer_may_make_a_file_of_its_own_first(tmp_path: Path) -> None:
+    """As safetensors does: the mode goes to the file that there is at the end."""
+    path, mask = tmp_path / "a.txt", os.umask(0o027)
+    try:
+        with replacing(path) as temporary:
+            other = temporary.with_name(".tmpXyz")
+            other.write_text("new")
+            other.chmod(0o600)
+            other.rename(temporary)
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_two_writers_have_files_of_their_own(tmp_path: Path) -> None:
@@ -123,37 +143,123 @@ def test_two_writers_have_files_of_their_own(tmp_path: Path) -> None:
             other.write_text("other")
         assert path.read_text() == "other"
         third = replacing(path)
-        assert third.__enter__() == other
+        other = third.__enter__()
+        other.touch()
         assert not third.__exit__(KeyError, KeyError(), None)
         assert not other.exists()
     assert path.read_text() == "one"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_is_no_file_of_ours_is_left_alone(tmp_path: Path) -> None:
+def test_what_is_no_folder_of_ours_is_left_alone(tmp_path: Path) -> None:
     other = tmp_path / "other"
-    other.write_text("other")
-    (tmp_path / ".fastdnn-0.txt").symlink_to(other)
-    (tmp_path / ".fastdnn-1.txt").mkdir()
+    other.mkdir()
+    (other / "file").write_text("other")
+    (tmp_path / ".fastdnn-0").symlink_to(other)
+    (tmp_path / ".fastdnn-1").write_text("other")
+    (tmp_path / ".fastdnn-2" / "folder").mkdir(parents=True)
     with replacing(tmp_path / "a.txt") as temporary:
+        assert temporary.parent.name == ".fastdnn-3"
         temporary.write_text("new")
-    assert other.read_text() == "other"
+    assert (other / "file").read_text() == "other"
+    assert (tmp_path / ".fastdnn-1").read_text() == "other"
     assert (tmp_path / "a.txt").read_text() == "new"
 
 
-@pytest.mark.parametrize("call", ["fsync", "fchmod", "replace"])
-def test_a_failing_call_leaves_the_old_file(
-    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_another_users_folder_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / ".fastdnn-0").mkdir()
+    os.chown(tmp_path / ".fastdnn-0", 54321, 54321)
+    with replacing(tmp_path / "a.txt") as temporary:
+        assert temporary.parent.name == ".fastdnn-1"
+        temporary.write_text("new")
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     path = tmp_path / "a.txt"
+    with replacing(path) as one:
+        one.write_text("one")
+        with replacing(path) as other:
+            assert other.parent != one.parent
+            other.write_text("other")
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# ------------------------------------------------------------------------------------------ faults
+@pytest.mark.parametrize("code", ERRORS, ids=errno.errorcode.get)
+def test_an_error_at_any_call(code: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+
+    def write() -> None:
+        path.write_text("old")
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+
+    found = set()
+    for error in errors(code, write):
+        text = path.read_text()
+        found.add((text, error is None))
+        assert text == "old" or error is None
+        if error is not None:
+            assert (error.errno, error.filename) == (code, str(path))
+        assert len(list(tmp_path.iterdir())) <= 2
+    write()
+    assert found == {("old", False), ("new", True)}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_kill_at_any_call(tmp_path: Path) -> None:
+    path, found = tmp_path / "a.txt", set()
     path.write_text("old")
 
-    def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("new")
 
-    monkeypatch.setattr(os, call, fail)
-    with pytest.raises(OSError, match="No space left") as error, replacing(path) as temporary:
-        temporary.write_text("new")
-    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
+    for _ in kills(write):
+        found.add(path.read_text())
+        assert len(list(tmp_path.iterdir())) <= 2
+        path.write_text("old")
+    write()
+    assert found == {"old", "new"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 99_999])
+def test_a_disk_that_is_full_while_a_file_is_written(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with (
+        largest_file(size),
+        pytest.raises(OSError, match="File too large") as error,
+        replacing(path) as temporary,
+        temporary.open("w") as file,
+    ):
+        file.write("x" * 100_000)
+    assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(path))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error, replacing(tmp_path / "a.txt"):
+        (tmp_path / "missing").read_text()
+    assert error.value.filename == str(tmp_path / "missing")
+
+
+def test_a_disk_that_is_full_before_is_no_wrong_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "xyz"))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match="No space left") as error:
+        checked_output(str(path), "--output")
+    assert error.value.filename == str(path)

@@ -110,6 +110,19 @@ def test_the_logs_are_unknown_within_an_epoch(tmp_path: Path) -> None:
         classifier().fit(X, y, callbacks=[saved], **FIT)
 
 
+def test_a_strangers_checkpoint_removes_no_other_files(tmp_path: Path) -> None:
+    """Its list of files is taken as far as this path may have named them."""
+    other = tmp_path / "other"
+    other.write_text("not ours")
+    saved = ModelCheckpoint(tmp_path / "{epoch}.st", keep=1)
+    listed = [str(other), str(tmp_path / "a" / "1.st"), str(tmp_path / "7.st"), "7.st"]
+    saved.set_state({"best": 1.0, "_files": listed, "path": "elsewhere", "keep": None})
+    assert saved._files == [str(tmp_path / "7.st")]
+    assert (saved.path, saved.keep, saved.best) == (str(tmp_path / "{epoch}.st"), 1, 1.0)
+    with pytest.raises(TypeError, match="best"):
+        saved.set_state({"best": "x", "_files": []})
+
+
 TRAINING = """
 import json, sys
 import numpy as np

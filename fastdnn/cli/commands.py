@@ -64,6 +64,11 @@ def train(arguments: Namespace) -> int:
         status = 130 if isinstance(stopped, KeyboardInterrupt) else 143
         how = "Ctrl-C" if status == 130 else "SIGTERM"
         print(f"fastdnn: stopped by {how}; saving the model as it is now", file=sys.stderr)
+    except OSError as error:
+        if kept is None or error.filename != str(kept):
+            raise
+        # All epochs are done, and the model itself may have room.
+        print(f"fastdnn: {kept} could not be written ({error.strerror})", file=sys.stderr)
     # First of all: a second Ctrl-C, or a reader of stdout that leaves, ends what follows.
     model.save(output, metadata=dataset.preparation.to_metadata())
     for one in stopping:

@@ -6,9 +6,13 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from fastdnn._files import is_of_system
+
+from .bounds import check_unpacked
 from .idx import find_idx, read_idx
 from .labels import plain_labels
 from .tables import Array, Columns, Part, Table, split_label
@@ -111,9 +115,16 @@ def _load(path: Path, kind: str) -> dict[str, Array]:
     try:
         # Opened here, for NumPy leaves a damaged file open.
         with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                _check_members(path, file)
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except DAMAGE as error:
+        if is_of_system(error):  # the system's, not NumPy's
+            raise
+        if str(error).startswith(f"{path}: "):
+            raise
         with path.open("rb") as file:
             found = other_kind(file.read(1000))
         if found is not None and not (kind == "npz" and "zip" in found):
@@ -121,9 +132,24 @@ def _load(path: Path, kind: str) -> dict[str, Array]:
         reason = str(error).split(".")[0]  # without NumPy's advice on pickles
         hint = "; save text as y.astype(str)" if "Object arrays" in reason else ""
         raise ValueError(f"{wrong} ({reason}){hint}") from None
+    other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if other:
+        raise ValueError(f"{wrong}: {other[0]!r} in it is none")
     if isinstance(loaded, np.ndarray) != (kind == "npy"):
         raise ValueError(f"{wrong}, but an {'.npz' if kind == 'npy' else '.npy'} file; rename it")
     return arrays
+
+
+def _check_members(path: Path, file: IO[bytes]) -> None:
+    """Refuse an archive that unpacks to too much, or has two arrays of one name."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    size, names = path.stat().st_size, [one.filename.lower() for one in members]
+    for one in members:
+        check_unpacked(path, one.file_size, min(one.compress_size, size))
+    check_unpacked(path, sum(one.file_size for one in members), size)
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path}: has two arrays of one name; want each once")
 
 
 def _check_part(path: Path, part: str, X: Array, y: Array | None) -> None:

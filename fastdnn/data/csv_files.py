@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import warnings
 from collections import Counter
@@ -47,6 +48,14 @@ def read_csv(path: Path, columns: Columns) -> Table:
     """
     pandas(f"{path}: reading a table")
     text, encoding = read_text(path)
+    try:
+        return _table(path, text, encoding, columns)
+    except csv.Error as error:
+        raise ValueError(f"{path}: not a table of text ({error})") from None
+
+
+def _table(path: Path, text: str, encoding: str, columns: Columns) -> Table:
+    """What a text holds."""
     layout = find_layout(text)
     head = _head(path, text, layout, columns)
     label = columns.label(path, head.names, len(head.kept))
@@ -87,6 +96,8 @@ def as_written(cells: Any, *, decimal_comma: bool = False) -> Array:
 def _head(path: Path, text: str, layout: Layout, columns: Columns) -> Head:
     """Read the names, if there are any, and how many cells a row has."""
     sample = list(rows(list(first_lines(text, layout.start)), layout.delimiter))
+    if not sample:
+        raise ValueError(f"{path}: all of its cells are empty")
     first, rest = [cell.strip() for cell in sample[0]], sample[1:]
     given = _named(first)
     known = columns.features is not None and set(columns.features) <= set(given)

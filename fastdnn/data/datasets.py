@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastdnn._files import named
+
 from .arrays import read_idx_folder, read_idx_images, read_npy, read_npz
 from .columns import Column
 from .csv_files import read_csv
@@ -250,7 +252,8 @@ def read_table(path: str | Path, columns: Columns) -> Table:
         raise ValueError(
             f"{path}: target: {columns.target!r}; only a table has columns to choose from"
         )
-    return reader(path, columns)
+    with named(path):
+        return reader(path, columns)
 
 
 def _digits() -> Table:

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fastdnn._files import is_of_system
+
+from .bounds import check_unpacked
 from .tables import Array, Columns, Part, Table, check_names, pandas, split_label
 from .values import as_text, is_number_dtype, plain_numbers
 
@@ -24,13 +27,18 @@ def read_parquet(path: Path, columns: Columns) -> Table:
     """
     try:
         import pandas as pd
+        import pyarrow.parquet as pq
 
+        for file in sorted(path.rglob("*.parquet")) if path.is_dir() else [path]:
+            _check_size(file, pq.ParquetFile(file).metadata)
         frame = pd.read_parquet(path)
     except ImportError:
         raise ImportError(
             f"{path}: reading Parquet files needs pandas and pyarrow: pip install 'fastdnn[data]'"
         ) from None
     except (ValueError, OSError, KeyError, TypeError, OverflowError, MemoryError) as error:
+        if is_of_system(error) or str(error).startswith(f"{path}"):
+            raise
         raise ValueError(f"{path}: not a Parquet file ({error})") from None
     frame, notes = _without_index(frame)
     names = check_names(path, [str(name) for name in frame.columns])
@@ -42,6 +50,12 @@ def read_parquet(path: Path, columns: Columns) -> Table:
         return Table(Part(frame), names=names, notes=notes)
     part = Part(frame.drop(columns=names[label]), labels_of(frame.iloc[:, label]))
     return replace(split_label(part, names, label), notes=notes)
+
+
+def _check_size(path: Path, facts: Any) -> None:
+    """Refuse a file whose description tells of far more than its bytes."""
+    cells = facts.num_rows * facts.num_columns
+    check_unpacked(path, max(cells, 0) * 8, path.stat().st_size)
 
 
 def _without_index(frame: Any) -> tuple[Any, tuple[str, ...]]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastdnn._checks import check_count, check_flag
+from fastdnn._files import is_of_system, named
 
 Array = NDArray[Any]
 AnyPath = str | PathLike[str]
@@ -284,8 +285,9 @@ def _whole(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:  # pyarrow's are such
-        if getattr(error, "errno", None) is not None:
-            raise
+        if is_of_system(error):
+            with named(path):
+                raise
         raise ValueError(f"{path}: {what} ({' '.join(str(error).split())})") from None
 
 

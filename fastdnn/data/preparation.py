@@ -15,6 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from fastdnn._checks import check_number
+from fastdnn._headers import parsed
+from fastdnn.checkpoint import WRONG
+
 from .columns import Column
 from .features import Encoder, column_of
 from .frames import as_frame, is_frame
@@ -22,6 +26,7 @@ from .labels import as_labels, as_numbers, match_labels
 from .scaling import Array, Scaling, check_finite
 from .tables import Columns, quoted
 
+_DAMAGED = "the model's account of its data is damaged, or of another version ({})"
 _KEY = "fastdnn.data.preparation"  # in a model's metadata
 
 
@@ -202,11 +207,42 @@ class Preparation:
         if _KEY not in metadata:
             return None
         try:
-            return cls(**cls._decoded(json.loads(metadata[_KEY])))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"the model's account of its data is damaged, or of another version ({error})"
-            ) from None
+            return cls(**cls._decoded(parsed(metadata[_KEY])))
+        except WRONG as error:
+            raise ValueError(_DAMAGED.format(error)) from None
+
+    def check_network(self, n_0: int, n_outputs: int) -> None:
+        """Refuse an account of data that are not those of a network with so many in- and outputs.
+
+        Raises
+        ------
+        ValueError
+            If it is.
+        """
+        try:
+            self._check_sizes(n_0, n_outputs)
+        except WRONG as error:
+            raise ValueError(_DAMAGED.format(error)) from None
+
+    def _check_sizes(self, n_0: int, n_outputs: int) -> None:
+        encoder, columns = self._encoder, self.columns
+        check_number("n_features", self.n_features, "[1, inf)", whole=True)
+        found = self.n_features if encoder is None else encoder.n_outputs
+        if found != n_0:
+            raise ValueError(f"want {n_0} inputs, got {found}")
+        sizes = {n_0} if encoder is None else {len(encoder.fills)}
+        _check_scaling(self.scaling, sizes | {1})
+        for names in (self.features, columns):
+            if names is not None and len(names) != self.n_features:
+                raise ValueError(f"want {self.n_features} columns, got {len(names)}")
+        if not all(isinstance(name, str) for name in self.features or ()):
+            raise TypeError(f"want names of columns, got {self.features!r}")
+        if self.classes is not None and self.classes.shape != (n_outputs,):
+            raise ValueError(f"want {n_outputs} classes, got {self.classes.shape}")
+        if self.classes is None:
+            if self.target_scaling is None:
+                raise ValueError("want the target's scaling")
+            _check_scaling(self.target_scaling, {1})
 
     @staticmethod
     def kept_apart(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -234,6 +270,14 @@ def prepared(name: str, given: Any, prepare: Callable[[Any], Array]) -> Array:
         return prepare(given)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
+
+
+def _check_scaling(scaling: Scaling, sizes: set[int]) -> None:
+    mean, deviation = scaling.mean, scaling.deviation
+    if mean.shape != deviation.shape or not {mean.dtype.kind, deviation.dtype.kind} <= set("iuf"):
+        raise ValueError("want a mean and a deviation of each column")
+    if mean.size not in sizes or not np.isfinite([mean, deviation]).all() or (deviation <= 0).any():
+        raise ValueError(f"want finite means and deviations of {sizes} columns, got {mean.shape}")
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from fastdnn._inputs import Data
 
 Check = Callable[[Any, Any, Any], Data]
+_STATE = "passes", "given", "largest", "length", "samples", "_number", "_before"
 SAMPLES = (
     "; a source gives batches, not single samples: wrap a data set in a torch.utils.data.DataLoader"
 )
@@ -195,8 +196,7 @@ class Stream:
 
     def get_state(self) -> dict[str, Any]:
         """Return what `set_state` needs to go on with the pass."""
-        names = "passes", "given", "largest", "length", "samples", "_number", "_before"
-        return self._accepted or {name: getattr(self, name) for name in names}
+        return self._accepted or {name: getattr(self, name) for name in _STATE}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go to where another stream of the same source was: leave out what that one has given.
@@ -216,8 +216,8 @@ class Stream:
                     f"before, got the end after {number}"
                 )
             self._held.pop()
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in _STATE:
+            setattr(self, name, state[name])
 
     def _checked(self, batch: Any) -> Data:
         with _named(f"{self._name}: batch {self._number}", batch):

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .bounds import check_unpacked
+
 _BOMS = {
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
@@ -32,6 +34,7 @@ _OTHER_KINDS = {
 }
 _HTML = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 _SAMPLE = 1000  # lines
+_PIECE = 1 << 20  # bytes unpacked at a time
 _DELIMITERS = "\t;|, "  # where two would do, the earlier: commas may be decimal
 
 
@@ -51,13 +54,17 @@ def unpacked(path: Path) -> bytes:
     Raises
     ------
     ValueError
-        If it is damaged.
+        If it is damaged, or unpacks to far more than its size.
     """
     if path.suffix.lower() != ".gz":
         return path.read_bytes()
     try:
-        with gzip.open(path) as file:
-            return file.read()
+        with path.open("rb") as packed, gzip.open(packed) as file:
+            content = bytearray()
+            while piece := file.read(_PIECE):
+                content += piece
+                check_unpacked(path, len(content), packed.tell())
+            return bytes(content)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path}: truncated or damaged gzip file ({error}); fetch it again"

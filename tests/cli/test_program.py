@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -337,3 +338,18 @@ def test_a_model_has_no_suffix_of_another_format(
     assert main(["train", "--data", "iris.csv", "--output", name]) == 2
     assert "--output: want the suffix .safetensors" in capsys.readouterr().err
     assert sorted(Path().iterdir()) == before
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_model(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, path: str, state: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(fastdnn.Sequential, "save_training", fail)
+    command = ["train", "--layers", "4", "--epochs", "2", "--resume", "--output", "m.safetensors"]
+    monkeypatch.setattr(commands, "SAVED_EVERY", 1e-9)
+    with pytest.warns(RuntimeWarning, match="ModelCheckpoint: .*No space left"):
+        assert main(command) == 0
+    assert "could not be written (No space left on device)" in capsys.readouterr().err
+    assert len(fastdnn.load("m.safetensors").layers) == 2

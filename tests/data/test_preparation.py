@@ -178,3 +178,35 @@ def test_errors_begin_with_the_argument() -> None:
 
     with pytest.raises(TypeError, match=r"^X: is wrong$"):
         prepared("X", None, fail)
+
+
+# ------------------------------------------------------------------------------ files of strangers
+def test_an_account_that_fits() -> None:
+    preparation().check_network(2, 2)
+    preparation(**NUMBER).check_network(2, 1)
+    preparation(scaling=Scaling(np.zeros(1), np.array([255.0]))).check_network(2, 2)
+    people().check_network(5, 2)
+
+
+@pytest.mark.parametrize(
+    ("account", "n_0", "n_outputs"),
+    [
+        (preparation(), 3, 2),
+        (preparation(), 2, 3),
+        (people(), 3, 2),
+        (people(columns=COLUMNS[:2]), 2, 2),
+        (preparation(n_features="x"), 2, 2),
+        (preparation(features=("u",)), 2, 2),
+        (preparation(features=("u", 3)), 2, 2),
+        (preparation(classes=None), 2, 1),
+        (preparation(classes=None, target_scaling=Scaling(np.zeros(3), np.ones(3))), 2, 1),
+        (preparation(scaling=Scaling(np.zeros(2), np.zeros(2))), 2, 2),
+        (preparation(scaling=Scaling(np.full(2, np.nan), np.ones(2))), 2, 2),
+        (preparation(scaling=Scaling(np.zeros(3), np.ones(3))), 2, 2),
+        (preparation(scaling=Scaling(np.zeros(2), np.ones(1))), 2, 2),
+        (preparation(scaling=Scaling(np.array(["x", "y"]), np.array(["x", "y"]))), 2, 2),
+    ],
+)
+def test_an_account_of_another_network(account: Preparation, n_0: int, n_outputs: int) -> None:
+    with pytest.raises(ValueError, match="account of its data is damaged, or of another version"):
+        account.check_network(n_0, n_outputs)

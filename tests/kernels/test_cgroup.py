@@ -1,13 +1,16 @@
-"""The CPUs that control groups allow, from files made up in the place of the system's."""
+"""The CPUs that control groups allow: from files made up in the place of the system's, and real."""
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fastdnn.kernels import cgroup, threads
+from tests.kernels.common import run_python
 
 OF_2, OF_1 = "0::/user/service\n", "3:memory:/docker/a\n4:cpu,cpuacct:/docker/a\n0::/\n"
 
@@ -54,6 +57,15 @@ CASES: dict[str, tuple[str, dict[str, str], float]] = {
     "2, another service's": (OF_2, {"cgroup/user/other/cpu.max": "100000 100000"}, math.inf),
     "2, nonsense": ("0::/\n", {"cgroup/cpu.max": "much of it"}, math.inf),
     "2, empty": ("0::/\n", {"cgroup/cpu.max": ""}, math.inf),
+    "2, more than there can be": ("0::/\n", {"cgroup/cpu.max": f"{10**400} 1"}, math.inf),
+    "2, more digits than are read": ("0::/\n", {"cgroup/cpu.max": f"{'9' * 5000} 1"}, math.inf),
+    "2, less than nothing": ("0::/\n", {"cgroup/cpu.max": "-100000 100000"}, math.inf),
+    "2, a limit alone": ("0::/\n", {"cgroup/cpu.max": "100000"}, math.inf),
+    "2, more columns": ("0::/\n", {"cgroup/cpu.max": "100000 100000 7\n8"}, 1),
+    "2, a group that is gone": ("0::/a (deleted)\n", {"cgroup/cpu.max": "100000 100000"}, 1),
+    "2, above the root": ("0::/../../a\n", {"cgroup/cpu.max": "100000 100000"}, 1),
+    "2, a path with a zero byte": ("0::/a\0b\n", {"cgroup/cpu.max": "100000 100000"}, 1),
+    "2, a path without end": (f"0::/{'a' * 5000}\n", {"cgroup/cpu.max": "100000 100000"}, 1),
     "2, a period of nothing": ("0::/\n", {"cgroup/cpu.max": "100000 0"}, math.inf),
     "1, of a container": (OF_1, below("cpu,cpuacct/docker/a", limits("100000")), 1),
     "1, the path is not seen": (OF_1, below("cpu,cpuacct", limits("100000")), 1),
@@ -95,3 +107,98 @@ def test_a_file_that_cannot_be_read(system: Path) -> None:
     (system / "cgroup" / "cpu").mkdir()
     (system / "cgroup" / "cpu" / "cpu.cfs_quota_us").write_bytes(b"\xff\xfe")
     assert cgroup.quota() == math.inf
+
+
+def test_a_file_that_vanishes(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service may end, and its group go, between two looks."""
+    write(system, {"own": OF_2, "cgroup/user/service/cpu.max": "50000 100000"})
+    (system / "cgroup" / "cpu.max").write_text("200000 100000")
+    read = Path.read_text
+
+    def vanishing(path: Path) -> str:
+        if path.parent.name == "service":
+            path.unlink()
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_text", vanishing)
+    assert cgroup.quota() == 2
+
+
+# ------------------------------------------------------------------------------ groups of our own
+ROOT = Path("/sys/fs/cgroup")
+PRINT = (
+    "import fastdnn; from fastdnn.kernels import cgroup; "
+    "print(cgroup.quota(), fastdnn.get_num_threads())"
+)
+
+
+def make(folder: Path) -> None:
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+
+
+class Version1:
+    """Groups of version 1: the controller of the CPU's time has files of its own."""
+
+    def __init__(self) -> None:
+        mounts = [ROOT / name for name in ("cpu", "cpu,cpuacct", "cpuacct,cpu")]
+        found = [one for one in mounts if (one / "cpu.cfs_quota_us").exists()]
+        if not found:
+            pytest.skip("no control groups of version 1 here")
+        self.root = found[0]
+
+    def limit(self, group: Path, quota: int) -> None:
+        (group / "cpu.cfs_quota_us").write_text(str(quota))
+
+
+class Version2:
+    """Groups of version 2: one hierarchy, in which the controller has to be passed on."""
+
+    def __init__(self) -> None:
+        self.root = ROOT
+        known = ROOT / "cgroup.subtree_control"
+        if not known.exists() or "cpu" not in known.read_text().split():
+            pytest.skip("no control groups of version 2 with the CPU's controller here")
+
+    def limit(self, group: Path, quota: int) -> None:
+        try:
+            (group.parent / "cgroup.subtree_control").write_text("+cpu")
+            (group / "cpu.max").write_text(f"{quota if quota > 0 else 'max'} 100000")
+        except OSError as error:
+            pytest.skip(f"the CPU's controller cannot be passed on here: {error}")
+
+
+@pytest.fixture(params=[Version1, Version2], ids=["1", "2"])
+def groups(request: pytest.FixtureRequest) -> Iterator[Callable[[int, int], Path]]:
+    """A function that makes two groups with these quotas, one in the other; returns the inner."""
+    version, made = request.param(), list[Path]()
+
+    def nested(outer: int, inner: int) -> Path:
+        for quota in (outer, inner):
+            above = made[-1] if made else version.root
+            group = above / f"fastdnn-test-{os.getpid()}"
+            make(group)
+            made.append(group)
+            version.limit(group, quota)
+        return group
+
+    try:
+        yield nested
+    finally:
+        for group in reversed(made):
+            group.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "wanted"),
+    [(-1, 100_000, 1), (100_000, -1, 1), (200_000, 50_000, 1), (150_000, -1, 2)],
+)
+def test_a_process_in_a_group_of_its_own(
+    outer: int, inner: int, wanted: int, groups: Callable[[int, int], Path]
+) -> None:
+    group, cpus = groups(outer, inner), threads.available_cpus()
+    enter = f"open({str(group / 'cgroup.procs')!r}, 'w').write('0')\n"  # 0: who writes it
+    said = run_python(enter + PRINT, {"NUMBA_NUM_THREADS": None}).split()
+    assert said == [str(wanted), str(min(wanted, cpus))]
