@@ -237,7 +237,7 @@ class Dense(Layer):
 
 
 def _assign(name: str, view: Array, value: ArrayLike) -> None:
-    array = as_float(name, value, ndim=np.ndim(value))
+    array = as_float(name, value, ndim=None)
     if array.shape not in ((), view.shape):
         raise ValueError(f"{name}: want shape {view.shape}, got {array.shape}")
     check_finite(name, np.broadcast_to(array, view.shape), view.dtype)

@@ -15,7 +15,7 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.lookup import lookup
 
 from . import activations
-from ._checks import check_batch_size, check_count, check_number
+from ._checks import SEED_BITS, check_batch_size, check_count, check_number, shown
 from ._config import from_config
 from ._inputs import check_finite, check_X
 from ._streams import say
@@ -54,7 +54,7 @@ class Network:
         if dtype is not None and not isinstance(dtype, str):  # NumPy takes None for float64
             dtype = np.dtype(dtype).name
         self.dtype = lookup("dtype", dtype, DTYPES)
-        self.seed = None if seed is None else check_count("seed", seed, 0)
+        self.seed = None if seed is None else check_count("seed", seed, 0, SEED_BITS)
         entropy = np.random.SeedSequence(self.seed).entropy
         assert isinstance(entropy, int)
         self._state = State(entropy)
@@ -148,8 +148,8 @@ class Network:
         """Take the parameters from a list like that of `get_weights`."""
         want = [w.shape for w in self.get_weights()]
         if not isinstance(weights, Iterable):
-            raise TypeError(f"weights: want a list of arrays, got {weights!r}")
-        arrays = [as_float("weights", w, ndim=np.ndim(w)) for w in weights]
+            raise TypeError(f"weights: want a list of arrays, got {shown(weights)}")
+        arrays = [as_float(f"weights[{i}]", w, ndim=None) for i, w in enumerate(weights)]
         shapes = [w.shape for w in arrays]
         if shapes != want:
             raise ValueError(f"weights: want shapes {want}, got {shapes}")
@@ -210,7 +210,7 @@ class Network:
         for name in ("steps", "epochs"):
             check_number(name, state[name], f"[0, {2**53}]", whole=True)
         entropy = int(state["entropy"])
-        check_number("entropy", entropy, f"[0, {2**256}]", whole=True)
+        check_count("entropy", entropy, 0, SEED_BITS)
         self._state.entropy = entropy
         self._state.steps, self._state.epochs = state["steps"], state["epochs"]
         for name, view in self._named_parameters().items():

@@ -129,6 +129,8 @@ def check_steps(job: Job, of: Problem, model: fastdnn.Sequential) -> None:
     ]
     settings, speed = settings_of(job.optimizer), 0.0
     for t in (1, 2, 3):
+        if not is_moderate(job, of, parameters_of(model)):
+            return  # the rate is too large for such a loss
         rows = rng.permutation(job.m)[: job.batch]
         X, y, weights = of.X[rows], of.y[rows], of.weights[rows]
         loss, pairs = model.loss_and_gradients(X, y, weights)
