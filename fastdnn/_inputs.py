@@ -81,12 +81,17 @@ def check_finite(name: str, array: Any, dtype: np.dtype[Any]) -> None:
             _refuse_infinite(name, array.tocoo(), dtype)
         return
     # one quick pass, and only a suspicious result has a second look: in a sum they survive
-    if array.flags.c_contiguous and array.dtype == dtype:
-        flat = array.ravel()
-        if math.isfinite(np.vdot(flat, flat)) if flat.size < FEW else all_finite(flat):
-            return
+    if array.flags.c_contiguous and array.dtype == dtype and is_finite(array):
+        return
     if not _sum_is_finite(array, dtype):
         _refuse_infinite(name, array, dtype)
+
+
+def is_finite(array: Array) -> bool:
+    """Whether a matrix in C order of float32 or float64 holds neither NaN nor infinity."""
+    if array.size < FEW and math.isfinite(np.vdot(array, array)):
+        return True
+    return all_finite(array.reshape(-1))
 
 
 def _sum_is_finite(array: Array, dtype: np.dtype[Any]) -> bool:

@@ -196,7 +196,7 @@ def test_weights_are_in_kerass_order_and_shapes() -> None:
             ValueError,
             "weights[0]: want finite numbers of float64",
         ),
-        ([np.ones((4, 1)), ["0"]], TypeError, "weights: want real numbers, got dtype <U1"),
+        ([np.ones((4, 1)), ["0"]], TypeError, "weights[1]: want real numbers, got dtype <U1"),
     ],
 )
 def test_wrong_weights_are_refused(weights: Any, error: type[Exception], message: str) -> None:
