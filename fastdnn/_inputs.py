@@ -121,7 +121,7 @@ def _numbers(name: str, values: ArrayLike) -> Array:
         _refuse_other_arrays(name, values)
     array = as_array(name, values)
     if array.dtype == object:
-        array = from_objects(name, array)
+        array = from_objects(name, array, missing=True)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
     return array

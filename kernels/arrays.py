@@ -134,8 +134,10 @@ def as_array(name: str, x: Any) -> NDArray[Any]:
         raise TypeError(f"{name}: want an array of real numbers; {text:.200}") from None
 
 
-def from_objects(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
-    """Objects, as a table of columns of different types gives them, as numbers; None is NaN.
+def from_objects(name: str, array: NDArray[Any], *, missing: bool = False) -> NDArray[np.float64]:
+    """Objects, as a table of columns of different types gives them, as numbers.
+
+    With `missing`, None is NaN.
 
     Raises
     ------
@@ -144,7 +146,8 @@ def from_objects(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
     """
     # of the text '3' NumPy makes 3, and of the date 2026-01-01 the number 20454
     kinds = set(map(type, array.ravel().tolist()))
-    if all(map(_is_number, kinds)):
+    numbers = {kind for kind in kinds if _is_number(kind, missing)}
+    if kinds == numbers:
         try:
             with np.errstate(over="ignore"):
                 return array.astype(np.float64)
@@ -153,7 +156,7 @@ def from_objects(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
     found = np.empty(array.shape)
     for at, value in np.ndenumerate(array):
         place = f" at {name}[{', '.join(map(str, at))}]" if at else ""
-        if not _is_number(type(value)):
+        if type(value) not in numbers:
             kind = "text" if isinstance(value, str | bytes) else type(value).__name__
             raise TypeError(
                 f"{name}: want an array of real numbers; got the {kind} {value!r:.60}{place}"
@@ -170,12 +173,11 @@ def from_objects(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
     return found
 
 
-def _is_number(kind: type) -> bool:
-    if issubclass(kind, np.generic):
-        return issubclass(kind, np.integer | np.floating | np.bool_) and not issubclass(
-            kind, np.timedelta64
-        )
-    return kind is type(None) or hasattr(kind, "__float__")
+def _is_number(kind: type, missing: bool) -> bool:
+    if issubclass(kind, np.generic):  # of which all have __float__, and a span of time is integer
+        is_real = issubclass(kind, np.integer | np.floating | np.bool_)
+        return is_real and not issubclass(kind, np.timedelta64)
+    return (missing and kind is type(None)) or hasattr(kind, "__float__")
 
 
 def as_native(array: NDArray[Any]) -> NDArray[Any]:
