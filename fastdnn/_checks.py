@@ -36,7 +36,7 @@ def check_number(name: str, value: object, interval: str, *, whole: bool = False
     # a bool is an int to Python, and a span of time an integer to NumPy
     is_number = isinstance(value, Integral if whole else Real)
     is_number = is_number and not isinstance(value, bool | np.timedelta64)
-    if is_number and _lies_in(value, interval):  # type: ignore[arg-type]
+    if is_number and _lies_in(value, interval, whole):  # type: ignore[arg-type]
         return
     kind = "an integer" if whole else "a number"
     wanted = f"{name}: want {kind} in {interval}, got {shown(value)}"
@@ -58,12 +58,13 @@ def check_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def _lies_in(number: float, interval: str) -> bool:
+def _lies_in(number: float, interval: str, whole: bool) -> bool:
     low, high = map(float, interval[1:-1].split(","))
-    try:
-        number = float(number)  # a Fraction's comparison with NaN and infinity is its own
-    except OverflowError:
-        return False  # an integer beyond every float
+    if not whole:
+        try:
+            number = float(number)
+        except OverflowError:
+            return False  # what is to be a float is beyond every one
     above = number >= low if interval[0] == "[" else number > low
     return above and (number <= high if interval[-1] == "]" else number < high)
 

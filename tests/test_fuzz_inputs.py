@@ -118,7 +118,6 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     "BinaryFocalCrossentropy.gamma": lambda bad: fastdnn.losses.BinaryFocalCrossentropy(gamma=bad),
     "l1": lambda bad: fastdnn.L1L2(l1=bad),
     "Dropout.rate": fastdnn.Dropout,
-    "Dense.units": fastdnn.Dense,
     "seed": lambda bad: bad is None or fastdnn.Sequential(seed=bad),
     "StepDecay.initial": lambda bad: fastdnn.StepDecay(bad, 0.5, 3),
     "class_weight": lambda bad: MODELS["float32"].fit(X, y, class_weight={0: bad}, verbose=0),

@@ -16,50 +16,48 @@ from scipy import sparse
 import fastdnn
 from fastdnn.data.rows import rows_of
 from fastdnn.kernels.calls import Targets
-from tests.kernels.common import Array, each_dtype
+from tests.kernels.common import Array
 from tests.kernels.networks import make, rule
 
-M, N_0, BATCH = 66_000, 33_000, 4  # 2.2e9 elements
-LAST = slice(M - 3 * BATCH, M)
+BATCH = 4
+WIDE, LONG = (66_000, 33_000), (4_000_000, 550)  # 2.2e9 elements
+FEW = slice(-3 * BATCH, None)  # the samples that are read
 EXHAUSTIVE = os.environ.get("FASTDNN_EXHAUSTIVE") == "1"
 
 
 @pytest.fixture(params=["C", "F", "rows backwards", "columns backwards", "every second column"])
 def X(request: pytest.FixtureRequest, tmp_path: Path) -> Array:
     """Zeros but for the last rows."""
-    order = "F" if request.param == "F" else "C"
-    made: Any = np.memmap(tmp_path / "X", np.float32, "w+", shape=(M, N_0), order=order)
-    some = np.random.default_rng(0).normal(size=(3 * BATCH, N_0))
+    # of a column in Fortran order a page is read
+    shape, order = (LONG, "F") if request.param == "F" else (WIDE, "C")
+    made: Any = np.memmap(tmp_path / "X", np.float32, "w+", shape=shape, order=order)
     if request.param == "rows backwards":
-        made[: 3 * BATCH] = some
-        return made[::-1]
+        made = made[::-1]
+    made[FEW] = np.random.default_rng(0).normal(size=(3 * BATCH, shape[1]))
     if request.param == "columns backwards":
-        made[LAST] = some
         return made[:, ::-1]
-    made[LAST] = some
     return made[:, ::2] if request.param.startswith("every") else made
 
 
-@each_dtype
-@pytest.mark.parametrize("gathered", [False, True])
+@pytest.mark.parametrize(("gathered", "dtype"), [(False, "float32"), (True, "float64")])
 def test_training_reads_what_lies_beyond_2_31_elements(
     X: Array, gathered: bool, dtype: Any
 ) -> None:
     """The last steps of the pass: in their order, or gathered from the end."""
-    y = np.random.default_rng(1).normal(size=(M, 2)).astype(dtype)
-    few = np.array(X[LAST]), Targets(y[LAST])
+    m = len(X)
+    y, few = np.zeros((m, 2), dtype), np.array(X[FEW])
+    y[FEW] = targets = np.random.default_rng(1).normal(size=(len(few), 2)).astype(dtype)
     one, other = (make((X.shape[1], 2), ["tanh"], dtype=dtype) for _ in range(2))
     steps = rule("descent", 3)
     if gathered:
-        order = np.arange(M)[::-1].copy()
-        one.train(X, Targets(y), steps, batch=BATCH, order=order)
-        other.train(few[0][::-1].copy(), Targets(y[LAST][::-1].copy()), steps, batch=BATCH)
+        one.train(X, Targets(y), steps, batch=BATCH, order=np.arange(m)[::-1].copy())
+        other.train(few[::-1].copy(), Targets(targets[::-1].copy()), steps, batch=BATCH)
     else:
-        one.train(X, Targets(y), steps, batch=BATCH, first=M // BATCH - 3)
-        other.train(*few, steps, batch=BATCH)
+        one.train(X, Targets(y), steps, batch=BATCH, first=m // BATCH - 3)
+        other.train(few, Targets(targets), steps, batch=BATCH)
     assert np.abs(one.parameters).max() > 0
     assert one.parameters.tobytes() == other.parameters.tobytes()
-    assert one.forward(X[LAST], batch=BATCH).tobytes() == other.forward(few[0], batch=5).tobytes()
+    assert one.forward(X[FEW], batch=BATCH).tobytes() == other.forward(few, batch=5).tobytes()
 
 
 def test_sparse_rows_beyond_2_31_elements() -> None:
