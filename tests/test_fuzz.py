@@ -77,7 +77,7 @@ def check(job: Job, got: Sequence[Any], right: Sequence[Array], bounds: Sequence
 
 
 # ----------------------------------------------------------------------------------------- numbers
-@fuzz(60)
+@fuzz(50)
 @given(jobs(), forms)
 def test_steps_are_naives(job: Job, form: Form) -> None:
     """Loss, gradients, outputs and every step of the optimizer."""
@@ -170,7 +170,7 @@ class Steps(fastdnn.Callback):
         self.seen.append(self.model.parameters.copy())
 
 
-@fuzz(40)
+@fuzz(30)
 @given(jobs(), forms, st.booleans())
 def test_fit_has_the_same_bits_for_all_threads_and_layouts(
     job: Job, form: Form, shuffle: bool

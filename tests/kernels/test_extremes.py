@@ -265,7 +265,7 @@ def test_several_outputs(dtype: Any, loss: str) -> None:
 @each_dtype
 @pytest.mark.parametrize("loss", FUSED_SEVERAL)
 def test_several_z(dtype: Any, loss: str) -> None:
-    X = [(z, 0.0, other) for z in ends(dtype) for other in (0.0, z, -z, -1.0)]
+    X = [(z, 0.0, other) for z in ends(dtype) for other in (z, -z)]
     Z, Y = rows(loss, dtype, X, targets(loss, dtype, 3))
     losses, dZ, A = fused(loss, "softmax", Z, Y)
     check(FUSED_SEVERAL[loss], loss, dtype, Z, Y, losses, dZ)
