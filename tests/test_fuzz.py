@@ -166,7 +166,7 @@ class Steps(fastdnn.Callback):
     def __init__(self) -> None:
         self.seen: list[Array] = []
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float]) -> None:
+    def on_train_batch_begin(self, batch: int) -> None:
         self.seen.append(self.model.parameters.copy())
 
 
