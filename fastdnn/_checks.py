@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+SEED_BITS = 256  # of a seed, which counts nothing; NumPy draws seeds of 128 bits
+
 
 def check_number(name: str, value: object, interval: str, *, whole: bool = False) -> None:
     """Refuse what is no number, or lies outside an interval.
@@ -31,12 +33,22 @@ def check_number(name: str, value: object, interval: str, *, whole: bool = False
     ValueError
         If `value` is NaN or not in the interval.
     """
-    is_number = not isinstance(value, bool) and isinstance(value, Integral if whole else Real)
-    if is_number and _lies_in(value, interval):  # type: ignore[arg-type]
+    # a bool is an int to Python, and a span of time an integer to NumPy
+    is_number = isinstance(value, Integral if whole else Real)
+    is_number = is_number and not isinstance(value, bool | np.timedelta64)
+    if is_number and _lies_in(value, interval, whole):  # type: ignore[arg-type]
         return
     kind = "an integer" if whole else "a number"
-    wanted = f"{name}: want {kind} in {interval}, got {value!r}"
+    wanted = f"{name}: want {kind} in {interval}, got {shown(value)}"
     raise ValueError(wanted) if is_number else TypeError(wanted)
+
+
+def shown(value: object) -> str:
+    """Return the beginning of a value's text, in one line."""
+    try:
+        return " ".join(f"{value!r:.80}".split())
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        return f"a larger {type(value).__name__}"
 
 
 def check_flag(name: str, value: object) -> bool:
@@ -46,17 +58,24 @@ def check_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def _lies_in(number: float, interval: str) -> bool:
+def _lies_in(number: float, interval: str, whole: bool) -> bool:
     low, high = map(float, interval[1:-1].split(","))
+    if not whole:
+        try:
+            number = float(number)
+        except OverflowError:
+            return False  # what is to be a float is beyond every one
     above = number >= low if interval[0] == "[" else number > low
     return above and (number <= high if interval[-1] == "]" else number < high)
 
 
-def check_count(name: str, value: Any, least: int) -> int:
-    """`value` as an integer of at least `least`."""
-    if type(value) is int and value >= least:
+def check_count(name: str, value: Any, least: int, bits: int = 63) -> int:
+    """`value` as an integer of at least `least`, and of so many bits at most."""
+    if type(value) is int and least <= value < 1 << bits:
         return value
     check_number(name, value, f"[{least}, inf)", whole=True)
+    if value >= 1 << bits:
+        raise ValueError(f"{name}: want an integer below 2^{bits}, got {shown(value)}")
     return int(value)
 
 

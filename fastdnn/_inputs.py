@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels.arrays import DTYPES, as_native, refuse_masked
+from fastdnn.kernels.arrays import DTYPES, as_array, as_native, from_objects, refuse_masked
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.finite import all_finite
 
-from ._checks import check_number, share_of
+from ._checks import check_number, share_of, shown
 from .data.rows import Part, dense, is_readable, is_small, is_sparse, rows_of
 from .losses import Loss
 
@@ -81,12 +81,17 @@ def check_finite(name: str, array: Any, dtype: np.dtype[Any]) -> None:
             _refuse_infinite(name, array.tocoo(), dtype)
         return
     # one quick pass, and only a suspicious result has a second look: in a sum they survive
-    if array.flags.c_contiguous and array.dtype == dtype:
-        flat = array.ravel()
-        if math.isfinite(np.vdot(flat, flat)) if flat.size < FEW else all_finite(flat):
-            return
+    if array.flags.c_contiguous and array.dtype == dtype and is_finite(array):
+        return
     if not _sum_is_finite(array, dtype):
         _refuse_infinite(name, array, dtype)
+
+
+def is_finite(array: Array) -> bool:
+    """Whether a matrix in C order of float32 or float64 holds neither NaN nor infinity."""
+    if array.size < FEW and math.isfinite(np.vdot(array, array)):
+        return True
+    return all_finite(array.reshape(-1))
 
 
 def _sum_is_finite(array: Array, dtype: np.dtype[Any]) -> bool:
@@ -114,27 +119,12 @@ def _refuse_infinite(name: str, array: Any, dtype: np.dtype[Any]) -> None:
 def _numbers(name: str, values: ArrayLike) -> Array:
     if type(values) is not np.ndarray:
         _refuse_other_arrays(name, values)
-    try:
-        array = np.asarray(values)
-        if array.dtype == object:  # as a table of columns of different types gives
-            _refuse_objects(name, array)
-            array = array.astype(np.float64)
-    # OverflowError of 10**400, RuntimeError of a tensor with a gradient
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise TypeError(f"{name}: want an array of real numbers; {error}") from None
+    array = as_array(name, values)
+    if array.dtype == object:
+        array = from_objects(name, array, missing=True)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {array.dtype}")
     return array
-
-
-def _refuse_objects(name: str, array: Array) -> None:
-    """Refuse the first value that is no number, with its place."""
-    for at, value in np.ndenumerate(array):
-        # None is NaN to NumPy, which is refused with its place too; of the text '3' it makes 3
-        if value is not None and not hasattr(type(value), "__float__"):
-            kind = "text" if isinstance(value, str | bytes) else type(value).__name__
-            place = f" at {name}[{', '.join(map(str, at))}]" if at else ""
-            raise TypeError(f"got the {kind} {value!r:.60}{place}")
 
 
 def _refuse_other_arrays(name: str, values: Any) -> None:
@@ -270,15 +260,15 @@ def weigh_classes(
 ) -> Data:
     """The same data, the weight of each sample times that of its class, with n outputs."""
     if not isinstance(class_weight, Mapping):
-        raise TypeError(f"class_weight: want a dict of class to weight, got {class_weight!r}")
+        raise TypeError(f"class_weight: want a dict of class to weight, got {shown(class_weight)}")
     y = _classes(data, class_weight)
     weights = np.ones(len(y))
     for label, weight in class_weight.items():
-        check_number(f"class_weight[{label!r}]", weight, "[0, inf)")
+        check_number(f"class_weight[{shown(label)}]", weight, "[0, inf)")
         members = y == label
         # a class may be missing from these samples; one output tells two classes apart
         if not np.any(members) and label not in range(max(n, 2)):
-            raise ValueError(f"class_weight: want classes of y, got {label!r}")
+            raise ValueError(f"class_weight: want classes of y, got {shown(label)}")
         weights[members] = weight
     if data.weights is not None:
         weights *= data.weights
@@ -310,7 +300,6 @@ def _classes(data: Data, known: Mapping[int, float]) -> Array:
 
 def split(data: Data, share: float) -> tuple[Data, Data | None]:
     """The data without their last part, and that part: `share` of the samples."""
-    check_number("validation_split", share, "[0, 1)")
     if share == 0:
         return data, None
     m = len(data.y)

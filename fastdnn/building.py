@@ -103,7 +103,7 @@ def start(layer: Dense, n_prev: int, rng: np.random.Generator) -> Array:
     """W's random start."""
     assert layer.kernel_initializer is not None  # Dense has chosen one
     W = initializers.get(layer.kernel_initializer)(layer.units, n_prev, rng)
-    W = as_float("kernel_initializer's W", W, ndim=np.ndim(W))
+    W = as_float("kernel_initializer's W", W, ndim=None)
     if W.shape != (layer.units, n_prev):
         raise ValueError(
             f"kernel_initializer: want W of shape (n, n_prev) = ({layer.units}, {n_prev}), "

@@ -204,6 +204,11 @@ class Compiled(Network):
         RuntimeError
             If `compile` has not been called, or the model has no parameters yet: the data to
             evaluate do not say its input size.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the loss is not finite, for X or the parameters are too large; the row is named.
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         return_dict = check_flag("return_dict", return_dict)
@@ -219,7 +224,8 @@ class Compiled(Network):
             total = len(data.y)
         with self.lock, sample_bar("evaluate", total, verbose) as report:
             # not `_ready`: the data to evaluate do not make a network
-            logs = evaluate(self.loss.bind(self.engine), data, self.metrics, batch, report)
+            engine = self.loss.bind(self.engine)
+            logs = evaluate(engine, data, self.metrics, batch, report, warns=True)
         return logs if return_dict else list(logs.values())
 
     @overload

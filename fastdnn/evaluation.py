@@ -16,6 +16,7 @@ from ._inputs import Data
 from .data.rows import parts
 from .losses import Loss
 from .metrics import Metric, Named, resolve
+from .overflow import warn_of_loss
 from .validation import EVALUATION_BATCH
 
 Array = NDArray[Any]
@@ -149,17 +150,24 @@ def evaluate(
     batch: int = EVALUATION_BATCH,
     report: Report | None = None,
     stop: Stop = None,
+    *,
+    warns: bool = False,
 ) -> dict[str, float]:
     """The loss, penalties included, and the metrics, of samples or of a stream of them.
 
-    Raises `StoppedError` when another thread has set `stop`.
+    If it `warns`, it does of a loss that is not finite. Raises `StoppedError` when another thread
+    has set `stop`.
     """
     if isinstance(data, Data):
         loss, outputs = loss_and_outputs(engine, data, batch, report, stop)
+        if warns:
+            warn_of_loss(engine, data, loss, batch)
         return {"loss": loss + penalty(engine), **measure(metrics, data.y, outputs)}
     measured, losses, sizes = Measured(metrics), list[float](), list[int]()
-    for one in data:
+    for number, one in enumerate(data):
         loss, outputs = loss_and_outputs(engine, one, batch, report, stop)
+        if warns:
+            warn_of_loss(engine, one, loss, batch, f" of batch {number}")
         measured.add(one.y, outputs)
         losses.append(loss)
         sizes.append(len(one.y))

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from fastdnn.kernels.calls import NO_LABELS
 
 from . import checkpoint
-from ._checks import check_batch_size, check_count, check_flag
+from ._checks import check_batch_size, check_count, check_flag, check_number
 from ._inputs import Data, check_finite, split, weigh_classes
 from .compiled import Compiled
 from .data.streams import Stream, is_source, refuse_lonely, refuse_targets
@@ -166,6 +166,7 @@ class Fitting(Compiled):
         first = check_count("initial_epoch", initial_epoch, 0)
         steps = steps_per_epoch
         steps = None if steps is None else check_count("steps_per_epoch", steps, 1)
+        check_number("validation_split", validation_split, "[0, 1)")
         shuffle = check_flag("shuffle", shuffle)
         each = check_batch_size(batch_size, BATCH_SIZE)
         plan = plan_validation(validation_steps, validation_batch_size, validation_freq, each)

@@ -13,7 +13,7 @@ from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.engine import Engine
 
 from . import activations, initializers, regularizers
-from ._checks import check_count, check_flag, check_number
+from ._checks import check_flag, check_number
 from ._closed import closed
 from ._config import is_storable, storable, to_config
 from ._inputs import check_finite
@@ -107,7 +107,9 @@ class Dense(Layer):
 
     def _checked(self, name: str, value: Any) -> Any:
         if name == "units":
-            return check_count("Dense.units", value, 1)
+            # of any size: a model that is too large for the memory says so
+            check_number("Dense.units", value, "[1, inf)", whole=True)
+            return int(value)
         if name == "activation":
             return activations.get(value)
         if name == "use_bias":
@@ -237,7 +239,7 @@ class Dense(Layer):
 
 
 def _assign(name: str, view: Array, value: ArrayLike) -> None:
-    array = as_float(name, value, ndim=np.ndim(value))
+    array = as_float(name, value, ndim=None)
     if array.shape not in ((), view.shape):
         raise ValueError(f"{name}: want shape {view.shape}, got {array.shape}")
     check_finite(name, np.broadcast_to(array, view.shape), view.dtype)

@@ -198,7 +198,8 @@ class _Crossentropy(Loss):
         if not self.label_smoothing:
             return y
         n = y.shape[1] if self.entry.kind == "multiclass" else 2
-        return y * (1 - self.label_smoothing) + self.label_smoothing / n
+        # in float64: of targets in float16 three digits would be left
+        return y.astype(np.float64) * (1 - self.label_smoothing) + self.label_smoothing / n
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.lookup import lookup
 
 from . import activations
-from ._checks import check_batch_size, check_count, check_number
+from ._checks import SEED_BITS, check_batch_size, check_count, check_number, shown
 from ._config import from_config
-from ._inputs import check_finite, check_X
+from ._inputs import check_finite, check_X, is_finite
 from ._streams import say
 from .building import check_layers, check_tensors, lay_out, refuse_placed, refuse_too_many, start
 from .data.preparation import Preparation, prepared
@@ -26,6 +26,7 @@ from .data.streams import inputs_of, is_source
 from .evaluation import outputs_of
 from .layers import Array, Dense, Layer
 from .loop import INITIALIZATION, State
+from .overflow import warn_of_outputs
 from .progress import sample_bar
 from .summary import summarize
 from .turns import Turns
@@ -54,7 +55,7 @@ class Network:
         if dtype is not None and not isinstance(dtype, str):  # NumPy takes None for float64
             dtype = np.dtype(dtype).name
         self.dtype = lookup("dtype", dtype, DTYPES)
-        self.seed = None if seed is None else check_count("seed", seed, 0)
+        self.seed = None if seed is None else check_count("seed", seed, 0, SEED_BITS)
         entropy = np.random.SeedSequence(self.seed).entropy
         assert isinstance(entropy, int)
         self._state = State(entropy)
@@ -148,8 +149,8 @@ class Network:
         """Take the parameters from a list like that of `get_weights`."""
         want = [w.shape for w in self.get_weights()]
         if not isinstance(weights, Iterable):
-            raise TypeError(f"weights: want a list of arrays, got {weights!r}")
-        arrays = [as_float("weights", w, ndim=np.ndim(w)) for w in weights]
+            raise TypeError(f"weights: want a list of arrays, got {shown(weights)}")
+        arrays = [as_float(f"weights[{i}]", w, ndim=None) for i, w in enumerate(weights)]
         shapes = [w.shape for w in arrays]
         if shapes != want:
             raise ValueError(f"weights: want shapes {want}, got {shapes}")
@@ -210,7 +211,7 @@ class Network:
         for name in ("steps", "epochs"):
             check_number(name, state[name], f"[0, {2**53}]", whole=True)
         entropy = int(state["entropy"])
-        check_number("entropy", entropy, f"[0, {2**256}]", whole=True)
+        check_count("entropy", entropy, 0, SEED_BITS)
         self._state.entropy = entropy
         self._state.steps, self._state.epochs = state["steps"], state["epochs"]
         for name, view in self._named_parameters().items():
@@ -237,11 +238,16 @@ class Network:
         -------
         ndarray of shape (m, n_L)
             With a `preparation`, a regression's target is in its own unit.
+
+        Warns
+        -----
+        RuntimeWarning
+            If an output is not finite, for X or the parameters are too large; the row is named.
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         engine, lock = self.engine, self.lock  # or the error, before a source is read
         if type(X) is not np.ndarray and is_source(X):
-            return self._in_unit(self._outputs_of_batches(engine, X, batch, verbose))
+            return self._told(self._outputs_of_batches(engine, X, batch, verbose))
         if self.preparation is not None:
             X = self._prepared(X)
         X = check_X(X, self.input_size, self.dtype, whole=False)
@@ -255,7 +261,7 @@ class Network:
         else:
             with lock.spare(engine) as twin, sample_bar("predict", X.shape[0], verbose) as report:
                 A = outputs_of(twin, X, batch, report)
-        return A if self.preparation is None else self._in_unit(A)
+        return self._told(A)
 
     def _outputs_of_batches(
         self, engine: Engine, source: Any, batch: int, verbose: int | str
@@ -279,9 +285,13 @@ class Network:
             return X
         return prepared("X", X, lambda X: preparation.inputs(X, self.dtype))
 
-    def _in_unit(self, A: Array) -> Array:
-        """A_L in the target's own unit."""
-        return A if self.preparation is None else self.preparation.outputs(A)
+    def _told(self, A: Array) -> Array:
+        """A_L in the target's own unit; with a warning where it is not finite."""
+        if self.preparation is not None:
+            A = self.preparation.outputs(A)
+        if not is_finite(A):
+            warn_of_outputs(self.engine, A)
+        return A
 
     def predict_labels(self, X: Any, batch_size: int | None = None) -> Array:
         """Return the label of every row of X, as the file has them that the model was trained on.

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.calls import Rule
 from fastdnn.kernels.lookup import lookup
 from fastdnn.kernels.update import COEFFICIENTS, UPDATES
@@ -69,10 +70,11 @@ class Optimizer(ABC):
         """The learning rate of each step, numbered from 0."""
         if not isinstance(self.learning_rate, Schedule):
             return np.full(len(steps), float(self.learning_rate))
-        rates = np.asarray(self.learning_rate(steps), np.float64)
+        name = f"{type(self).__name__}.learning_rate"
+        rates = as_float(name, self.learning_rate(steps), np.float64, None)
         if rates.shape != steps.shape or not (rates >= 0).all() or np.isinf(rates).any():
             raise ValueError(
-                f"{type(self).__name__}.learning_rate: want a finite number >= 0 for each of "
+                f"{name}: want a finite number >= 0 for each of "
                 f"{len(steps)} steps, got {rates} from {self.learning_rate!r}"
             )
         return rates

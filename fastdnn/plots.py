@@ -125,7 +125,7 @@ def plot_weights(
     ImportError
         If matplotlib is not installed.
     """
-    W = as_float("W", W, np.float64, np.ndim(W))
+    W = as_float("W", W, np.float64, None)
     if not isinstance(image_shape, tuple | list):
         raise TypeError(f"image_shape: want (rows, columns), got {image_shape!r}")
     for i, n in enumerate(image_shape):

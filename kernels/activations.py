@@ -127,7 +127,8 @@ exp_strip = strip(exp, 1)
 
 @kernel
 def less_top(a, a0, rows, n):
-    """a_j -= max a in each row, so that exp does not overflow."""
+    """a_j -= max a in each row, so that exp does not overflow; a finite a_j stays finite."""
+    lowest = np.nextafter(a.dtype.type(-np.inf), a.dtype.type(0))
     for i in range(rows):
         row = span(a, a0 + i * n, n)
         top = row[0]
@@ -135,7 +136,9 @@ def less_top(a, a0, rows, n):
             # a NaN that is not seen here makes its own element NaN, and so the row's sum
             top = row[j] if row[j] > top else top
         for j in range(n):
-            row[j] -= top
+            # 0 times -inf would be NaN in a loss; a NaN passes
+            less = row[j] - top
+            row[j] = lowest if less < lowest else less
 
 
 @kernel

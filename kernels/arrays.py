@@ -87,7 +87,9 @@ def refuse_masked(name: str, values: Any) -> None:
         )
 
 
-def as_float(name: str, x: object, dtype: DTypeLike | None = None, ndim: int = 2) -> NDArray[Any]:
+def as_float(
+    name: str, x: object, dtype: DTypeLike | None = None, ndim: int | None = 2
+) -> NDArray[Any]:
     """`x` as an array of float32 or float64 (other numbers become float64), or of `dtype`.
 
     Raises
@@ -95,21 +97,87 @@ def as_float(name: str, x: object, dtype: DTypeLike | None = None, ndim: int = 2
     TypeError
         If `x` holds no real numbers.
     ValueError
-        If some are masked, or it has not `ndim` dimensions.
+        If some are masked, or too large for float64, or it has not `ndim` dimensions; None takes
+        any number of them.
     """
     if type(x) is not np.ndarray:
         refuse_masked(name, x)
-    array = np.asarray(x)
+    array = as_array(name, x)
+    if array.dtype == object and array.ndim > 0:
+        array = from_objects(name, array)
     given = array.dtype
     if given.kind not in "fiub":
         raise TypeError(f"{name}: want real numbers, got dtype {given}")
-    if array.ndim != ndim:
+    if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name}: want {ndim} dimensions, got shape {array.shape}")
     if dtype is None:
         native = given if given.isnative else given.newbyteorder("=")
         dtype = native if native in FLOATS else np.float64
-    array = array if given is dtype else array.astype(dtype, copy=False)
+    if given is not dtype:
+        with np.errstate(over="ignore"):  # who looks for infinity finds it
+            array = array.astype(dtype, copy=False)
     return array if array.flags.aligned else array.copy()
+
+
+def as_array(name: str, x: Any) -> NDArray[Any]:
+    """NumPy's array of `x`; what it makes none of, such as rows of different lengths, is refused.
+
+    Raises
+    ------
+    TypeError
+    """
+    try:
+        return np.asarray(x)
+    # RuntimeError of a tensor with a gradient, OverflowError of a list with a huge number
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        raise TypeError(f"{name}: want an array of real numbers; {text:.200}") from None
+
+
+def from_objects(name: str, array: NDArray[Any], *, missing: bool = False) -> NDArray[np.float64]:
+    """Objects, as a table of columns of different types gives them, as numbers.
+
+    With `missing`, None is NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no real number, or too large for one; its place is named.
+    """
+    # of the text '3' NumPy makes 3, and of the date 2026-01-01 the number 20454
+    kinds = set(map(type, array.ravel().tolist()))
+    numbers = {kind for kind in kinds if _is_number(kind, missing)}
+    if kinds == numbers:
+        try:
+            with np.errstate(over="ignore"):
+                return array.astype(np.float64)
+        except (TypeError, ValueError, OverflowError):
+            pass  # the place is looked for
+    found = np.empty(array.shape)
+    for at, value in np.ndenumerate(array):
+        place = f" at {name}[{', '.join(map(str, at))}]" if at else ""
+        if type(value) not in numbers:
+            kind = "text" if isinstance(value, str | bytes) else type(value).__name__
+            raise TypeError(
+                f"{name}: want an array of real numbers; got the {kind} {value!r:.60}{place}"
+            )
+        try:
+            found[at] = np.nan if value is None else float(value)
+        except OverflowError:
+            raise ValueError(
+                f"{name}: want finite numbers of float64, got a larger {type(value).__name__}"
+                f"{place}"
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name}: want an array of real numbers; {error}{place}") from None
+    return found
+
+
+def _is_number(kind: type, missing: bool) -> bool:
+    if issubclass(kind, np.generic):  # of which all have __float__, and a span of time is integer
+        is_real = issubclass(kind, np.integer | np.floating | np.bool_)
+        return is_real and not issubclass(kind, np.timedelta64)
+    return (missing and kind is type(None)) or hasattr(kind, "__float__")
 
 
 def as_native(array: NDArray[Any]) -> NDArray[Any]:

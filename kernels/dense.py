@@ -139,10 +139,10 @@ def _check_layer(A_prev: ArrayLike, W: ArrayLike, dtype: Any = None) -> tuple[Ar
 
 
 def _check_bias(b: ArrayLike, n: int, dtype: Any) -> Array:
-    array = np.asarray(b)
+    array = as_float("b", b, dtype, None)
     if array.shape not in ((n, 1), (n,)):
         raise ValueError(f"b: b[l] is (n[l], 1), here ({n}, 1); got {array.shape}")
-    return np.ascontiguousarray(as_float("b", array, dtype, array.ndim).reshape(n))
+    return np.ascontiguousarray(array.reshape(n))
 
 
 def _check_same(name: str, x: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -158,7 +158,8 @@ def _check_result(name: str, array: Array | None, shape: tuple[int, int]) -> Non
     if array is None:
         return
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name}: want a float32 or float64 array, got {array!r}")
+        got = getattr(array, "dtype", type(array).__name__)
+        raise TypeError(f"{name}: want a float32 or float64 array, got {got}")
     if array.shape != shape:
         raise ValueError(f"{name}: want shape {shape}, got {array.shape}")
     if not array.flags.writeable:

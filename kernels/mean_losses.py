@@ -43,9 +43,9 @@ def _absolute_slope(a: Value, y: Value, p: Parameters) -> Value:
 
 
 def _huber(a: Value, y: Value, p: Parameters) -> Value:
-    # e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2
-    e, delta = abs(a - y), p[0]
-    return where(e <= delta, 0.5 * e * e, delta * e - 0.5 * delta * delta)
+    # e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2); by halves, as e may overflow
+    e, half, delta = abs(a - y), abs(0.5 * a - 0.5 * y), p[0]
+    return where(e <= delta, 0.5 * e * e, 2.0 * delta * (half - 0.25 * delta))
 
 
 def _huber_slope(a: Value, y: Value, p: Parameters) -> Value:
@@ -202,9 +202,9 @@ def _fused_mean(
 
 
 def _pinball(a: Value, y: Value, q: Value) -> Value:
-    # q (y - a) where y > a, else (1 - q) (a - y)
-    e = y - a
-    return where(e > 0.0, q * e, (q - 1.0) * e)
+    # q (y - a) where y > a, else (1 - q) (a - y); by halves, as y - a may overflow
+    half = 0.5 * y - 0.5 * a
+    return where(half > 0.0, 2.0 * q * half, 2.0 * (q - 1.0) * half)
 
 
 def _pinball_slope(a: Value, y: Value, q: Value, share: Value) -> Value:

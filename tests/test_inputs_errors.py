@@ -77,6 +77,26 @@ BAD_X: dict[str, tuple[Any, type[Exception], str]] = {
         TypeError,
         r"X: want an array of real numbers; got the dict {} at X\[2, 0\]",
     ),
+    "a date in a table": (
+        changed(X.astype(object), (3, 1), np.datetime64("2026-01-01")),
+        TypeError,
+        r"X: want an array of real numbers; got the datetime64 .* at X\[3, 1\]",
+    ),
+    "a span of time in a table": (
+        changed(X.astype(object), (3, 1), np.timedelta64(1, "D")),
+        TypeError,
+        r"X: want an array of real numbers; got the timedelta64 .* at X\[3, 1\]",
+    ),
+    "beyond float64": (
+        changed(X.astype(object), (7, 2), 10**400),
+        ValueError,
+        r"X: want finite numbers of float64, got a larger int at X\[7, 2\]",
+    ),
+    "beyond float64, of more digits": (
+        changed(X.astype(np.longdouble), (7, 2), np.longdouble("1e400")),
+        ValueError,
+        r"X: want finite numbers of float32, got inf at X\[7, 2\]",
+    ),
     "numbers as text in a table": (
         changed(X.astype(object), (0, 0), "3"),
         TypeError,
@@ -229,6 +249,7 @@ BAD_WEIGHTS: dict[str, tuple[Any, type[Exception], str]] = {
     "negative": (changed(ONES, 3, -1.5), ValueError, "want weights >= 0, got -1.5"),
     "NaN": (changed(ONES, 3, np.nan), ValueError, r"want finite .*nan at sample_weight\[3\]"),
     "beyond float32": (1e39 * ONES, ValueError, r"want finite numbers of float32.*\[0\]"),
+    "beyond float64": (changed(ONES.astype(object), 3, 10**400), ValueError, r".*int at .*\[3\]"),
     "text": (ONES.astype(str), TypeError, "want real numbers, got dtype <U"),
 }
 
@@ -250,6 +271,7 @@ BAD_CLASS_WEIGHTS: dict[str, tuple[Any, type[Exception], str]] = {
     "no class": ({3: 1.0}, ValueError, "class_weight: want classes of y, got 3"),
     "text as class": ({"1": 1.0}, ValueError, "class_weight: want classes of y, got '1'"),
     "negative": ({1: -1.0}, ValueError, r"class_weight\[1\]: want a number in \[0, inf\), got -1"),
+    "beyond float64": ({0: 10**400}, ValueError, r"class_weight\[0\]: want .*got 1000"),
     "infinite": ({0: np.inf}, ValueError, r"class_weight\[0\]: want .*got inf"),
     "NaN": ({0: 1.0, 2: np.nan}, ValueError, r"class_weight\[2\]: want .*got nan"),
     "text": ({0: "2"}, TypeError, r"class_weight\[0\]: want a number.*got '2'"),

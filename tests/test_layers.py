@@ -201,6 +201,13 @@ def test_parameters_can_be_set_in_every_way() -> None:
         ("W", W[0], ValueError, "W: want shape (5, 7), got (7,)"),
         ("W", W.astype(str), TypeError, "W: want real numbers, got dtype <U"),
         ("W", None, TypeError, "W: want real numbers, got dtype object"),
+        ("W", [[1.0], [2.0, 3.0]], TypeError, "W: want an array of real numbers; setting an array"),
+        (
+            "b",
+            [10**400] * 5,
+            ValueError,
+            "b: want finite numbers of float64, got a larger int at b",
+        ),
         ("W", np.nan, ValueError, "W: want finite numbers of float64, got nan at W[0, 0] (35 such"),
         ("W", np.where(W > 1, -np.inf, W), ValueError, "W: want finite numbers of float64, got"),
         ("b", B + np.inf, ValueError, "b: want finite numbers of float64, got inf at b[0] (5 such"),

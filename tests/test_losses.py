@@ -150,6 +150,14 @@ def test_smoothing_and_logits(name: str, from_logits: bool, smoothing: float) ->
     check(loss, Z, y, naive.smooth(Y, smoothing, n), activation, name)
 
 
+@pytest.mark.parametrize("y_type", [bool, np.int8, np.float16, np.float32])
+def test_smoothed_targets_do_not_depend_on_the_dtype_that_they_came_in(y_type: Any) -> None:
+    loss, X = fastdnn.CategoricalCrossentropy(label_smoothing=0.1), np.ones((3, 1))
+    model = fastdnn.Sequential([fastdnn.Dense(3, "softmax")], input_size=1, seed=0, dtype="float64")
+    model.compile("sgd", loss)
+    assert model.evaluate(X, np.eye(3, dtype=y_type)) == model.evaluate(X, np.eye(3))
+
+
 @pytest.mark.parametrize("name", FROM_LOGITS)
 def test_from_logits_the_outputs_are_logits_and_training_is_the_same(name: str) -> None:
     (activation,) = kernels.LOSSES[name].fused

@@ -45,6 +45,11 @@ Sequential([PLACED], input_size=2)
         ),
         (lambda: Sequential([Dense(1)], input_size=2.0), TypeError, "input_size: want an integer"),
         (lambda: Sequential([Dense(1)], seed=-1), ValueError, "seed: want an integer in [0, inf)"),
+        (
+            lambda: Sequential([Dense(1)], seed=2**256),
+            ValueError,
+            "seed: want an integer below 2^256",
+        ),
         (lambda: Sequential([Dense(1)], seed="1"), TypeError, "seed: want an integer in [0, inf)"),
         (
             lambda: Sequential([Dense(1)], dtype="float46"),
@@ -196,7 +201,13 @@ def test_weights_are_in_kerass_order_and_shapes() -> None:
             ValueError,
             "weights[0]: want finite numbers of float64",
         ),
-        ([np.ones((4, 1)), ["0"]], TypeError, "weights: want real numbers, got dtype <U1"),
+        ([[[1], [2, 3]], [0]], TypeError, "weights[0]: want an array of real numbers; setting an"),
+        (
+            [[[10**400]] * 4, [0]],
+            ValueError,
+            "weights[0]: want finite numbers of float64, got a lar",
+        ),
+        ([np.ones((4, 1)), ["0"]], TypeError, "weights[1]: want real numbers, got dtype <U1"),
     ],
 )
 def test_wrong_weights_are_refused(weights: Any, error: type[Exception], message: str) -> None:

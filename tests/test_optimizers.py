@@ -247,6 +247,11 @@ def test_a_schedule_must_give_a_rate_for_each_step(rates: Any) -> None:
         SGD(Own(rates)).rule(STEPS)
 
 
+def test_a_schedules_rate_beyond_float64_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^SGD.learning_rate: want finite .*int at .*\[2\]$"):
+        SGD(Own([0.1, 0.1, 10**400, 0.1, 0.1])).rule(STEPS)
+
+
 @pytest.mark.parametrize("rates", [[1, 2, 0, 4, 5], np.full(5, 0.1, np.float32)])
 def test_a_schedule_of_ones_own(rates: Sequence[float]) -> None:
     assert SGD(Own(rates)).learning_rates(STEPS) == pytest.approx(list(rates))

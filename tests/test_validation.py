@@ -97,6 +97,12 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
         TypeError,
         "validation_batch_size: want an integer .*, got 1.5",
     ),
+    (
+        {"validation_split": np.array([0.1, 0.2])},
+        TypeError,
+        r"validation_split: want a number in \[0, 1\), got array\(\[0.1, 0.2\]\)",
+    ),
+    ({"steps_per_epoch": 2**63}, ValueError, r"steps_per_epoch: want .* below 2\^63, got 9223.*"),
     ({"steps_per_epoch": 0}, ValueError, "steps_per_epoch: want an integer .*, got 0"),
 ]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastdnn._checks import check_count, check_flag
+from fastdnn._checks import SEED_BITS, check_count, check_flag
 from fastdnn._files import is_of_system, named
 
 Array = NDArray[Any]
@@ -86,7 +86,7 @@ class ParquetBatches:
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype: want 'float32' or 'float64', got {dtype!r}")
         self.dtype = np.dtype(dtype)
-        given_seed = None if seed is None else check_count("seed", seed, 0)
+        given_seed = None if seed is None else check_count("seed", seed, 0, SEED_BITS)
         self._entropy = np.random.SeedSequence(given_seed).entropy
         self._passes = 0
         self._one_target = isinstance(target, str)

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from fastdnn._inputs import Data, check_weights
+from fastdnn._inputs import Data, check_weights, is_finite
 from fastdnn.data.rows import is_sparse
 from fastdnn.evaluation import outputs_of
 from fastdnn.kernels.compiling import quietly
@@ -24,6 +24,7 @@ from fastdnn.layers import Dense, Dropout
 from fastdnn.loop import State
 from fastdnn.losses import Loss
 from fastdnn.model import Sequential
+from fastdnn.overflow import warn_of_outputs
 from fastdnn.regularizers import L2
 from fastdnn.validation import EVALUATION_BATCH, check_validation
 
@@ -246,7 +247,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         X = validate_data(self, native(X), accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         model = self.model_ if self._is_bound() else self._build(0.0, 0)
         with self._threads(), quietly(not self.verbose), model.lock:
-            return outputs_of(model.engine, X.tocsr() if is_sparse(X) else X, EVALUATION_BATCH)
+            A = outputs_of(model.engine, X.tocsr() if is_sparse(X) else X, EVALUATION_BATCH)
+        if not is_finite(A):
+            warn_of_outputs(model.engine, A)
+        return A
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

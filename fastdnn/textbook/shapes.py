@@ -18,7 +18,7 @@ RULE = "W[l] is (n[l], n[l-1]), b[l] is (n[l], 1), Z[l] and A[l] are (n[l], m)"
 
 def matrix(name: str, x: ArrayLike, shape: tuple[int, ...] | None = None) -> Array:
     """Return a float matrix with at least one element, of the shape where one is given."""
-    array = as_float(name, x, ndim=np.ndim(x))
+    array = as_float(name, x, ndim=None)
     if shape is None and array.ndim != 2:
         raise ValueError(f"{name}: want a matrix, got shape {array.shape}; {RULE}")
     if shape is not None and array.shape != shape:
@@ -61,7 +61,7 @@ def finite(name: str, x: ArrayLike) -> Array:
 
 def labels(name: str, y: ArrayLike, row: Array) -> Array:
     """Return labels 0 and 1 in the shape and dtype of `row`."""
-    array = as_float(name, y, row.dtype, np.ndim(y))
+    array = as_float(name, y, row.dtype, None)
     if array.shape != row.shape:
         raise ValueError(f"{name}: want shape {row.shape}, a column per sample, got {array.shape}")
     wrong = (array != 0) & (array != 1)

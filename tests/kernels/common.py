@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 
 # ---------------------------------------------------------------------------------------- layouts
 def _strided(x: Array) -> Array:
-    big = np.full((2 * x.shape[0] + 1, 3 * x.shape[1] + 1), np.nan, x.dtype)
+    other = np.nan if x.dtype.kind == "f" else 1
+    big = np.full((2 * x.shape[0] + 1, 3 * x.shape[1] + 1), other, x.dtype)
     view = big[1::2, 1::3]
     view[...] = x
     return view

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from fastdnn.kernels.arrays import (
     as_float,
     as_matrix,
     as_native,
+    from_objects,
     rounded,
 )
 from tests.kernels.common import LAYOUTS, Array, draw, each_dtype, each_layout
@@ -163,8 +167,52 @@ def test_as_float_copies_only_to_convert() -> None:
 
 @pytest.mark.parametrize("x", [np.ones((2, 2), complex), [["a", "b"]], [[None, 1]], [[{}]]])
 def test_as_float_wants_real_numbers(x: object) -> None:
-    with pytest.raises(TypeError, match="W: want real numbers, got dtype"):
+    with pytest.raises(TypeError, match=r"^W: want (an array of )?real numbers"):
         as_float("W", x)
+
+
+def test_as_float_takes_objects_that_are_numbers() -> None:
+    x = np.array([[1, Fraction(1, 2)], [True, np.float32(0.25)]], object)
+    got = as_float("W", x)
+    assert got.dtype == np.float64
+    assert got.tolist() == [[1, 0.5], [1, 0.25]]
+    assert from_objects("W", np.array([2**70, None, np.longdouble("1e400")], object), missing=True)[
+        [0, 2]
+    ].tolist() == [2.0**70, np.inf]
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        (10**400, ValueError, "W: want finite numbers of float64, got a larger int at W[1, 0]"),
+        (Fraction(10**400), ValueError, "W: want finite numbers of float64, got a larger Fraction"),
+        (Decimal("sNaN"), TypeError, "W: want an array of real numbers; cannot convert signaling"),
+        (np.datetime64("2026-01-01"), TypeError, "W: want an array of real numbers; got the date"),
+        (
+            np.timedelta64(1, "D"),
+            TypeError,
+            "W: want an array of real numbers; got the timedelta64",
+        ),
+        ("3", TypeError, "W: want an array of real numbers; got the text '3' at W[1, 0]"),
+        (None, TypeError, "W: want an array of real numbers; got the NoneType None at W[1, 0]"),
+    ],
+)
+def test_objects_that_are_none_are_refused_with_their_place(
+    bad: Any, error: type[Exception], message: str
+) -> None:
+    x = np.ones((2, 2), object)
+    x[1, 0] = bad
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        as_float("W", x)
+
+
+def test_rows_of_different_lengths_are_refused_by_name() -> None:
+    with pytest.raises(TypeError, match=r"^W: want an array of real numbers; setting"):
+        as_float("W", [[1, 2], [3]])
+
+
+def test_numbers_beyond_the_dtype_become_infinite_without_a_warning() -> None:
+    assert np.isinf(as_float("W", np.full((1, 1), np.longdouble("1e400")))).all()
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (1, 2, 3)])

@@ -81,6 +81,17 @@ dA35, A35 = np.ones((3, 5)), np.full((3, 5), 0.5)
             ValueError,
             "Z: " + RULE_A + r" \(3, 4\)",
         ),
+        (
+            lambda: linear_forward(X, W3, np.ma.masked_equal([1.0, 2.0, 3.0], 2.0)),
+            ValueError,
+            "b: want numbers only, got a masked array with 1 of 3",
+        ),
+        (lambda: linear_forward(X, W3, [[1.0], []]), TypeError, "b: want an array of real numbers"),
+        (
+            lambda: linear_forward(X, W3, None, out=np.ones((3, 5), ">f4")),
+            TypeError,
+            "^out: want a float32 or float64 array, got >f4$",
+        ),
         (lambda: bias_gradient(np.ones(3)), ValueError, "dZ: want 2 dimensions"),
         (lambda: bias_gradient([["a"]]), TypeError, "dZ: want real numbers"),
     ],
