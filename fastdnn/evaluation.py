@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,23 +142,32 @@ def _joined(outputs: list[Array]) -> Array:
 
 
 def evaluate(
-    engine: Engine,
+    reading: Callable[[], AbstractContextManager[Engine]],
     data: Data | Iterable[Data],
     metrics: dict[str, Metric],
     batch: int = EVALUATION_BATCH,
     report: Report | None = None,
 ) -> dict[str, float]:
-    """The loss, penalties included, and the metrics, of samples or of a stream of them."""
+    """The loss, penalties included, and the metrics, of samples or of a stream of them.
+
+    In ``with reading() as engine:`` nobody changes the engine. It is left before anything else is
+    asked: a metric, or a source whose own thread may use the model.
+    """
+
+    def read(one: Data) -> tuple[float, float, Array]:
+        with reading() as engine:
+            return penalty(engine), *loss_and_outputs(engine, one, batch, report)
+
     if isinstance(data, Data):
-        loss, outputs = loss_and_outputs(engine, data, batch, report)
-        return {"loss": loss + penalty(engine), **measure(metrics, data.y, outputs)}
-    measured, losses, sizes = Measured(metrics), list[float](), list[int]()
+        added, loss, outputs = read(data)
+        return {"loss": loss + added, **measure(metrics, data.y, outputs)}
+    measured, losses, sizes, added = Measured(metrics), list[float](), list[int](), 0.0
     for one in data:
-        loss, outputs = loss_and_outputs(engine, one, batch, report)
+        added, loss, outputs = read(one)
         measured.add(one.y, outputs)
         losses.append(loss)
         sizes.append(len(one.y))
-    return {"loss": float(np.average(losses, weights=sizes)) + penalty(engine), **measured.values()}
+    return {"loss": float(np.average(losses, weights=sizes)) + added, **measured.values()}
 
 
 def penalty(engine: Engine) -> float:

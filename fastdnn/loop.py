@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -41,6 +42,9 @@ class State:
     steps: int = 0  # updates since `compile`
     epochs: int = 0  # since `compile`: each has an order of its own
     seconds_per_step: dict[int, float] = field(default_factory=dict)  # by batch size
+
+    def __copy__(self) -> State:
+        return replace(self, seconds_per_step=dict(self.seconds_per_step))
 
     @property
     def dropout_seed(self) -> int:
@@ -226,14 +230,17 @@ class Loop:
         logs = seen.logs()
         if self.validation is not None and self.validation.is_due(epoch):
             self.hooks("on_test_begin", {})
-            with self.lock:
-                values = evaluate(
-                    self.engine, self.validation.data, self.metrics, self.validation.batch
-                )
+            data, batch = self.validation.data, self.validation.batch
+            values = evaluate(self._reading, data, self.metrics, batch)
             self.hooks("on_test_end", values)
             logs |= {f"val_{name}": value for name, value in values.items()}
         self._within = None
         return logs
+
+    @contextmanager
+    def _reading(self) -> Iterator[Engine]:
+        with self.lock.using():
+            yield self.engine
 
     def _go_on(self, epoch: int, seen: Seen) -> bool:
         """Train some steps of the epoch; returns whether it has more."""
@@ -242,6 +249,11 @@ class Loop:
     def _is_over(self) -> bool:
         """Whether there are no data for another epoch."""
         return False
+
+    def _count_passes(self, more: int) -> None:
+        """Count passes over data; a single step of another thread may be counted at the time."""
+        with self.lock:
+            self.state.epochs += more
 
     def _end(self) -> None:
         """Leave the state to the next training, after the last epoch."""
@@ -319,7 +331,8 @@ class Loop:
         what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
         step = done + outcome.done
         ahead = step - (done if self._within is None else self._within[1].steps)
-        layer, of_layer = find_layer(self.engine, *self.given_to(ahead))
+        with self.lock:
+            layer, of_layer = find_layer(self.engine, *self.given_to(ahead))
         where = "" if layer is None else f", by layer {layer}'s {of_layer}"
         last = None
         if outcome.done > 0:

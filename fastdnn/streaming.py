@@ -92,7 +92,7 @@ class StreamTrainer(Loop):
 
     def _stop(self, seen: Seen, is_full: bool) -> bool:
         """End the epoch, or begin the next pass; returns whether the epoch goes on."""
-        self.state.epochs += not is_full
+        self._count_passes(not is_full)
         if self.steps is not None and not is_full:
             if not self.stream.is_iterator:
                 return True
@@ -102,7 +102,7 @@ class StreamTrainer(Loop):
         return False
 
     def _end(self) -> None:
-        self.state.epochs += self.stream.is_within  # as after samples in memory
+        self._count_passes(self.stream.is_within)  # as after samples in memory
 
     def _tell_now_and_then(self, seen: Seen, y: Array, outputs: Array | None) -> None:
         self._untold.append((y, y if outputs is None else outputs))

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from .forks import Lock
+
 # What a part takes beside the others, more or less; those that are not named take 1.
 _WORK = {
     "step.run": 45.0,
@@ -22,6 +24,7 @@ Tell = Callable[[float], object]  # is told the work of each part that is done
 Watcher = Callable[[float], AbstractContextManager[Tell]]
 
 _watcher: Watcher | None = None
+_telling = Lock()  # has the thread in whose block the watcher is
 _own = threading.local()  # of this Python thread: `tell`, in an open block; `quiet`
 
 
@@ -51,18 +54,25 @@ def work_of(name: str) -> float:
 def block(work: Callable[[], float]) -> Iterator[None]:
     """Tell the watcher of what is compiled in a ``with`` block, if there is any `work`.
 
-    A block within another one is a part of it.
+    A block within another one is a part of it. Of several threads that compile at once, as numba
+    has them do in turn, the first one tells.
     """
     is_open = getattr(_own, "tell", None) is not None
     if _watcher is None or is_open or getattr(_own, "quiet", False) or not (total := work()):
         yield
         return
-    with _watcher(total) as tell:
-        _own.tell = tell
-        try:
-            yield
-        finally:
-            _own.tell = None
+    if not _telling.try_enter():
+        yield
+        return
+    try:
+        with _watcher(total) as tell:
+            _own.tell = tell
+            try:
+                yield
+            finally:
+                _own.tell = None
+    finally:
+        _telling.__exit__()
 
 
 def done(name: str) -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cache
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from math import inf
 from operator import index
+from time import monotonic
+from typing import Any
 
 import numba
 
 from . import cgroup
+from .forks import Lock
 
 SHARED_FLOPS = 200_000  # fewer, from one barrier to the next, are not worth sharing
 AWAKE_FLOPS = 16_000_000  # as many are done before a second thread is awake
 ELEMENT_FLOPS = 32  # take about as long as an element of X or A that is read, or g of it
+QUOTA_SECONDS = 10.0  # for which a container's quota is believed: it may be changed at any time
 _threads: int | None = None
+_quota_read = -inf, inf  # when, and what it was
+_AS_BEFORE = nullcontext()
 _own = threading.local()  # `threads`: what `num_threads` says in this Python thread; `runs`: depth
 _runs = 0  # Python threads that train at present
 _counting = threading.Lock()
@@ -35,10 +41,15 @@ def available_cpus() -> int:
     return int(max(min(cpus, _quota()), 1))
 
 
-@cache
 def _quota() -> float:
     """The CPUs of the container's quota; reading it takes as long as a small network's step."""
-    return cgroup.quota()
+    global _quota_read
+    now = monotonic()
+    then, cpus = _quota_read
+    if now - then > QUOTA_SECONDS:
+        cpus = cgroup.quota()
+        _quota_read = now, cpus
+    return cpus
 
 
 def get_num_threads() -> int:
@@ -89,21 +100,31 @@ def set_num_threads(n: int) -> None:
         If `n` is no positive integer.
     """
     global _threads
-    _threads = _checked(n)
+    _threads = _checked("n", n)
 
 
-def _checked(n: int) -> int:
+def _checked(name: str, n: int) -> int:
     """Return `n` as a positive integer."""
     try:
         number = index(n)
     except TypeError:
         number = None
     if number is None or isinstance(n, bool):
-        raise TypeError(f"n: want an integer number of threads, got {n!r}")
-    n = number
-    if n < 1:
-        raise ValueError(f"n: want at least 1 thread, got {n}")
-    return n
+        raise TypeError(f"{name}: want an integer number of threads, got {n!r}")
+    if number < 1:
+        raise ValueError(f"{name}: want at least 1 thread, got {number}")
+    return number
+
+
+def of_call(n_threads: int | None) -> AbstractContextManager[None]:
+    """Return what holds while a call works that was given `n_threads`; None: what held before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no positive integer.
+    """
+    return _AS_BEFORE if n_threads is None else num_threads(_checked("n_threads", n_threads))
 
 
 @contextmanager
@@ -116,7 +137,8 @@ def num_threads(n: int, *, blas: bool = False) -> Iterator[None]:
         As `set_num_threads` takes it.
     blas : bool
         Limit the BLAS and OpenMP libraries of the process too (NumPy's and SciPy's products,
-        scikit-learn), in all of its threads: for preprocessing and scores beside a training.
+        scikit-learn): for preprocessing and scores beside a training. A BLAS is limited in all
+        threads of the process; of blocks in several threads at once, the least number holds.
 
     Raises
     ------
@@ -124,17 +146,52 @@ def num_threads(n: int, *, blas: bool = False) -> Iterator[None]:
         If `n` is no positive integer.
     """
     before = getattr(_own, "threads", None)
-    _own.threads = _checked(n)
-    limits = nullcontext()
-    if blas:
-        from threadpoolctl import threadpool_limits  # scikit-learn needs it too
-
-        limits = threadpool_limits(n)
+    _own.threads = _checked("n", n)
     try:
-        with limits:
+        with _blas_limit(_own.threads) if blas else _AS_BEFORE:
             yield
     finally:
         _own.threads = before
+
+
+class _Limits:
+    """The blocks that limit the BLAS: it has one number, which the last of them gives back."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.of_blocks: list[int] = []
+        self._before: Any = None
+
+    def set(self) -> None:
+        """Have the least number hold, or without a block the one of before."""
+        from threadpoolctl import threadpool_limits  # scikit-learn needs it too
+
+        if self.of_blocks:
+            made = threadpool_limits(min(self.of_blocks), "blas")
+            self._before = self._before or made
+        elif self._before is not None:
+            self._before.restore_original_limits()
+            self._before = None
+
+
+_limits = _Limits()
+
+
+@contextmanager
+def _blas_limit(n: int) -> Iterator[None]:
+    """Limit BLAS and OpenMP in a ``with`` block."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(n, "openmp"):  # a thread's own
+        with _limits.lock:
+            _limits.of_blocks.append(n)
+            _limits.set()
+        try:
+            yield
+        finally:
+            with _limits.lock:
+                _limits.of_blocks.remove(n)
+                _limits.set()
 
 
 @contextmanager
@@ -157,10 +214,9 @@ def _count(more: int) -> None:
 
 
 def _forget_runs() -> None:
-    """Forget the parent's trainings: a forked child has none of its threads but one."""
+    """Forget what other threads of the parent train: a forked child has none of them."""
     global _runs, _counting
-    _runs, _counting = 0, threading.Lock()
-    _own.runs = 0
+    _runs, _counting = int(getattr(_own, "runs", 0) > 0), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -57,7 +57,7 @@ def test_a_forked_child_has_locks_that_nobody_holds(what: str) -> None:
     turns = Turns()
 
     def take() -> bool:
-        lock = turns._engine if what == "engine" else turns.training
+        lock = turns._engine if what == "engine" else turns.training._lock
         return lock.acquire(timeout=5)
 
     assert can_take(turns if what == "engine" else turns.training, take)
@@ -140,7 +140,7 @@ def test_readers_and_writers_both_get_their_turn() -> None:
             with turns:
                 with turns:  # again
                     counts["write"] += 1
-                assert turns._readers == 0
+                assert not turns._readers
 
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(one) for one in (read, read, write, write)]
