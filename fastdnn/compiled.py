@@ -225,7 +225,18 @@ class Compiled(Network):
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         return_dict = check_flag("return_dict", return_dict)
-        limit = threads.of_call(n_threads)
+        with threads.of_call(n_threads):
+            logs = self._evaluate(X, y, batch, verbose, sample_weight)
+        return logs if return_dict else list(logs.values())
+
+    def _evaluate(
+        self,
+        X: Any,
+        y: ArrayLike | None,
+        batch: int,
+        verbose: int | str,
+        sample_weight: ArrayLike | None,
+    ) -> dict[str, float]:
         n_0, total = self.input_size, getattr(X, "n_samples", None)
         self._check_compiled()
         loss, metrics = self.loss, self.metrics  # another thread may compile the model anew
@@ -244,9 +255,8 @@ class Compiled(Network):
             with self.lock.reading(network) as engine:
                 yield loss.bind(engine)
 
-        with limit, sample_bar("evaluate", total, verbose) as report:
-            logs = evaluate(reading, data, metrics, batch, report)
-        return logs if return_dict else list(logs.values())
+        with sample_bar("evaluate", total, verbose) as report:
+            return evaluate(reading, data, metrics, batch, report)
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return all of the model: a configuration that JSON can hold, and arrays by name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, overload
 
 import numpy as np
@@ -114,7 +114,9 @@ class Differentiable(Compiled):
         """
         self._check_compiled()
         engine = self.engine
-        limit, gradients = threads.of_call(n_threads), list(gradients)
+        limit = threads.of_call(n_threads)
+        if isinstance(gradients, Iterator):
+            gradients = list(gradients)  # what makes them may use the model
         with limit, self.lock:
             number, views = self._state.steps, engine.gradients()
             checked = check_gradients(gradients, views, self.dtype)

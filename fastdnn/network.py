@@ -276,16 +276,19 @@ class Network:
             With a `preparation`, a regression's target is in its own unit.
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
-        limit = threads.of_call(n_threads)
+        if n_threads is None:  # for a service's single samples: even a context takes its time
+            return self._predict(X, batch, verbose)
+        with threads.of_call(n_threads):
+            return self._predict(X, batch, verbose)
+
+    def _predict(self, X: Any, batch: int, verbose: int | str) -> Array:
         engine, lock = self.engine, self.lock  # or the error, before a source is read
         if type(X) is not np.ndarray and is_source(X):
-            with limit:
-                return self._in_unit(self._outputs_of_batches(engine, X, batch, verbose))
+            return self._in_unit(self._outputs_of_batches(engine, X, batch, verbose))
         if self.preparation is not None:
             X = self._prepared(X)
         X = check_X(X, self.input_size, self.dtype, whole=False)
-        # a service's single samples: even a context takes a microsecond
-        is_quick = verbose == 0 and n_threads is None and is_readable(X)
+        is_quick = verbose == 0 and is_readable(X)
         if is_quick and step.run.is_compiled(self.dtype) and lock.try_engine():
             try:
                 A = engine.forward(X, batch=batch)
@@ -293,7 +296,7 @@ class Network:
                 lock.leave_engine()
         else:
             bar = sample_bar("predict", X.shape[0], verbose)
-            with limit, lock.reading(engine) as free, bar as report:
+            with lock.reading(engine) as free, bar as report:
                 A = outputs_of(free, X, batch, report)
         return A if self.preparation is None else self._in_unit(A)
 

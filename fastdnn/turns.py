@@ -17,12 +17,30 @@ LOOK = 0.5  # seconds from one look at the thread that trains to the next
 PATIENCE = 40  # looks in a row at one and the same wait of it for another thread: 20 seconds
 
 
-class Training(Lock):
-    """Held for a whole `fit`; another thread's `fit` waits for it.
+class _Look:
+    """Looks at the thread that has what is waited for, and refuses to wait for ever.
 
-    A callback, or a source of batches, may wait for the very thread that waits here. That would be
-    for ever, so it is refused: the thread that trains is seen in one wait for other threads.
+    A callback, a source of batches, a loss or a metric may wait for the very thread that waits for
+    the model. Then the thread that has the model is seen in one and the same wait, all the time.
     """
+
+    def __init__(self) -> None:
+        self._seen: FrameType | None = None
+        self._count = 0  # of looks, and no clock: a machine that has slept has waited for nobody
+
+    def __call__(self, thread: int | None) -> None:
+        now = _wait_of(thread)
+        self._count = self._count + 1 if now is not None and now is self._seen else 0
+        self._seen = now
+        if self._count == PATIENCE:
+            raise RuntimeError(
+                "another thread trains this model, and waits for a thread itself: if it waits for "
+                "this call, in a callback, a source, a loss or a metric, both would wait for ever"
+            )
+
+
+class Training(Lock):
+    """Held for a whole `fit`; another thread's `fit` waits for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,17 +59,9 @@ class Training(Lock):
         return self._owner == get_ident()
 
     def __enter__(self) -> None:
-        seen, looks = None, 0
+        look = _Look()
         while not self._lock.acquire(timeout=LOOK):
-            now = _wait_of(self._owner)
-            # looks, and no clock: a machine that has slept has waited for nobody
-            looks = looks + 1 if now is not None and now is seen else 0
-            seen = now
-            if looks == PATIENCE:
-                raise RuntimeError(
-                    "fit: another thread trains this model, and waits for a thread itself: in a "
-                    "callback or a source that waits for this call, both would wait for ever"
-                )
+            look(self._owner)
         self._owner, self._depth = get_ident(), self._depth + 1
 
     def __exit__(
@@ -95,6 +105,7 @@ class Turns(Renewed):
         self._moved = Condition()
         self._writer: int | None = None  # the thread in ``with turns:``
         self._depth = 0  # of that
+        self._user: int | None = None  # the thread that has the engine, but for a quick prediction
         self._readers: dict[int, int] = {}  # threads in ``with turns.still():``, and how deep
         self._waiting: list[int] = []
         self._batch = 0
@@ -109,20 +120,29 @@ class Turns(Renewed):
         self._readers = {one: depth for one, depth in self._readers.items() if one == own}
         if self._writer != own:
             self._writer, self._depth = None, 0
+        if self._user != own:
+            self._user = None
 
     # ---------------------------------------------------------------------------------- changing
+    def _take_engine(self) -> None:
+        look = _Look()
+        while not self._engine.acquire(timeout=LOOK):
+            look(self._user)
+
     def __enter__(self) -> None:
-        self._engine.acquire()
+        self._take_engine()
+        self._depth += 1
         try:
             with self._moved:
-                self._depth += 1
-                own = self._writer = get_ident()
+                own = self._writer = self._user = get_ident()
                 if self._depth == 1 and own in self._readers:
                     raise RuntimeError(
                         "the model cannot be changed within a prediction or evaluation of its own"
                     )
+                look = _Look()
                 while self._depth == 1 and self._readers:
-                    self._moved.wait()
+                    if not self._moved.wait(LOOK):
+                        look(next(iter(self._readers)))
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -136,7 +156,7 @@ class Turns(Renewed):
         with self._moved:
             self._depth -= 1
             if self._depth == 0:
-                self._writer = None
+                self._writer = self._user = None
                 # counted here, before the next change can begin
                 for thread in self._waiting:
                     self._readers[thread] = 1
@@ -156,16 +176,23 @@ class Turns(Renewed):
     @contextmanager
     def using(self) -> Iterator[None]:
         """Wait for the engine, to read; predictions go on beside, with others."""
-        with self._engine:
+        self._take_engine()
+        before, self._user = self._user, get_ident()
+        try:
             yield
+        finally:
+            self._user = before
+            self._engine.release()
 
     @contextmanager
     def reading(self, engine: Engine) -> Iterator[Engine]:
         """Give the engine if it is free, else a `spare` one."""
         if self.try_engine():
+            before, self._user = self._user, get_ident()
             try:
                 yield engine
             finally:
+                self._user = before
                 self.leave_engine()
         else:
             with self.spare(engine) as twin:
@@ -203,10 +230,11 @@ class Turns(Renewed):
                 self._readers[own] = self._readers.get(own, 0) + 1
                 return
             self._waiting.append(own)
-            batch = self._batch
+            batch, look = self._batch, _Look()
             try:
                 while self._batch == batch:
-                    self._moved.wait()
+                    if not self._moved.wait(LOOK):
+                        look(self._writer)
             except BaseException:  # Ctrl-C
                 if self._batch == batch:
                     self._waiting.remove(own)

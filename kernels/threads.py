@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from math import inf
+from functools import lru_cache
 from operator import index
 from time import monotonic
 from typing import Any
@@ -19,9 +19,8 @@ from .forks import Lock
 SHARED_FLOPS = 200_000  # fewer, from one barrier to the next, are not worth sharing
 AWAKE_FLOPS = 16_000_000  # as many are done before a second thread is awake
 ELEMENT_FLOPS = 32  # take about as long as an element of X or A that is read, or g of it
-QUOTA_SECONDS = 10.0  # for which a container's quota is believed: it may be changed at any time
+QUOTA_SECONDS = 10.0  # from one look at a container's quota to the next: it may be changed
 _threads: int | None = None
-_quota_read = -inf, inf  # when, and what it was
 _AS_BEFORE = nullcontext()
 _own = threading.local()  # `threads`: what `num_threads` says in this Python thread; `runs`: depth
 _runs = 0  # Python threads that train at present
@@ -38,18 +37,13 @@ def available_cpus() -> int:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
         cpus = os.cpu_count() or 1
-    return int(max(min(cpus, _quota()), 1))
+    return int(max(min(cpus, _quota(monotonic() // QUOTA_SECONDS)), 1))
 
 
-def _quota() -> float:
+@lru_cache(maxsize=1)
+def _quota(period: float) -> float:
     """The CPUs of the container's quota; reading it takes as long as a small network's step."""
-    global _quota_read
-    now = monotonic()
-    then, cpus = _quota_read
-    if now - then > QUOTA_SECONDS:
-        cpus = cgroup.quota()
-        _quota_read = now, cpus
-    return cpus
+    return cgroup.quota()
 
 
 def get_num_threads() -> int:

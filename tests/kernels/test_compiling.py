@@ -89,6 +89,17 @@ def test_quiet_is_quiet_for_one_thread_and_one_block(watched: Watched) -> None:
     assert watched.totals == [2.0, 3.0]
 
 
+def test_of_several_threads_the_first_one_tells(watched: Watched) -> None:
+    """Numba has them compile in turn, and two bars would be drawn over each other."""
+    with compiling.block(lambda: 1.0):
+        other = threading.Thread(target=lambda: _tell(2.0))
+        other.start()
+        other.join()
+    assert watched.totals == [1.0]
+    _tell(3.0)
+    assert watched.totals == [1.0, 3.0]
+
+
 def _tell(work: float) -> None:
     with compiling.block(lambda: work):
         pass
