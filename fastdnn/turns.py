@@ -142,7 +142,7 @@ class Turns(Renewed):
                 look = _Look()
                 while self._depth == 1 and self._readers:
                     if not self._moved.wait(LOOK):
-                        look(next(iter(self._readers)))
+                        look(next(iter(self._readers), None))
         except BaseException:
             self.__exit__(None, None, None)
             raise

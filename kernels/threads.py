@@ -158,10 +158,8 @@ class _Limits:
 
     def set(self) -> None:
         """Have the least number hold, or without a block the one of before."""
-        from threadpoolctl import threadpool_limits  # scikit-learn needs it too
-
         if self.of_blocks:
-            made = threadpool_limits(min(self.of_blocks), "blas")
+            made = _limited("blas", min(self.of_blocks))
             self._before = self._before or made
         elif self._before is not None:
             self._before.restore_original_limits()
@@ -171,12 +169,17 @@ class _Limits:
 _limits = _Limits()
 
 
+def _limited(kind: str, n: int) -> Any:
+    """Limit the libraries of a kind, and no others, until the limit is lifted."""
+    from threadpoolctl import ThreadpoolController  # scikit-learn needs it too
+
+    return ThreadpoolController().select(user_api=kind).limit(limits=n)
+
+
 @contextmanager
 def _blas_limit(n: int) -> Iterator[None]:
     """Limit BLAS and OpenMP in a ``with`` block."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(n, "openmp"):  # a thread's own
+    with _limited("openmp", n):  # a thread's own
         with _limits.lock:
             _limits.of_blocks.append(n)
             _limits.set()
