@@ -275,12 +275,12 @@ def main() -> int:
             if layer in absent or (round_number > 1 and time.monotonic() > end):
                 continue  # each cell has one run at least
             found = run(layer, start, work, wanted[work])
+            print(f"{layer}, {start}, {work}: {found}", file=sys.stderr, flush=True)
             counts[layer, start, work] += found == "ok"
             if found == "-":
                 absent.add(layer)
             elif found != "ok":
                 failed[layer, start, work] = found
-                print(f"{layer}, {start}, {work}: {found}", file=sys.stderr, flush=True)
 
     def result(*of: str) -> str:
         if of[0] in absent:
