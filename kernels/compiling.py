@@ -25,7 +25,8 @@ Watcher = Callable[[float], AbstractContextManager[Tell]]
 
 _watcher: Watcher | None = None
 _telling = Lock()  # has the thread in whose block the watcher is
-_own = threading.local()  # of this Python thread: `tell`, in an open block; `quiet`
+_tell: Tell | None = None  # of that block: what other threads compile is a part of its work too
+_own = threading.local()  # of this Python thread: `is_open`, a block; `quiet`
 
 
 def watch(watcher: Watcher | None) -> None:
@@ -57,7 +58,8 @@ def block(work: Callable[[], float]) -> Iterator[None]:
     A block within another one is a part of it. Of several threads that compile at once, as numba
     has them do in turn, the first one tells.
     """
-    is_open = getattr(_own, "tell", None) is not None
+    global _tell
+    is_open = getattr(_own, "is_open", False)
     if _watcher is None or is_open or getattr(_own, "quiet", False) or not (total := work()):
         yield
         return
@@ -66,17 +68,17 @@ def block(work: Callable[[], float]) -> Iterator[None]:
         return
     try:
         with _watcher(total) as tell:
-            _own.tell = tell
+            _own.is_open, _tell = True, tell
             try:
                 yield
             finally:
-                _own.tell = None
+                _own.is_open, _tell = False, None
     finally:
         _telling.__exit__()
 
 
 def done(name: str) -> None:
     """Tell the watcher that a part has been compiled."""
-    tell: Tell | None = getattr(_own, "tell", None)
+    tell = _tell
     if tell is not None:
         tell(work_of(name))
