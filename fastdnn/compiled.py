@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from typing import Any, Literal, overload
@@ -11,15 +12,15 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastdnn.kernels import threads
 from fastdnn.kernels.calls import NO_LABELS
-from fastdnn.kernels.dense import linear_forward
 from fastdnn.kernels.engine import Engine
 
 from . import activations, losses, optimizers
 from ._checks import check_batch_size, check_flag
 from ._config import from_config, is_storable, to_config
 from ._custom_objects import refuse_ambiguous
-from ._inputs import Data, check_data, check_finite, check_gradients
+from ._inputs import Data, check_data, check_finite
 from .data.preparation import prepared
 from .data.streams import Stream, refuse_lonely, refuse_targets
 from .evaluation import evaluate, metric_functions
@@ -32,8 +33,6 @@ from .progress import sample_bar
 from .schedules import Schedule
 from .training import Draw, Trainer
 from .validation import EVALUATION_BATCH
-
-Gradients = list[tuple[Array, Array | None]]
 
 
 class Compiled(Network):
@@ -88,6 +87,9 @@ class Compiled(Network):
             If one is none of the known names (the nearest one is proposed), two metrics have the
             same name, or the loss does not suit the last layer: the cross-entropies take
             probabilities, which sigmoid and softmax make.
+        RuntimeError
+            If it is called within the model's own `fit`, by a callback. Another thread's `fit` is
+            waited for.
         """
         self._check_complete()
         last = self._dense[-1]
@@ -100,11 +102,14 @@ class Compiled(Network):
             raise TypeError(f"metrics: want a list of names and functions, got {metrics!r}")
         given = tuple(metrics or ())
         functions = metric_functions(given, loss, n)
-        self.optimizer, self.loss = optimizer, loss
-        self.metrics, self._metrics_given = functions, given
-        self._state.steps = self._state.epochs = 0
-        if self._engine is not None:
-            self._engine.slots = self._engine.slots[:0]
+        if self.lock.training.is_mine:
+            raise RuntimeError("compile: the model is being trained; wait for the end of fit")
+        with self.lock.training, self.lock:
+            self.optimizer, self.loss = optimizer, loss
+            self.metrics, self._metrics_given = functions, given
+            self._state.steps = self._state.epochs = 0
+            if self._engine is not None:
+                self._engine.slots = self._engine.slots[:0]
 
     def _check_compiled(self) -> None:
         if not hasattr(self, "loss"):
@@ -117,15 +122,17 @@ class Compiled(Network):
         sample_weight: ArrayLike | None,
         n_0: int | None,
         *,
+        loss: Loss | None = None,
         finite: bool = True,
         whole: bool = True,
     ) -> Data:
         self._check_compiled()
+        loss = loss or self.loss
         n, dtype, preparation = self._dense[-1].units, self.dtype, self.preparation
         if preparation is not None:
             X = prepared("X", X, lambda X: preparation.inputs(X, dtype))
             y = prepared("y", y, preparation.targets)
-        return check_data(X, y, n_0, n, self.loss, dtype, sample_weight, finite=finite, whole=whole)
+        return check_data(X, y, n_0, n, loss, dtype, sample_weight, finite=finite, whole=whole)
 
     def _ready(self, data: Data) -> Engine:
         """The engine, to read these data with the loss."""
@@ -133,16 +140,22 @@ class Compiled(Network):
         return self.loss.bind(engine)
 
     def train_on_batch(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
     ) -> dict[str, float]:
-        """One step on all of X; returns the loss and metrics before it."""
-        data = self._checked(X, y, sample_weight, self.input_size)
-        trainer = Trainer(
-            engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
-            metrics=self.metrics, data=data, batch=len(data.y),
-            draw=lambda number: Draw(NO_LABELS, data.weights),
-        )  # fmt: skip
-        return trainer.epoch(self._state.epochs)
+        """One step on all of X; returns the loss and metrics before it; `n_threads` as in `fit`."""
+        with threads.of_call(n_threads), self.lock:
+            data = self._checked(X, y, sample_weight, self.input_size)
+            trainer = Trainer(
+                engine=self._ready(data), lock=self.lock, optimizer=self.optimizer,
+                state=self._state, metrics=self.metrics, data=data, batch=len(data.y),
+                draw=lambda number: Draw(NO_LABELS, data.weights),
+            )  # fmt: skip
+            return trainer.epoch(self._state.epochs)
 
     @overload
     def evaluate(
@@ -154,6 +167,7 @@ class Compiled(Network):
         sample_weight: ArrayLike | None = None,
         *,
         return_dict: Literal[True] = True,
+        n_threads: int | None = None,
     ) -> dict[str, float]: ...
 
     @overload
@@ -166,6 +180,7 @@ class Compiled(Network):
         sample_weight: ArrayLike | None = None,
         *,
         return_dict: Literal[False],
+        n_threads: int | None = None,
     ) -> list[float]: ...
 
     def evaluate(
@@ -177,6 +192,7 @@ class Compiled(Network):
         sample_weight: ArrayLike | None = None,
         *,
         return_dict: bool = True,
+        n_threads: int | None = None,
     ) -> dict[str, float] | list[float]:
         """The loss (penalties included) and the metrics, without dropout.
 
@@ -191,6 +207,8 @@ class Compiled(Network):
             in a notebook; 0 and 2 are silent.
         return_dict : bool
             False: return the values alone, in a list, as Keras does.
+        n_threads : int, optional
+            As in `fit`.
 
         Returns
         -------
@@ -212,108 +230,38 @@ class Compiled(Network):
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         return_dict = check_flag("return_dict", return_dict)
-        n_0, total = self.input_size, getattr(X, "n_samples", None)
-        data: Data | Stream
-        if y is None:
-            self._check_compiled()
-            refuse_lonely(X, sample_weight=sample_weight)
-            data = Stream(X, lambda X, y, w: self._checked(X, y, w, n_0))
-        else:
-            refuse_targets(X, y)
-            data = self._checked(X, y, sample_weight, n_0, whole=False)
-            total = len(data.y)
-        with self.lock, sample_bar("evaluate", total, verbose) as report:
-            # not `_ready`: the data to evaluate do not make a network
-            engine = self.loss.bind(self.engine)
-            logs = evaluate(engine, data, self.metrics, batch, report, warns=True)
+        with threads.of_call(n_threads):
+            logs = self._evaluate(X, y, batch, verbose, sample_weight)
         return logs if return_dict else list(logs.values())
 
-    @overload
-    def loss_and_gradients(
+    def _evaluate(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        inputs: Literal[False] = False,
-    ) -> tuple[float, Gradients]: ...
-
-    @overload
-    def loss_and_gradients(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        inputs: Literal[True],
-    ) -> tuple[float, Gradients, Array]: ...
-
-    def loss_and_gradients(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        inputs: bool = False,
-    ) -> tuple[float, Gradients] | tuple[float, Gradients, Array]:
-        """The loss of X as one batch, and its derivatives; no parameter changes, no dropout.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-        inputs : bool
-            Whether to return the loss's derivatives by X too.
-
-        Returns
-        -------
-        loss : float
-            Penalties included.
-        gradients : list of (dW, db)
-            For every Dense layer, in the shapes of its W and b (None without b); copies.
-        dX : ndarray of shape (m, n_0)
-            With `inputs` only: dX = dZ_1 W_1 for samples in rows. The loss is a mean over the m
-            samples, so row i is 1 / m of the derivative of sample i's own loss.
-        """
-        inputs = check_flag("inputs", inputs)
-        data = self._checked(X, y, sample_weight, self.input_size)
-        with self.lock:
-            engine = self._ready(data)
-            dZ_1 = np.empty((len(data.X), engine.layers[0].n), self.dtype) if inputs else None
-            loss = engine.differentiate(data.X, data.targets, weights=data.weights, dZ_1=dZ_1)
-            pairs = engine.gradients()
-            gradients = [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
-            if dZ_1 is None:
-                return loss, gradients
-            return loss, gradients, linear_forward(dZ_1.T, engine.weights(1).T, None).T
-
-    def apply_gradients(self, gradients: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> None:
-        """Take one step of the optimizer with these gradients.
-
-        With those of `loss_and_gradients`, and without dropout, the parameters become those that
-        `train_on_batch` makes of the same samples, to the bit.
-
-        Parameters
-        ----------
-        gradients : iterable of (dW, db)
-            For every Dense layer, as `loss_and_gradients` gives them: sums of such, what comes
-            from other machines, the derivatives of a loss of your own. Penalties are not added.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If one is of another shape than its W or b, or not finite; no parameter has changed.
-        RuntimeError
-            If `compile` has not been called, or the model has no parameters yet.
-        """
+        X: Any,
+        y: ArrayLike | None,
+        batch: int,
+        verbose: int | str,
+        sample_weight: ArrayLike | None,
+    ) -> dict[str, float]:
+        n_0, total = self.input_size, getattr(X, "n_samples", None)
         self._check_compiled()
-        engine, number = self.engine, self._state.steps
-        with self.lock:
-            views = engine.gradients()
-            checked = check_gradients(gradients, views, self.dtype)
-            rule = self.optimizer.rule(np.array([number]))
-            for view, array in checked:
-                view[...] = array
-            engine.update(rule)
-            self._state.steps = number + 1
+        loss, metrics = self.loss, self.metrics  # another thread may compile the model anew
+        data: Data | Stream
+        if y is None:
+            refuse_lonely(X, sample_weight=sample_weight)
+            data = Stream(X, lambda X, y, w: self._checked(X, y, w, n_0, loss=loss))
+        else:
+            refuse_targets(X, y)
+            data = self._checked(X, y, sample_weight, n_0, loss=loss, whole=False)
+            total = len(data.y)
+        network = self.engine  # not `_ready`: the data to evaluate do not make one
+
+        @contextmanager
+        def reading() -> Iterator[Engine]:
+            with self.lock.reading(network) as engine:
+                yield loss.bind(engine)
+
+        with sample_bar("evaluate", total, verbose) as report:
+            return evaluate(reading, data, metrics, batch, report, warns=True)
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return all of the model: a configuration that JSON can hold, and arrays by name.
@@ -329,12 +277,13 @@ class Compiled(Network):
         """
         own = [layer.activation for layer in self._dense]
         refuse_ambiguous([*own, getattr(self, "loss", None)])
-        config, tensors = super().get_state()
-        if hasattr(self, "loss"):
-            config |= self._training_config()
-        slots = self.engine.slots
-        if slots.size:
-            tensors["optimizer"] = slots.copy()
+        engine = self.engine
+        with self.lock.still():
+            config, tensors = super().get_state()
+            if hasattr(self, "loss"):
+                config |= self._training_config()
+            if engine.slots.size:
+                tensors["optimizer"] = engine.slots.copy()
         return config, tensors
 
     def _training_config(self) -> dict[str, Any]:

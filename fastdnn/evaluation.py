@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,7 +145,7 @@ def _joined(outputs: list[Array]) -> Array:
 
 
 def evaluate(
-    engine: Engine,
+    reading: Callable[[], AbstractContextManager[Engine]],
     data: Data | Iterable[Data],
     metrics: dict[str, Metric],
     batch: int = EVALUATION_BATCH,
@@ -157,21 +158,28 @@ def evaluate(
 
     If it `warns`, it does of a loss that is not finite. Raises `StoppedError` when another thread
     has set `stop`.
+
+    In ``with reading() as engine:`` nobody changes the engine. It is left before anything else is
+    asked: a metric, or a source whose own thread may use the model.
     """
+
+    def read(one: Data, of: str = "") -> tuple[float, float, Array]:
+        with reading() as engine:
+            loss, outputs = loss_and_outputs(engine, one, batch, report, stop)
+            if warns:
+                warn_of_loss(engine, one, loss, batch, of)
+            return penalty(engine), loss, outputs
+
     if isinstance(data, Data):
-        loss, outputs = loss_and_outputs(engine, data, batch, report, stop)
-        if warns:
-            warn_of_loss(engine, data, loss, batch)
-        return {"loss": loss + penalty(engine), **measure(metrics, data.y, outputs)}
-    measured, losses, sizes = Measured(metrics), list[float](), list[int]()
+        added, loss, outputs = read(data)
+        return {"loss": loss + added, **measure(metrics, data.y, outputs)}
+    measured, losses, sizes, added = Measured(metrics), list[float](), list[int](), 0.0
     for number, one in enumerate(data):
-        loss, outputs = loss_and_outputs(engine, one, batch, report, stop)
-        if warns:
-            warn_of_loss(engine, one, loss, batch, f" of batch {number}")
+        added, loss, outputs = read(one, f" of batch {number}")
         measured.add(one.y, outputs)
         losses.append(loss)
         sizes.append(len(one.y))
-    return {"loss": float(np.average(losses, weights=sizes)) + penalty(engine), **measured.values()}
+    return {"loss": float(np.average(losses, weights=sizes)) + added, **measured.values()}
 
 
 def penalty(engine: Engine) -> float:

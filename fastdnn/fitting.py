@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from numpy.typing import ArrayLike
 
+from fastdnn.kernels import threads
 from fastdnn.kernels.calls import NO_LABELS
 
 from . import checkpoint
 from ._checks import check_batch_size, check_count, check_flag, check_number
 from ._inputs import Data, check_finite, split, weigh_classes
-from .compiled import Compiled
 from .data.streams import Stream, is_source, refuse_lonely, refuse_targets
 from .evaluation import log_names
+from .gradients import Differentiable
 from .history import History
 from .hooks import Callback, Model, check_callbacks
 from .loop import Loop
@@ -47,11 +49,15 @@ class _Given(NamedTuple):
     resume_from: str | Path | None
 
 
-class Fitting(Compiled):
+class Fitting(Differentiable):
     """A compiled network with `fit`: what `Sequential` is without a list to change, and files."""
 
     history: History
     stop_training: bool
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self.lock.still():
+            return {**super().__getstate__(), "history": copy(self.history)}
 
     def fit(
         self,
@@ -72,6 +78,8 @@ class Fitting(Compiled):
         validation_batch_size: int | None = None,
         validation_freq: int | Iterable[int] = 1,
         resume_from: str | Path | None = None,
+        *,
+        n_threads: int | None = None,
     ) -> History:
         """Train by minibatch gradient descent.
 
@@ -135,6 +143,9 @@ class Fitting(Compiled):
             one that was never stopped, with any number of threads. A source is read up to that
             place and must give the same batches again; one with ``set_epoch`` is told the pass.
             `epochs` may be more than before. None trains from the model as it is.
+        n_threads : int, optional
+            How many threads work for this call, its validation and what its callbacks call; None is
+            `fastdnn.get_num_threads`. Any number gives the same bits.
 
         Returns
         -------
@@ -151,7 +162,8 @@ class Fitting(Compiled):
             in the pass is named, and the steps before it are kept. What the source itself raises
             comes through as it is.
         RuntimeError
-            If `compile` has not been called.
+            If `compile` has not been called; or another thread trains the model, and a callback or
+            source of it waits for this call.
         MemoryError
             If the network's parameters cannot fit in memory.
         DivergenceError
@@ -160,7 +172,8 @@ class Fitting(Compiled):
 
         Notes
         -----
-        Ctrl-C ends the call by KeyboardInterrupt between two steps: the model stays usable.
+        Ctrl-C ends the call by KeyboardInterrupt between two steps: the model stays usable. Of
+        several threads that train one model, each waits for the `fit` before.
         """
         epochs = check_count("epochs", epochs, 0)
         first = check_count("initial_epoch", initial_epoch, 0)
@@ -170,6 +183,7 @@ class Fitting(Compiled):
         shuffle = check_flag("shuffle", shuffle)
         each = check_batch_size(batch_size, BATCH_SIZE)
         plan = plan_validation(validation_steps, validation_batch_size, validation_freq, each)
+        limit = threads.of_call(n_threads)
         self._check_compiled()
         # what all trainings have in common; the rest depends on where the samples are
         ahead = range(first, epochs)
@@ -181,9 +195,12 @@ class Fitting(Compiled):
                 X, batch_size=batch_size, validation_split=validation_split,
                 sample_weight=sample_weight,
             )  # fmt: skip
-            return self._fit_batches(X, given)
-        refuse_targets(X, y)
-        return self._fit_samples(X, y, sample_weight, validation_split, shuffle, each, given)
+        else:
+            refuse_targets(X, y)
+        with limit, self.lock.training:
+            if y is None:
+                return self._fit_batches(X, given)
+            return self._fit_samples(X, y, sample_weight, validation_split, shuffle, each, given)
 
     def _fit_samples(
         self,

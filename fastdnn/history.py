@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fastdnn.kernels.forks import Lock
 
 from . import _shown
 from ._closed import closed
@@ -13,6 +16,8 @@ from .hooks import Callback
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+_changing = Lock()  # records, or reading them to copy them
 
 
 @closed()
@@ -42,10 +47,18 @@ class History(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Append the epoch's logs."""
-        self.epoch.append(epoch)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
-            self._epochs.setdefault(name, []).append(epoch)
+        with _changing:
+            self.epoch.append(epoch)
+            for name, value in logs.items():
+                self.history.setdefault(name, []).append(value)
+                self._epochs.setdefault(name, []).append(epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return whole epochs only, whatever another thread appends."""
+        with _changing:
+            records = copy.deepcopy(self.get_state())
+        names = {"epoch": "epoch", "history": "history", "_epochs": "epochs"}
+        return {**self.__dict__, **{name: records[key] for name, key in names.items()}}
 
     def get_state(self) -> dict[str, Any]:
         """Return the records."""

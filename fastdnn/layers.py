@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,6 +58,10 @@ class Layer:
     def fix(self) -> None:
         """Refuse further changes of the settings, which a model has read."""
         self._built = True
+
+    def unplaced(self) -> Self:
+        """Return a copy without parameters."""
+        return copy(self)
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them."""
@@ -141,6 +146,12 @@ class Dense(Layer):
     def place(self, engine: Engine, l: int) -> None:
         """Take the parameters of layer l of the engine."""
         self._place = engine, l
+
+    def unplaced(self) -> Self:
+        """Return a copy without parameters."""
+        other = copy(self)
+        other._place = None
+        return other
 
     @property
     def is_placed(self) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -46,6 +47,9 @@ class State:
     steps: int = 0  # updates since `compile`
     epochs: int = 0  # since `compile`: each has an order of its own
     seconds_per_step: dict[int, float] = field(default_factory=dict)  # by batch size
+
+    def __copy__(self) -> State:
+        return replace(self, seconds_per_step=dict(self.seconds_per_step))
 
     @property
     def dropout_seed(self) -> int:
@@ -241,14 +245,16 @@ class Loop:
     def _validated(self, given: Validation) -> dict[str, float]:
         while True:
             self._signals_for(given.batch).forget()
+            stop = self.interrupts.arrived
             try:
-                with self.lock:
-                    return evaluate(
-                        self.engine, given.data, self.metrics, given.batch,
-                        stop=self.interrupts.arrived,
-                    )  # fmt: skip
+                return evaluate(self._reading, given.data, self.metrics, given.batch, stop=stop)
             except StoppedError:  # by a signal that a callback has handled, or it were raised here
                 continue
+
+    @contextmanager
+    def _reading(self) -> Iterator[Engine]:
+        with self.lock.using():
+            yield self.engine
 
     def _go_on(self, epoch: int, seen: Seen) -> bool:
         """Train some steps of the epoch; returns whether it has more."""
@@ -257,6 +263,11 @@ class Loop:
     def _is_over(self) -> bool:
         """Whether there are no data for another epoch."""
         return False
+
+    def _count_passes(self, more: int) -> None:
+        """Count passes over data; a single step of another thread may be counted at the time."""
+        with self.lock:
+            self.state.epochs += more
 
     def _end(self) -> None:
         """Leave the state to the next training, after the last epoch."""
@@ -342,7 +353,8 @@ class Loop:
         what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
         step = done + outcome.done
         ahead = step - (done if self._within is None else self._within[1].steps)
-        layer, of_layer = find_layer(self.engine, *self.given_to(ahead))
+        with self.lock:
+            layer, of_layer = find_layer(self.engine, *self.given_to(ahead))
         where = "" if layer is None else f", by layer {layer}'s {of_layer}"
         last = None
         if outcome.done > 0:

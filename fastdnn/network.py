@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels import step
+from fastdnn.kernels import step, threads
 from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.twins import frozen
 
 from . import activations
 from ._checks import SEED_BITS, check_batch_size, check_count, check_number, shown
@@ -67,10 +69,19 @@ class Network:
             self._build(self.input_size)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "lock": None}  # a lock can be neither pickled nor copied
+        """Return all of the model as it is after some step, whatever other threads do."""
+        with self.lock.still():
+            state = {**self.__dict__, "lock": None, "_state": copy(self._state)}
+            if self._engine is not None:
+                state["_engine"] = frozen(self._engine)
+                # what leads to the engine that goes on: `__setstate__` makes it anew
+                state["layers"] = tuple(layer.unplaced() for layer in self.layers)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, lock=Turns())
+        if self._engine is not None:
+            self._place_layers(self._engine)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to change what has been read, and would not be read again."""
@@ -99,6 +110,18 @@ class Network:
 
     def _build(self, input_size: int) -> Engine:
         """Lay the layers out in an engine, with W at its random start and b at 0."""
+        with self.lock:
+            if self._engine is None:
+                self._lay_out(input_size)
+            engine = self._engine
+        assert engine is not None
+        if self.input_size != input_size:  # another thread's data were first
+            raise ValueError(
+                f"X: want {self.input_size} features, as the model's input_size, got {input_size}"
+            )
+        return engine
+
+    def _lay_out(self, input_size: int) -> None:
         self._check_complete()
         refuse_placed(self.layers)  # since `check_layers`, another model may have taken one
         refuse_too_many(self.layers, input_size, self.dtype)
@@ -106,17 +129,19 @@ class Network:
         rng = self._state.generator(INITIALIZATION)
         for l, layer in enumerate(self._dense, 1):
             engine.weights(l)[...] = start(layer, engine.layers[l - 1].n_prev, rng)
-        for l, layer in enumerate(self._dense, 1):
-            layer.place(engine, l)
+        self._place_layers(engine)
         for each in self.layers:
             each.fix()
         if any(activations.is_constant(layer._g, layer.units) for layer in self._dense):
             warnings.warn(
                 "layers: a softmax of one output is always 1, so nothing is learnt through it",
-                stacklevel=3,
+                stacklevel=4,
             )
         self.input_size, self._engine = input_size, engine
-        return engine
+
+    def _place_layers(self, engine: Engine) -> None:
+        for l, layer in enumerate(self._dense, 1):
+            layer.place(engine, l)
 
     @property
     def engine(self) -> Engine:
@@ -138,11 +163,12 @@ class Network:
         """Copies of W_1 transposed (n_0, n_1), b_1 (n_1,), …: Keras's order and shapes."""
         engine = self.engine
         weights = []
-        for l in range(1, len(engine.layers) + 1):
-            weights.append(engine.weights(l).T.copy())
-            b = engine.bias(l)
-            if b is not None:
-                weights.append(b.copy())
+        with self.lock.still():
+            for l in range(1, len(engine.layers) + 1):
+                weights.append(engine.weights(l).T.copy())
+                b = engine.bias(l)
+                if b is not None:
+                    weights.append(b.copy())
         return weights
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
@@ -156,7 +182,9 @@ class Network:
             raise ValueError(f"weights: want shapes {want}, got {shapes}")
         for i, w in enumerate(arrays):
             check_finite(f"weights[{i}]", w, self.dtype)
-        self.parameters[...] = np.concatenate([w.reshape(-1) for w in arrays])
+        parameters, values = self.parameters, np.concatenate([w.reshape(-1) for w in arrays])
+        with self.lock:
+            parameters[...] = values
 
     def _named_parameters(self) -> dict[str, Array]:
         """W1 (n_1, n_0), b1 (n_1,), …: the notes' names and shapes, as views."""
@@ -217,7 +245,14 @@ class Network:
         for name, view in self._named_parameters().items():
             view[...] = tensors[name]
 
-    def predict(self, X: Any, batch_size: int | None = None, verbose: int | str = 0) -> Array:
+    def predict(
+        self,
+        X: Any,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        *,
+        n_threads: int | None = None,
+    ) -> Array:
         """A_L for every row of X, without dropout.
 
         Parameters
@@ -233,6 +268,8 @@ class Network:
         verbose : {0, 1, 2, "auto"}
             1 shows a bar if the work takes more than half a second, "auto" does on a terminal and
             in a notebook; 0 and 2 are silent.
+        n_threads : int, optional
+            How many threads work for this call; None is `fastdnn.get_num_threads`.
 
         Returns
         -------
@@ -245,13 +282,18 @@ class Network:
             If an output is not finite, for X or the parameters are too large; the row is named.
         """
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
+        if n_threads is None:  # for a service's single samples: even a context takes its time
+            return self._predict(X, batch, verbose)
+        with threads.of_call(n_threads):
+            return self._predict(X, batch, verbose)
+
+    def _predict(self, X: Any, batch: int, verbose: int | str) -> Array:
         engine, lock = self.engine, self.lock  # or the error, before a source is read
         if type(X) is not np.ndarray and is_source(X):
             return self._told(self._outputs_of_batches(engine, X, batch, verbose))
         if self.preparation is not None:
             X = self._prepared(X)
         X = check_X(X, self.input_size, self.dtype, whole=False)
-        # a service's single samples: even a context takes a microsecond
         is_quick = verbose == 0 and is_readable(X)
         if is_quick and step.run.is_compiled(self.dtype) and lock.try_engine():
             try:
@@ -259,8 +301,9 @@ class Network:
             finally:
                 lock.leave_engine()
         else:
-            with lock.spare(engine) as twin, sample_bar("predict", X.shape[0], verbose) as report:
-                A = outputs_of(twin, X, batch, report)
+            bar = sample_bar("predict", X.shape[0], verbose)
+            with lock.reading(engine) as free, bar as report:
+                A = outputs_of(free, X, batch, report)
         return self._told(A)
 
     def _outputs_of_batches(
@@ -270,8 +313,8 @@ class Network:
         found = []
         with sample_bar("predict", getattr(source, "n_samples", None), verbose) as report:
             for X in inputs_of(source, self._checked_X):
-                with self.lock.spare(engine) as twin:
-                    found.append(twin.forward(X, batch=batch, report=report))
+                with self.lock.reading(engine) as free:
+                    found.append(free.forward(X, batch=batch, report=report))
         return np.concatenate(found)
 
     def _checked_X(self, X: Any) -> Any:
@@ -293,12 +336,14 @@ class Network:
             warn_of_outputs(self.engine, A)
         return A
 
-    def predict_labels(self, X: Any, batch_size: int | None = None) -> Array:
+    def predict_labels(
+        self, X: Any, batch_size: int | None = None, *, n_threads: int | None = None
+    ) -> Array:
         """Return the label of every row of X, as the file has them that the model was trained on.
 
         Parameters
         ----------
-        X, batch_size
+        X, batch_size, n_threads
             As for `predict`.
 
         Returns
@@ -316,7 +361,7 @@ class Network:
                 "predict_labels: the model does not know its labels: it has no preparation, as one "
                 "of 'fastdnn train' has; use predict"
             )
-        return self.preparation.labels(self.predict(X, batch_size))
+        return self.preparation.labels(self.predict(X, batch_size, n_threads=n_threads))
 
     def count_params(self) -> int:
         """Return the number of all W's and b's elements."""

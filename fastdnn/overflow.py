@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdnn.kernels.callers import warn
 from fastdnn.kernels.engine import Engine
 
 from ._inputs import Data
@@ -53,4 +53,4 @@ def _warn(what: str, engine: Engine) -> None:
         why = f"numbers leave the range of {engine.dtype}; want scaled inputs, smaller parameters"
     else:
         why = "the model's parameters are not finite"
-    warnings.warn(f"{what}; {why}", RuntimeWarning, stacklevel=5)
+    warn(f"{what}; {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 from fastdnn.kernels.calls import Report
 from fastdnn.kernels.compiling import quietly
+from fastdnn.kernels.forks import Renewed, without_others
 
 from . import _shown
 from ._closed import closed
@@ -19,6 +21,24 @@ from .hooks import Callback
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}  {rate_fmt}{postfix}"
 ENDLESS = "{desc} {n_fmt} samples  {elapsed}  {rate_fmt}{postfix}"  # as far as anyone knows
 SOON = 0.5  # seconds: what is over by then needs no bar
+
+
+class _LockOfBars(Renewed):
+    """The lock of tqdm's bars: in a forked child, a thread may hold it that is not there."""
+
+    def renew(self) -> None:
+        """Let go of it, if another thread has it."""
+        std = sys.modules.get("tqdm.std")
+        if std is None:
+            return
+        of_all = std.TqdmDefaultWriteLock
+        lock = without_others(of_all.th_lock)
+        if lock is not of_all.th_lock:
+            of_all.th_lock = lock
+            std.tqdm.set_lock(of_all())
+
+
+_lock_of_bars = _LockOfBars()
 
 
 def _bar(verbose: int | str, total: int | None, **options: Any) -> Any:

@@ -98,7 +98,7 @@ class StreamTrainer(Loop):
         """End the epoch, or begin the next pass; returns whether the epoch goes on."""
         if not is_full:
             with self.interrupts:
-                self.state.epochs += 1
+                self._count_passes(True)
                 self.stream.accept()
         if self.steps is not None and not is_full:
             if not self.stream.is_iterator:
@@ -109,7 +109,7 @@ class StreamTrainer(Loop):
         return False
 
     def _end(self) -> None:
-        self.state.epochs += self.stream.is_within  # as after samples in memory
+        self._count_passes(self.stream.is_within)  # as after samples in memory
 
     def _tell_now_and_then(self, seen: Seen, y: Array, outputs: Array | None) -> None:
         self._untold.append((y, y if outputs is None else outputs))

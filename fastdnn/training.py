@@ -82,7 +82,7 @@ class Trainer(Loop):
         if self._outputs is not None:
             seen.measured.add(*self._piece(self._begin, end))
         self._place = self._begin = end % self._steps_of_pass
-        self.state.epochs += self._place == 0
+        self._count_passes(self._place == 0)
         if seen.steps < self._steps:
             self._offer(epoch, seen)
         return seen.steps < self._steps
@@ -123,7 +123,7 @@ class Trainer(Loop):
             self._outputs[rows] = place["outputs"]
 
     def _end(self) -> None:
-        self.state.epochs += self._place > 0  # or the next training would draw the same order
+        self._count_passes(self._place > 0)  # or the next training would draw the same order
 
     def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
         """Return X, targets and weights of a step: the next one, or so many ahead of it."""

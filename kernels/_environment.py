@@ -17,6 +17,8 @@ from typing import Any
 from numba.core import config
 
 _THREADS = "NUMBA_NUM_THREADS"
+_NEED_TBB = "tbb", "safe"  # of numba's names of layers
+_TBB = "libtbb.so.12", "libtbb.12.dylib"  # on Windows the loader finds it
 
 
 @contextmanager
@@ -29,12 +31,39 @@ def to_compile(parallel: bool = False) -> Iterator[None]:
     try:
         with threads_of_the_import(), ExitStack() as stack:
             if parallel:
+                load_tbb()
                 stack.enter_context(short_spins())  # first: the other one loads OpenMP
                 stack.enter_context(openmp_as_it_was())
             yield
     finally:
         if enabled:
             gc.enable()
+
+
+def load_tbb() -> None:
+    """Load TBB from where pip has put it, if numba has been told to use it.
+
+    ``pip install tbb`` leaves the library in the environment's own folder, where the loader does
+    not look: numba would raise an error. Which layer numba takes by default is left to it.
+    """
+    if str(config.THREADING_LAYER).lower() not in _NEED_TBB:
+        return
+    path = tbb_of_pip()
+    if path is not None:
+        with suppress(OSError):  # numba says what is missing
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+
+
+def tbb_of_pip() -> Path | None:
+    """Return where ``pip install tbb`` has put the library that numba loads, if it has."""
+    from importlib.metadata import PackageNotFoundError, distribution  # takes a while
+
+    try:
+        files = distribution("tbb").files or []
+    except PackageNotFoundError:
+        return None
+    found = [Path(str(one.locate())) for one in files if one.name in _TBB]
+    return next((one.resolve() for one in found if one.exists()), None)
 
 
 def _refuse_disabled() -> None:

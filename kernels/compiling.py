@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from .forks import Lock
+
 # What a part takes beside the others, more or less; those that are not named take 1.
 _WORK = {
     "step.run": 45.0,
@@ -22,7 +24,9 @@ Tell = Callable[[float], object]  # is told the work of each part that is done
 Watcher = Callable[[float], AbstractContextManager[Tell]]
 
 _watcher: Watcher | None = None
-_own = threading.local()  # of this Python thread: `tell`, in an open block; `quiet`
+_telling = Lock()  # has the thread in whose block the watcher is
+_tell: Tell | None = None  # of that block: what other threads compile is a part of its work too
+_own = threading.local()  # of this Python thread: `is_open`, a block; `quiet`
 
 
 def watch(watcher: Watcher | None) -> None:
@@ -51,22 +55,30 @@ def work_of(name: str) -> float:
 def block(work: Callable[[], float]) -> Iterator[None]:
     """Tell the watcher of what is compiled in a ``with`` block, if there is any `work`.
 
-    A block within another one is a part of it.
+    A block within another one is a part of it. Of several threads that compile at once, as numba
+    has them do in turn, the first one tells.
     """
-    is_open = getattr(_own, "tell", None) is not None
+    global _tell
+    is_open = getattr(_own, "is_open", False)
     if _watcher is None or is_open or getattr(_own, "quiet", False) or not (total := work()):
         yield
         return
-    with _watcher(total) as tell:
-        _own.tell = tell
-        try:
-            yield
-        finally:
-            _own.tell = None
+    if not _telling.try_enter():
+        yield
+        return
+    try:
+        with _watcher(total) as tell:
+            _own.is_open, _tell = True, tell
+            try:
+                yield
+            finally:
+                _own.is_open, _tell = False, None
+    finally:
+        _telling.__exit__()
 
 
 def done(name: str) -> None:
     """Tell the watcher that a part has been compiled."""
-    tell: Tell | None = getattr(_own, "tell", None)
+    tell = _tell
     if tell is not None:
         tell(work_of(name))

@@ -40,6 +40,7 @@ _RANK = (types.int64, types.int64, vector(types.int64))  # rank, n_ranks, team
 _NO_TEAM = np.zeros(team_size(1), np.int64)  # one rank never waits, and writes nothing here
 _STARTED = (types.int64, types.intp, vector(types.int64))  # n_ranks, address, team
 _lock = Lock()
+_cold_start = Lock()  # threads that come later find the leaves loaded, and start no second helper
 _import_pid = os.getpid()
 _layer_is_safe = False
 
@@ -127,7 +128,7 @@ class Entry:
         return *_RANK, *self._signature(FLOATS[dtype])
 
     def _compile(self, dtype: np.dtype[Any]) -> _Compiled:
-        with helper(_large_entries(dtype), dtype.name):
+        with _cold_start, helper(_large_entries(dtype), dtype.name):
             load_leaves(FLOATS[dtype])
         work = compile_cached(self.function, self._types(dtype))
         address = work.library.get_pointer_to_function(work.fndesc.llvm_func_name)

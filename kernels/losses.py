@@ -189,7 +189,9 @@ def native_code(code: int, dtype: np.dtype[Any]) -> int:
     spare, inner = (SPARES[-1], code) if is_own else (SPARES[code - RARE], 0)
     key = spare.name, inner, dtype.name
     if key not in _places:
-        _places[key] = np.array([spare.address(FLOATS[dtype]), inner], np.int64)
+        place = np.array([spare.address(FLOATS[dtype]), inner], np.int64)
+        # of two threads the first one's stays: its address may be in use
+        _places.setdefault(key, place)
     return address_of(_places[key])
 
 

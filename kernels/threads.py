@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cache
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
 from operator import index
+from time import monotonic
+from typing import Any
 
 import numba
 
 from . import cgroup
+from .forks import Lock
 
 SHARED_FLOPS = 200_000  # fewer, from one barrier to the next, are not worth sharing
 AWAKE_FLOPS = 16_000_000  # as many are done before a second thread is awake
 ELEMENT_FLOPS = 32  # take about as long as an element of X or A that is read, or g of it
+QUOTA_SECONDS = 10.0  # from one look at a container's quota to the next: it may be changed
 _threads: int | None = None
+_AS_BEFORE = nullcontext()
 _own = threading.local()  # `threads`: what `num_threads` says in this Python thread; `runs`: depth
 _runs = 0  # Python threads that train at present
 _counting = threading.Lock()
@@ -32,11 +37,11 @@ def available_cpus() -> int:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
         cpus = os.cpu_count() or 1
-    return int(max(min(cpus, _quota()), 1))
+    return int(max(min(cpus, _quota(monotonic() // QUOTA_SECONDS)), 1))
 
 
-@cache
-def _quota() -> float:
+@lru_cache(maxsize=1)
+def _quota(period: float) -> float:
     """The CPUs of the container's quota; reading it takes as long as a small network's step."""
     return cgroup.quota()
 
@@ -89,21 +94,31 @@ def set_num_threads(n: int) -> None:
         If `n` is no positive integer.
     """
     global _threads
-    _threads = _checked(n)
+    _threads = _checked("n", n)
 
 
-def _checked(n: int) -> int:
+def _checked(name: str, n: int) -> int:
     """Return `n` as a positive integer."""
     try:
         number = index(n)
     except TypeError:
         number = None
     if number is None or isinstance(n, bool):
-        raise TypeError(f"n: want an integer number of threads, got {n!r}")
-    n = number
-    if n < 1:
-        raise ValueError(f"n: want at least 1 thread, got {n}")
-    return n
+        raise TypeError(f"{name}: want an integer number of threads, got {n!r}")
+    if number < 1:
+        raise ValueError(f"{name}: want at least 1 thread, got {number}")
+    return number
+
+
+def of_call(n_threads: int | None) -> AbstractContextManager[None]:
+    """Return what holds while a call works that was given `n_threads`; None: what held before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no positive integer.
+    """
+    return _AS_BEFORE if n_threads is None else num_threads(_checked("n_threads", n_threads))
 
 
 @contextmanager
@@ -116,7 +131,8 @@ def num_threads(n: int, *, blas: bool = False) -> Iterator[None]:
         As `set_num_threads` takes it.
     blas : bool
         Limit the BLAS and OpenMP libraries of the process too (NumPy's and SciPy's products,
-        scikit-learn), in all of its threads: for preprocessing and scores beside a training.
+        scikit-learn): for preprocessing and scores beside a training. A BLAS is limited in all
+        threads of the process; of blocks in several threads at once, the least number holds.
 
     Raises
     ------
@@ -124,17 +140,55 @@ def num_threads(n: int, *, blas: bool = False) -> Iterator[None]:
         If `n` is no positive integer.
     """
     before = getattr(_own, "threads", None)
-    _own.threads = _checked(n)
-    limits = nullcontext()
-    if blas:
-        from threadpoolctl import threadpool_limits  # scikit-learn needs it too
-
-        limits = threadpool_limits(n)
+    _own.threads = _checked("n", n)
     try:
-        with limits:
+        with _blas_limit(_own.threads) if blas else _AS_BEFORE:
             yield
     finally:
         _own.threads = before
+
+
+class _Limits:
+    """The blocks that limit the BLAS: it has one number, which the last of them gives back."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.of_blocks: list[int] = []
+        self._before: Any = None
+
+    def set(self) -> None:
+        """Have the least number hold, or without a block the one of before."""
+        if self.of_blocks:
+            made = _limited("blas", min(self.of_blocks))
+            self._before = self._before or made
+        elif self._before is not None:
+            self._before.restore_original_limits()
+            self._before = None
+
+
+_limits = _Limits()
+
+
+def _limited(kind: str, n: int) -> Any:
+    """Limit the libraries of a kind, and no others, until the limit is lifted."""
+    from threadpoolctl import ThreadpoolController  # scikit-learn needs it too
+
+    return ThreadpoolController().select(user_api=kind).limit(limits=n)
+
+
+@contextmanager
+def _blas_limit(n: int) -> Iterator[None]:
+    """Limit BLAS and OpenMP in a ``with`` block."""
+    with _limited("openmp", n):  # a thread's own
+        with _limits.lock:
+            _limits.of_blocks.append(n)
+            _limits.set()
+        try:
+            yield
+        finally:
+            with _limits.lock:
+                _limits.of_blocks.remove(n)
+                _limits.set()
 
 
 @contextmanager
@@ -157,10 +211,9 @@ def _count(more: int) -> None:
 
 
 def _forget_runs() -> None:
-    """Forget the parent's trainings: a forked child has none of its threads but one."""
+    """Forget what other threads of the parent train: a forked child has none of them."""
     global _runs, _counting
-    _runs, _counting = 0, threading.Lock()
-    _own.runs = 0
+    _runs, _counting = int(getattr(_own, "runs", 0) > 0), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

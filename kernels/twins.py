@@ -1,16 +1,40 @@
-"""Engines that compute with another one's parameters at the same time."""
+"""Engines that compute with another one's parameters at the same time, or keep them as they are."""
 
 from __future__ import annotations
 
 from .engine import Engine
 
+_OWN = ("_workspace", "_arguments", "_again", "_loss_parameters")  # what a call writes
 
-def twin_of(engine: Engine) -> Engine:
-    """Return an engine with the same parameters and memory of its own for `forward`.
+
+def twin_of(engine: Engine, former: Engine | None = None) -> Engine:
+    """Return an engine with the same parameters and memory of its own for calls.
 
     Both may run at the same time in two threads, as long as nobody changes the parameters.
+
+    Parameters
+    ----------
+    engine : Engine
+    former : Engine, optional
+        An earlier twin of the same engine, which nobody uses: its memory serves again.
     """
-    twin = object.__new__(type(engine))
-    twin.__dict__.update(engine.__dict__)
-    twin._forget_calls()
+    if former is None:
+        twin = object.__new__(type(engine))
+        twin.__dict__.update(engine.__dict__)
+        twin._forget_calls()
+        twin._loss_parameters = engine._loss_parameters.copy()
+    else:
+        twin = former
+        twin._loss_parameters[:] = engine._loss_parameters
+    own = {name: getattr(twin, name) for name in _OWN}
+    twin.__dict__.update({**engine.__dict__, **own})
     return twin
+
+
+def frozen(engine: Engine) -> Engine:
+    """Return the engine as it is now, to be pickled or copied while the engine trains on."""
+    still = object.__new__(type(engine))
+    still.__dict__.update(engine.__dict__)
+    for name in ("parameters", "gradient", "slots"):
+        setattr(still, name, getattr(engine, name).copy())
+    return still

@@ -22,7 +22,11 @@ def can_take(lock: AbstractContextManager[object], in_child: Callable[[], bool])
     taken.wait()
     child = os.fork()
     if child == 0:
-        os._exit(0 if in_child() else 1)
+        could = False
+        try:
+            could = in_child()
+        finally:
+            os._exit(0 if could else 1)
     leave.set()
     thread.join()
     return os.waitpid(child, 0)[1] == 0

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fastdnn import history as history_module
 from fastdnn.history import History
 from tests.nets import classifier, samples
 
@@ -89,3 +93,22 @@ def test_the_history_of_a_training() -> None:
     history = model.fit(*samples(), epochs=3, validation_split=0.2, validation_freq=2, verbose=0)
     assert history.epochs_of("val_accuracy") == [1]
     assert len(history.history["accuracy"]) == 3
+
+
+def test_a_copy_has_whole_epochs_of_its_own() -> None:
+    history = History()
+    history.on_epoch_end(0, {"loss": 1.0})
+    for again in (copy.copy(history), copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+        history.on_epoch_end(1, {"loss": 0.5})
+        assert again.history == {"loss": [1.0]}
+        assert (again.epoch, again.epochs_of("loss")) == ([0], [0])
+        history.epoch, history.history, history._epochs = [0], {"loss": [1.0]}, {"loss": [0]}
+    with history_module._changing:  # as while another thread appends
+        thread = threading.Thread(target=lambda: found.append(copy.copy(history)))
+        found: list[History] = []
+        thread.start()
+        thread.join(0.05)
+        assert not found
+        history.epoch, history.history["loss"] = [0, 1], [1.0, 0.5]
+    thread.join()
+    assert found[0].history == {"loss": [1.0, 0.5]}

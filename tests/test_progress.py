@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import tqdm.std
 from fastdnn import progress
 from fastdnn.kernels import engine
 from fastdnn.progress import ProgressBar, sample_bar
+from tests.forked import can_take
 from tests.nets import classifier, samples
 
 LOGS = {"loss": 0.35214, "accuracy": 0.88006, "val_loss": 0.0, "learning_rate": 1e-4}
@@ -227,3 +230,23 @@ def test_no_bar_stays_in_a_notebook(clock: Clock, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(KeyboardInterrupt), sample_bar("predict", 250, 1):
         raise KeyboardInterrupt
     assert closed[:2] == [True, True]
+
+
+# -------------------------------------------------------------------------------------- processes
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
+def test_a_forked_child_shows_bars_whoever_drew_one() -> None:
+    model, (X, y) = classifier(), samples()
+    model.fit(X, y, verbose=1)
+
+    def fit() -> bool:
+        done = threading.Event()
+
+        def train() -> None:
+            model.fit(X, y, verbose=1)
+            done.set()
+
+        threading.Thread(target=train, daemon=True).start()
+        return done.wait(20)
+
+    assert can_take(tqdm.std.tqdm.get_lock(), fit)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 
 import fastdnn
 from fastdnn import loop
+from fastdnn import turns as module
 from fastdnn.turns import Turns
 from tests.forked import can_take
 from tests.nets import classifier, samples
@@ -57,7 +61,7 @@ def test_a_forked_child_has_locks_that_nobody_holds(what: str) -> None:
     turns = Turns()
 
     def take() -> bool:
-        lock = turns._engine if what == "engine" else turns.training
+        lock = turns._engine if what == "engine" else turns.training._lock
         return lock.acquire(timeout=5)
 
     assert can_take(turns if what == "engine" else turns.training, take)
@@ -140,7 +144,7 @@ def test_readers_and_writers_both_get_their_turn() -> None:
             with turns:
                 with turns:  # again
                     counts["write"] += 1
-                assert turns._readers == 0
+                assert not turns._readers
 
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(one) for one in (read, read, write, write)]
@@ -149,3 +153,130 @@ def test_readers_and_writers_both_get_their_turn() -> None:
         for one in waiting:
             one.result(timeout=30)
     assert min(counts.values()) > 20
+
+
+# ---------------------------------------------------------------------------- waiting, and forking
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell soon that two threads wait for each other."""
+    monkeypatch.setattr(module, "LOOK", 0.005)
+
+
+def _in_thread(what: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            what()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, errors
+
+
+WAITS: dict[str, tuple[Callable[[Turns], Any], Callable[[Turns], Any]]] = {  # who has, who waits
+    "training": (lambda turns: turns.training, lambda turns: turns.training),
+    "two changes": (lambda turns: turns, lambda turns: turns),
+    "a change for a reader": (lambda turns: turns.still(), lambda turns: turns),
+    "a change for who has the engine": (lambda turns: turns.using(), lambda turns: turns),
+    "a reader for a change": (lambda turns: turns, lambda turns: turns.still()),
+}
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("name", WAITS)
+def test_who_waits_for_who_waits_for_him_is_told(name: str) -> None:
+    has, wants = WAITS[name]
+    turns = Turns()
+
+    def wait() -> None:
+        with wants(turns):
+            pass
+
+    with has(turns):
+        thread, errors = _in_thread(wait)
+        thread.join(30)  # as a callback does
+        assert "both would wait for ever" in str(errors[0])
+    for _ in range(2):  # all is as if it had not waited
+        thread, errors = _in_thread(wait)
+        thread.join(30)
+        assert not errors
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("name", WAITS)
+def test_who_works_for_long_is_waited_for(name: str) -> None:
+    has, wants = WAITS[name]
+    turns, order = Turns(), list[str]()
+
+    def wait() -> None:
+        with wants(turns):
+            order.append("second")
+
+    with has(turns):
+        thread, errors = _in_thread(wait)
+        for _ in range(100):  # other waits, each of which ends
+            threading.Event().wait(0.005)
+        order.append("first")
+    thread.join(30)
+    assert not errors
+    assert order == ["first", "second"]
+
+
+def test_a_change_within_a_reading_of_the_same_thread_is_refused() -> None:
+    turns = Turns()
+    with (
+        turns.still(),
+        pytest.raises(RuntimeError, match=r"^the model cannot be changed within"),
+        turns,
+    ):
+        pass
+    with turns, turns.still(), turns:  # it has the model for itself
+        pass
+    with turns:
+        assert not turns._readers
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_ctrl_c_ends_a_wait(name: str) -> None:
+    has, wants = WAITS[name]
+    turns, leave, taken = Turns(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with has(turns):
+            taken.set()
+            leave.wait(30)
+
+    thread, _ = _in_thread(hold)
+    taken.wait(30)
+    timer = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt), wants(turns):
+        pass
+    leave.set()
+    thread.join(30)
+    assert (turns._depth, turns._readers, turns._waiting) == (0, {}, [])
+    with turns.training, turns, turns.still():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
+@pytest.mark.parametrize("name", WAITS)
+def test_a_child_lets_go_of_what_the_thread_had_that_forked(name: str) -> None:
+    turns, (has, wants) = Turns(), WAITS[name]
+    child = None
+    with has(turns):
+        child = os.fork()
+    if child == 0:
+        done = threading.Event()
+
+        def take() -> None:
+            with wants(turns), has(turns) if has is wants else wants(turns):
+                done.set()
+
+        threading.Thread(target=take, daemon=True).start()
+        os._exit(0 if done.wait(10) else 1)
+    assert os.waitpid(child, 0)[1] == 0

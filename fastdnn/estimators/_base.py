@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
 from numbers import Real
@@ -19,13 +19,14 @@ from fastdnn._inputs import Data, check_weights, is_finite
 from fastdnn.data.rows import is_sparse
 from fastdnn.evaluation import outputs_of
 from fastdnn.kernels.compiling import quietly
-from fastdnn.kernels.threads import num_threads
+from fastdnn.kernels.threads import of_call
 from fastdnn.layers import Dense, Dropout
 from fastdnn.loop import State
 from fastdnn.losses import Loss
 from fastdnn.model import Sequential
 from fastdnn.overflow import warn_of_outputs
 from fastdnn.regularizers import L2
+from fastdnn.turns import Training
 from fastdnn.validation import EVALUATION_BATCH, check_validation
 
 from ._compat import CallbackSupportMixin, FitContext, validate_data, with_callbacks
@@ -133,38 +134,39 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, *, incremental: bool
     ) -> BaseMLP:
-        check_parameters(self)
-        goes_on = hasattr(self, "coefs_") and (incremental or self.warm_start)
-        validates = validation_data is not None or self.early_stopping
-        check_use(self, incremental=incremental, validates=validates)
-        if validation_data is not None and self.solver == "lbfgs":
-            raise ValueError("validation_data: solver='lbfgs' takes none; use another solver")
-        dtype: Any = FLOATS if self.dtype is None else np.dtype(self.dtype)
-        if goes_on:
-            check_unchanged(self)
-            dtype = self.coefs_[0].dtype
-        data = self._checked(X, y, sample_weight, dtype, reset=not goes_on, incremental=incremental)
-        unseen = None
-        if validation_data is not None:
-            check = partial(self._checked, dtype=data.X.dtype, reset=False, unseen=True)
-            unseen = check_validation(validation_data, check)
-        rng = check_random_state(self.random_state)
-        with self._threads(), quietly(not self.verbose):
-            if not goes_on:
-                self._draw_start(data, rng)
-            open_records(self, validates and self.solver != "lbfgs")
-            context = FitContext(self, X, y, sample_weight, 1 if incremental else self.max_iter)
-            if self.solver == "lbfgs":
-                fit_by_lbfgs(self, data, context)
-            else:
-                fit_by_epochs(self, data, unseen, rng, context, incremental=incremental)
-            context.close()
-        if not np.isfinite(self.model_.parameters).all():
-            raise not_finite()
-        return self
-
-    def _threads(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.n_threads is None else num_threads(self.n_threads)
+        # no attribute of the constructor's, which scikit-learn wants to set its parameters alone
+        with self.__dict__.setdefault("_turn", Training()):
+            check_parameters(self)
+            goes_on = hasattr(self, "coefs_") and (incremental or self.warm_start)
+            validates = validation_data is not None or self.early_stopping
+            check_use(self, incremental=incremental, validates=validates)
+            if validation_data is not None and self.solver == "lbfgs":
+                raise ValueError("validation_data: solver='lbfgs' takes none; use another solver")
+            dtype: Any = FLOATS if self.dtype is None else np.dtype(self.dtype)
+            if goes_on:
+                check_unchanged(self)
+                dtype = self.coefs_[0].dtype
+            data = self._checked(
+                X, y, sample_weight, dtype, reset=not goes_on, incremental=incremental
+            )
+            unseen = None
+            if validation_data is not None:
+                check = partial(self._checked, dtype=data.X.dtype, reset=False, unseen=True)
+                unseen = check_validation(validation_data, check)
+            rng = check_random_state(self.random_state)
+            with of_call(self.n_threads), quietly(not self.verbose):
+                if not goes_on:
+                    self._draw_start(data, rng)
+                open_records(self, validates and self.solver != "lbfgs")
+                context = FitContext(self, X, y, sample_weight, 1 if incremental else self.max_iter)
+                if self.solver == "lbfgs":
+                    fit_by_lbfgs(self, data, context)
+                else:
+                    fit_by_epochs(self, data, unseen, rng, context, incremental=incremental)
+                context.close()
+            if not np.isfinite(self.model_.parameters).all():
+                raise not_finite()
+            return self
 
     def _checked(
         self,
@@ -196,11 +198,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         units = [data.X.shape[1], *hidden_units(self), n_outputs]
         factor = 2.0 if self.activation in ("logistic", "sigmoid") else 6.0
         dtype = data.X.dtype
-        self.coefs_, self.intercepts_ = [], []
+        coefs: list[Any] = []
+        intercepts: list[Any] = []
         for n_prev, n in pairwise(units):
             bound = np.sqrt(factor / (n_prev + n))
-            self.coefs_.append(rng.uniform(-bound, bound, (n_prev, n)).astype(dtype, copy=False))
-            self.intercepts_.append(rng.uniform(-bound, bound, n).astype(dtype, copy=False))
+            coefs.append(rng.uniform(-bound, bound, (n_prev, n)).astype(dtype, copy=False))
+            intercepts.append(rng.uniform(-bound, bound, n).astype(dtype, copy=False))
+        self.coefs_, self.intercepts_ = coefs, intercepts
         self._bound: tuple[Any, ...] = ()
         self._state = State(0)
         self.n_iter_ = self.t_ = 0
@@ -246,19 +250,26 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         X = validate_data(self, native(X), accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         model = self.model_ if self._is_bound() else self._build(0.0, 0)
-        with self._threads(), quietly(not self.verbose), model.lock:
-            A = outputs_of(model.engine, X.tocsr() if is_sparse(X) else X, EVALUATION_BATCH)
+        X = X.tocsr() if is_sparse(X) else X
+        reading = model.lock.reading(model.engine)
+        with of_call(self.n_threads), quietly(not self.verbose), reading as engine:
+            A = outputs_of(engine, X, EVALUATION_BATCH)
         if not is_finite(A):
             warn_of_outputs(model.engine, A)
         return A
 
     def __getstate__(self) -> dict[str, Any]:
+        with self.__dict__.get("_turn", nullcontext()):  # while it is fitted, much changes
+            return self._state_in_turn()
+
+    def _state_in_turn(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         # views become copies in a pickle: they are made anew from the model
         if hasattr(self, "coefs_") and self._is_bound():
             for name in ("coefs_", "intercepts_"):
                 del state[name]
-        state.pop("_bound", None)
+        for name in ("_bound", "_turn"):
+            state.pop(name, None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def fit_by_lbfgs(of: BaseMLP, data: Data, context: FitContext) -> None:
         return context.end(lambda: fitted_copy(of))
 
     of.n_iter_, loss = minimise(
-        FullBatch(model.engine, data, of.alpha, of._summed, of._averaged),
+        FullBatch(model.engine, model.lock, data, of.alpha, of._summed, of._averaged),
         max_iter=of.max_iter, max_fun=of.max_fun, tol=of.tol, after=after,
     )  # fmt: skip
     of.loss_ = loss + constant

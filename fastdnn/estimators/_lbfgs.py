@@ -17,6 +17,7 @@ from fastdnn._inputs import Data
 from fastdnn.data.rows import parts
 from fastdnn.kernels import threads
 from fastdnn.kernels.engine import Engine
+from fastdnn.turns import Turns
 
 from ._epochs import sum_of_squares
 
@@ -33,12 +34,15 @@ class FullBatch:
     ----------
     engine : Engine
         With L2 penalties alpha / 2 / m.
+    lock : Turns
+        Who holds it may change the engine.
     data : Data
     alpha, outputs_summed, outputs_averaged : float
         As for `EpochTrainer`.
     """
 
     engine: Engine
+    lock: Turns
     data: Data
     alpha: float
     outputs_summed: float
@@ -52,8 +56,17 @@ class FullBatch:
             ones = np.ones(m) if weights is None else weights * (m / self._total)
             self._weights = (self.outputs_summed * ones).astype(self.engine.dtype)
 
+    def set_parameters(self, theta: Array) -> None:
+        """Make theta the engine's parameters."""
+        with self.lock:
+            self.engine.parameters[...] = theta
+
     def loss_and_gradient(self, theta: Array) -> tuple[float, Array]:
         """Return the loss at theta, which becomes the engine's parameters, and its gradient."""
+        with self.lock:
+            return self._loss_and_gradient(theta)
+
+    def _loss_and_gradient(self, theta: Array) -> tuple[float, Array]:
         engine, data, m = self.engine, self.data, len(self.data.y)
         engine.parameters[...] = theta
         engine.scale_penalties(m / self._total)
@@ -109,10 +122,11 @@ def minimise(
                 callback=callback,
             )  # fmt: skip
     except KeyboardInterrupt:
-        of.engine.parameters[...], loss, n_iter = reached
+        theta, loss, n_iter = reached
+        of.set_parameters(theta)
         warnings.warn(INTERRUPTED, stacklevel=5)
         return n_iter, loss
-    of.engine.parameters[...] = found.x
+    of.set_parameters(found.x)
     _warn_unless_converged(found, max_iter)
     return min(int(found.nit), max_iter), float(found.fun)
 

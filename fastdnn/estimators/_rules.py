@@ -89,7 +89,8 @@ class Rules(Callback):
 
     def _validate(self, unseen: Data, logs: dict[str, float]) -> None:
         of = self.of
-        loss, A = evaluate(self.engine, unseen, EVALUATION_BATCH)
+        with of.model_.lock.using():
+            loss, A = evaluate(self.engine, unseen, EVALUATION_BATCH)
         loss = loss * of._summed / of._averaged + of._constant(unseen)
         score = self._score(unseen, A, loss)
         of.validation_curve_.append(loss)
@@ -162,7 +163,8 @@ class Rules(Callback):
         """Bring the best epoch's parameters back, where they are wanted."""
         self.engine.scale_penalties(1.0)  # the epochs divided them by each batch's samples
         if self.best is not None:
-            self.engine.parameters[...] = self.best
+            with self.of.model_.lock:
+                self.engine.parameters[...] = self.best
 
 
 def scorer_of(of: BaseMLP) -> Callable[..., float] | None:

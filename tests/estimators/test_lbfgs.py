@@ -30,7 +30,7 @@ def full_batch(one: Any, X: Any, y: Any, weight: Any) -> FullBatch:
     seen = one._checked(X, y, weight, np.dtype(float), reset=False)
     # scikit-learn tells a squared error averaged over the outputs, whose sum it trains on
     assert one._averaged == (2.0 if np.shape(y) == (40, 2) else 1.0)
-    return FullBatch(one.model_.engine, seen, one.alpha, one._summed, 1.0)
+    return FullBatch(one.model_.engine, one.model_.lock, seen, one.alpha, one._summed, 1.0)
 
 
 def test_the_gradient_is_that_of_the_loss() -> None:

@@ -89,6 +89,19 @@ def test_quiet_is_quiet_for_one_thread_and_one_block(watched: Watched) -> None:
     assert watched.totals == [2.0, 3.0]
 
 
+def test_of_several_threads_the_first_one_tells(watched: Watched) -> None:
+    """Numba has them compile in turn, and two bars would be drawn over each other."""
+    with compiling.block(lambda: 1.0):
+        for call in (lambda: _tell(2.0), lambda: compiling.done("step.run")):
+            other = threading.Thread(target=call)
+            other.start()
+            other.join()
+    assert watched.totals == [1.0]
+    assert watched.done == [compiling.work_of("step.run")]
+    _tell(3.0)
+    assert watched.totals == [1.0, 3.0]
+
+
 def _tell(work: float) -> None:
     with compiling.block(lambda: work):
         pass

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import MagicMock
 
 import numba
 import numpy as np
@@ -256,3 +260,26 @@ print("done")
 def test_a_forked_child_computes_the_same_bits(layer: str, parent_first: bool) -> None:
     program = FORK.format(parent_first=parent_first)
     assert run_python(program, {"NUMBA_THREADING_LAYER": layer}).strip() == "done"
+
+
+def test_threads_of_a_cold_start_have_one_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would compile the same large entry, on the same CPUs."""
+    loaded, helped = list[Any](), list[Any]()
+
+    @contextmanager
+    def helper(entries: Any, dtype: str) -> Iterator[None]:
+        helped.extend(entries)
+        yield
+
+    def load(kind: Any) -> None:
+        time.sleep(0.05)
+        loaded.append(kind)
+
+    monkeypatch.setattr(entry, "helper", helper)
+    monkeypatch.setattr(entry, "load_leaves", load)
+    monkeypatch.setattr(entry, "_large_entries", lambda dtype: [] if loaded else ["large"])
+    monkeypatch.setattr(entry, "compile_cached", MagicMock())
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda one: one._compile(np.dtype(np.float32)), ENTRIES[:4]))
+    assert helped == ["large"]
+    assert len(loaded) == 4

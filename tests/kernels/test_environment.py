@@ -209,3 +209,25 @@ def test_what_a_user_asked_pytorch_for_stays() -> None:
     program += OPENMP.format(torch=1, asked=1)
     variables = {"NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": None, "NUMBA_THREADING_LAYER": None}
     assert run_python(program, variables).split()[0] == "1"
+
+
+# -------------------------------------------------------------------------------------------- TBB
+@pytest.mark.parametrize("layer", ["tbb", "safe", "default", "omp", "workqueue"])
+def test_tbb_of_pip_is_loaded_where_it_is_wanted(
+    layer: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Pip puts it where the loader does not look: two folders above the packages."""
+    packages, library = tmp_path / "lib/python/site-packages", tmp_path / "lib/libtbb.so.12"
+    folder = packages / "tbb-2023.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: tbb\nVersion: 2023.0\n")
+    (folder / "RECORD").write_text("../../libtbb.so,,\n../../libtbb.so.12,,\n")
+    library.touch()
+    loaded: list[str] = []
+    monkeypatch.syspath_prepend(packages)
+    monkeypatch.setattr(_environment.ctypes, "CDLL", lambda path, mode: loaded.append(path))
+    monkeypatch.setattr(_environment.config, "THREADING_LAYER", layer)
+    _environment.load_tbb()
+    assert loaded == ([str(library)] if layer in ("tbb", "safe") else [])
+    library.unlink()
+    assert _environment.tbb_of_pip() is None

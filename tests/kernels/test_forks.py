@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -54,3 +55,19 @@ def test_a_thread_waits_for_another_and_may_take_it_again() -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "other"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
+def test_a_child_has_what_the_thread_that_forked_had() -> None:
+    lock = Lock()
+    with lock:
+        child = os.fork()
+        if child == 0:
+            taken: list[bool] = []
+            other = threading.Thread(target=lambda: taken.append(lock.try_enter()))
+            other.start()
+            other.join()
+            lock.__exit__()  # RuntimeError, if it were another lock
+            os._exit(0 if taken == [False] and lock.try_enter() else 1)
+        assert os.waitpid(child, 0)[1] == 0

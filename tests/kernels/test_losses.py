@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import float64, int64
 
-from fastdnn.kernels import ACTIVATIONS, LOSSES
+from fastdnn.kernels import ACTIVATIONS, LOSSES, losses
 from fastdnn.kernels._jit import vector
 from fastdnn.kernels.losses import RARE, SPARES, loss_rows, native_code
 from fastdnn.kernels.mean_losses import CLIP, PARAMETERS
@@ -370,3 +370,25 @@ def test_focal_losses_of_certain_outputs_are_finite(loss: str, gamma: float) -> 
     wanted = 800 if "binary" in loss else 1600
     assert losses.tolist() == [0, 0, wanted, wanted]
     assert np.abs(dZ).max(axis=0).tolist() == [0, 0, *[0.5 if "binary" in loss else 1.0] * 2]
+
+
+def test_two_threads_that_load_a_loss_know_it_by_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place of the slower one would be gone while an engine reads it."""
+    kept = dict(losses._places)
+    losses._places.clear()
+    spare, codes, dtype = SPARES[0], list[int](), np.dtype(np.float64)
+    address = spare.address
+
+    def slow(kind: Any) -> int:
+        if not codes:
+            codes.append(0)
+            codes[0] = native_code(RARE, dtype)  # the other thread, in the meantime
+        return address(kind)
+
+    monkeypatch.setattr(spare, "address", slow)
+    try:
+        codes.append(native_code(RARE, dtype))
+        assert codes == [codes[0], codes[0]]
+    finally:
+        for key, place in kept.items():
+            losses._places[key] = place

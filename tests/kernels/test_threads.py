@@ -53,11 +53,16 @@ def test_a_containers_quota(quota: Path, text: str, cpus: int) -> None:
     assert threads.available_cpus() == cpus
 
 
-def test_a_quota_is_read_once(quota: Path) -> None:
+def test_a_quota_is_read_now_and_then(quota: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes as long as a step, and an operator may change it."""
+    now = 1000.0
+    monkeypatch.setattr(threads, "monotonic", lambda: now)
     quota.write_text("200000 100000")
     assert threads.available_cpus() == 2
     quota.write_text("300000 100000")
     assert threads.available_cpus() == 2
+    now += threads.QUOTA_SECONDS
+    assert threads.available_cpus() == 3
 
 
 def test_without_a_quota_the_affinity_counts(quota: Path) -> None:
@@ -221,13 +226,30 @@ def test_more_trainings_than_cpus_have_one_thread_each(monkeypatch: pytest.Monke
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
-def test_a_forked_child_trains_alone() -> None:
-    with threads.run():
+def test_a_forked_child_counts_no_training_but_its_own() -> None:
+    def runs_of_a_child() -> int:
         child = os.fork()
         if child == 0:
             os._exit(threads._runs)
-        assert os.waitpid(child, 0)[1] == 0
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    with threads.run():
+        assert runs_of_a_child() == 1
+        assert in_another_thread(runs_of_a_child) == 0
         assert threads._runs == 1
+
+
+def test_a_calls_own_number() -> None:
+    threads.set_num_threads(2)
+    with threads.of_call(1):
+        assert threads.get_num_threads() == 1
+        with threads.of_call(None):
+            assert threads.get_num_threads() == 1
+    with threads.of_call(None):
+        assert threads.get_num_threads() == min(2, MOST)
+    for wrong, error in ((0, ValueError), (1.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match=r"^n_threads: want"):
+            threads.of_call(wrong)  # type: ignore[arg-type]
 
 
 def test_blas_can_be_limited_too() -> None:
@@ -242,6 +264,15 @@ def test_blas_can_be_limited_too() -> None:
     with threads.num_threads(1, blas=True):
         assert threads.get_num_threads() == 1
         assert set(counts()) == {1}
+    assert counts() == before
+    # two threads' blocks, of which the first to begin is the first to end
+    first, second = (threads.num_threads(n, blas=True) for n in (1, 2))
+    first.__enter__()
+    in_another_thread(second.__enter__)
+    assert set(counts()) == {1}
+    first.__exit__(None, None, None)
+    assert max(counts()) <= 2
+    in_another_thread(lambda: second.__exit__(None, None, None))
     assert counts() == before
     with pytest.raises(ValueError, match="want at least 1"), threads.num_threads(0, blas=True):
         pass
