@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastdnn.kernels import threads
+from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.dense import linear_forward
+from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.losses import GIVEN
 
 from ._checks import check_flag
-from ._inputs import check_gradients
+from ._inputs import Data, check_gradients, check_X
 from .compiled import Compiled
 from .layers import Array
 
@@ -78,13 +81,74 @@ class Differentiable(Compiled):
         with threads.of_call(n_threads), self.lock:
             data = self._checked(X, y, sample_weight, self.input_size)
             engine = self._ready(data)
-            dZ_1 = np.empty((len(data.X), engine.layers[0].n), self.dtype) if inputs else None
-            loss = engine.differentiate(data.X, data.targets, weights=data.weights, dZ_1=dZ_1)
+            if inputs:
+                loss, dX = _input_derivatives(engine, data)
+            else:
+                loss = engine.differentiate(data.X, data.targets, weights=data.weights)
             pairs = engine.gradients()
             gradients = [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
-            if dZ_1 is None:
-                return loss, gradients
-            return loss, gradients, linear_forward(dZ_1.T, engine.weights(1).T, None).T
+            return (loss, gradients, dX) if inputs else (loss, gradients)
+
+    def input_gradient(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> Array:
+        """The loss's derivatives by X: what in the samples raises the loss.
+
+        Parameters
+        ----------
+        X, y, sample_weight, n_threads
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (m, n_0)
+            dX = dZ_1 W_1 for samples in rows. The loss is a mean over the m samples, so row i is
+            1 / m of the derivative of sample i's own loss.
+        """
+        with threads.of_call(n_threads), self.lock:
+            data = self._checked(X, y, sample_weight, self.input_size)
+            return _input_derivatives(self._ready(data), data)[1]
+
+    def jacobian(self, X: ArrayLike, *, n_threads: int | None = None) -> Array:
+        """Every output's derivatives by every input: how a sample's outputs follow its numbers.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, n_0)
+        n_threads : int, optional
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (m, n_L, n_0)
+            Element (i, j, k) is da_j / dx_k of sample i. Each output takes one step's forward and
+            backward pass.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not of the model's width, or not finite.
+        RuntimeError
+            If the model has no parameters yet.
+        """
+        with threads.of_call(n_threads), self.lock:
+            engine = self.engine
+            rows = check_X(X, self.input_size, self.dtype)
+            m, n = len(rows), engine.layers[-1].n
+            engine.set_loss(GIVEN)  # whose targets are dA; a call that follows sets its own
+            weights = np.full(m, m, self.dtype)  # against the mean over the samples
+            found = np.empty((m, n, rows.shape[1]), self.dtype)
+            for j in range(n if m else 0):
+                dA = np.zeros((m, n), self.dtype)
+                dA[:, j] = 1.0
+                of_j = Data(rows, dA, Targets(dA), weights)
+                found[:, j] = _input_derivatives(engine, of_j)[1]
+            return found
 
     def apply_gradients(
         self,
@@ -125,3 +189,10 @@ class Differentiable(Compiled):
                 view[...] = array
             engine.update(rule)
             self._state.steps = number + 1
+
+
+def _input_derivatives(engine: Engine, data: Data) -> tuple[float, Array]:
+    """The loss of samples as one batch, and dX; the gradient is left in the engine."""
+    dZ_1 = np.empty((len(data.X), engine.layers[0].n), engine.dtype)
+    loss = engine.differentiate(data.X, data.targets, weights=data.weights, dZ_1=dZ_1)
+    return loss, linear_forward(dZ_1.T, engine.weights(1).T, None).T

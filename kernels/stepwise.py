@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .calls import NO_LABELS, Outcome, Report, Rule, Targets
+from .calls import NO_LABELS, Outcome, Report, Rule, Stop, Targets
 from .engine import Engine
-from .layout import FINITE, LOSS_NOT_FINITE
+from .layout import FINITE, LOSS_NOT_FINITE, STOPPED
 from .losses import GIVEN
 
 Array = NDArray[Any]
@@ -51,8 +51,12 @@ class Stepwise:
         weights: Array | None = None,
         batch: int,
         report: Report | None = None,
+        stop: Stop = None,
     ) -> tuple[NDArray[np.float64], Array]:
-        """The loss of each batch of rows without penalties, and A_L; see `Engine.batch_losses`."""
+        """The loss of each batch of rows without penalties, and A_L; see `Engine.batch_losses`.
+
+        A native call under way is not stopped.
+        """
         outputs = self.engine.forward(X, batch=batch, report=report)
         starts = range(0, len(X), batch)
         parts = [slice(begin, min(begin + batch, len(X))) for begin in starts]
@@ -86,6 +90,7 @@ class Stepwise:
         seed: int = 0,
         step_number: int = 0,
         outputs: Array | None = None,
+        stop: Stop = None,
     ) -> Outcome:
         """One step per row of the rule's coefficients; see `Engine.train`."""
         engine, m = self.engine, len(X)
@@ -99,8 +104,11 @@ class Stepwise:
             rows = order[part] if len(order) else part
             same: dict[str, Any] = {
                 "first": number, "order": order, "seed": seed, "step_number": step_number + s,
+                "stop": stop,
             }  # fmt: skip
-            engine._call(X, None, batch, outputs=A, dropout=True, steps=1, **same)
+            outcome = engine._call(X, None, batch, outputs=A, dropout=True, steps=1, **same)
+            if outcome.reason == STOPPED:
+                return Outcome(np.array(losses), s, STOPPED)
             loss, dA = self._loss_of(rows, targets, A, weights)
             losses.append(loss)
             if not math.isfinite(loss):
@@ -108,6 +116,8 @@ class Stepwise:
             given[rows] = dA
             one = rule._replace(coefficients=rule.coefficients[s : s + 1])
             outcome = engine.train(X, Targets(given), one, batch=batch, weights=weights, **same)
+            if outcome.reason == STOPPED:
+                return Outcome(np.array(losses[:s]), s, STOPPED)
             losses[-1] += outcome.losses[0]  # the penalties
             if outcome.reason != FINITE:
                 return Outcome(np.array(losses), s, outcome.reason)

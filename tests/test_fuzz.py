@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import fastdnn
+from fastdnn.optimizers import OPTIMIZERS
 from tests import naive
 from tests.cases import settings_of
 from tests.fuzzing import Job, Problem, fuzz, gradients, is_moderate, jobs, problem
@@ -124,9 +125,7 @@ def check_dropped_step(job: Job, of: Problem, model: fastdnn.Sequential, X: Any,
 def check_steps(job: Job, of: Problem, model: fastdnn.Sequential) -> None:
     """Three steps of the optimizer along the gradients that it has; and by its own calls."""
     rng, states, other = np.random.default_rng(job.seed), None, job.model(of.parameters)
-    name = {"SGD": "sgd", "RMSprop": "rmsprop", "Adam": "adam", "AdamW": "adamw"}[
-        type(job.optimizer).__name__
-    ]
+    name = {kind: name for name, kind in OPTIMIZERS.items()}[type(job.optimizer)]
     settings, speed = settings_of(job.optimizer), 0.0
     for t in (1, 2, 3):
         if not is_moderate(job, of, parameters_of(model)):

@@ -272,3 +272,55 @@ def test_dropout_takes_the_same_mask_forward_and_backward() -> None:
     np.testing.assert_allclose(output.W, W2 - dW2, rtol=1e-12)
     np.testing.assert_allclose(hidden.b, 1 - naive.dropout(dA1, mask, rate)[:, 0], rtol=1e-12)
     assert abs(mask.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / n)
+
+
+# ---------------------------------------------------------------------------- derivatives by inputs
+def test_the_input_gradient_is_that_of_a_step() -> None:
+    case = draw(("tanh", "softmax"), "categorical_crossentropy")
+    model, X, weights = case.model(), np.ascontiguousarray(case.X.T), [0.5, 2.0, 0.25, 1.0, 3.0]
+    for given in (None, weights):
+        _, _, dX = model.loss_and_gradients(X, case.y, given, inputs=True)
+        np.testing.assert_array_equal(model.input_gradient(X, case.y, given), dX)
+
+
+@pytest.mark.parametrize("hidden", [(), ("tanh",), ("softmax", "gelu")], ids=str)
+@pytest.mark.parametrize("output", ACTIVATIONS)
+def test_the_jacobian(output: str, hidden: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(3)
+    layers = [fastdnn.Dense(4, name) for name in hidden]
+    model = fastdnn.Sequential(
+        [*layers, fastdnn.Dropout(0.5), fastdnn.Dense(3, output)],
+        input_size=5, dtype="float64", seed=1,
+    )  # fmt: skip
+    X = rng.standard_normal((6, 5))
+    jacobian = model.jacobian(X)
+    assert jacobian.shape == (6, 3, 5)
+    for k in range(5):
+        for_step = 1e-6 * np.eye(5)[k]
+        wanted = (model.predict(X + for_step) - model.predict(X - for_step)) / 2e-6
+        np.testing.assert_allclose(jacobian[:, :, k], wanted, rtol=1e-6, atol=1e-8)
+
+
+def test_a_jacobian_needs_no_loss_and_changes_none() -> None:
+    case = draw(("tanh", "softmax"), "categorical_crossentropy")
+    model, X = case.model(), np.ascontiguousarray(case.X.T)
+    before, state = model.evaluate(X, case.y), model.parameters.copy()
+    for dtype in ("float32", "float64"):
+        one = fastdnn.Sequential([fastdnn.Dense(3)], input_size=X.shape[1], dtype=dtype, seed=0)
+        found = one.jacobian(X)
+        assert found.dtype == dtype
+        # of a linear model it is W, to the bit
+        np.testing.assert_array_equal(found, np.broadcast_to(one.layers[0].W, found.shape))
+    model.jacobian(X)
+    assert model.evaluate(X, case.y) == before
+    np.testing.assert_array_equal(model.parameters, state)
+    assert model.jacobian(X[:0]).shape == (0, *model.jacobian(X).shape[1:])
+    bits = [model.jacobian(X, n_threads=n).tobytes() for n in (1, 2, 4)]
+    assert len(set(bits)) == 1
+
+
+@pytest.mark.parametrize("X", [np.ones((2, 3)), np.ones(5), np.full((2, 5), np.nan)])
+def test_a_jacobian_of_no_samples_is_refused(X: Any) -> None:
+    model = fastdnn.Sequential([fastdnn.Dense(3)], input_size=5, seed=0)
+    with pytest.raises(ValueError, match=r"^X: "):
+        model.jacobian(X)

@@ -8,7 +8,7 @@ import pytest
 
 from tests import strangers
 
-COUNT = 1000 if os.environ.get("FASTDNN_EXHAUSTIVE") == "1" else 140
+COUNT = 1000 if os.environ.get("FASTDNN_EXHAUSTIVE") == "1" else 100
 
 
 def test_no_file_is_loaded_wrongly_or_refused_without_its_path(

@@ -6,7 +6,17 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from fastdnn.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, UncorrectedAdam
+from fastdnn.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RMSprop,
+    UncorrectedAdam,
+)
 from fastdnn.schedules import Schedule
 
 
@@ -15,7 +25,9 @@ def _sgd(of: Any, rate: float | Schedule) -> Optimizer:
     return SGD(learning_rate=rate, momentum=of.momentum, nesterov=nesterov)
 
 
-def _with_moments(kind: type[Adam] | type[AdamW]) -> Callable[[Any, float | Schedule], Optimizer]:
+def _with_moments(
+    kind: type[Adam] | type[AdamW] | type[NAdam],
+) -> Callable[[Any, float | Schedule], Optimizer]:
     return lambda of, rate: kind(
         learning_rate=rate, beta_1=of.beta_1, beta_2=of.beta_2, epsilon=of.epsilon
     )
@@ -26,7 +38,10 @@ SOLVERS: dict[str, Callable[[Any, float | Schedule], Optimizer]] = {
     "sgd": _sgd,
     "adam": _with_moments(UncorrectedAdam),
     "adamw": _with_moments(AdamW),
+    "nadam": _with_moments(NAdam),
+    "lion": lambda of, rate: Lion(learning_rate=rate),
     "rmsprop": lambda of, rate: RMSprop(learning_rate=rate, epsilon=of.epsilon),
+    "adagrad": lambda of, rate: Adagrad(learning_rate=rate, epsilon=of.epsilon),
 }
 
 

@@ -34,7 +34,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     activation : str or sequence of str
         g of the hidden layers, or one name for each: "identity", "logistic", "tanh", "relu" as in
         scikit-learn, and all of `fastdnn.activations.ACTIVATIONS`.
-    solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop"} or Optimizer
+    solver : {"adam", "sgd", "lbfgs", "adamw", "nadam", "lion", "rmsprop", "adagrad"} or Optimizer
         "lbfgs" is SciPy's, over all samples. An `Optimizer` of fastdnn brings its own learning
         rate and clipping.
     alpha : float
@@ -67,7 +67,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     validation_fraction : float
         The share of these samples, unless `fit` is given `validation_data`.
     beta_1, beta_2, epsilon : float
-        Of "adam" and "adamw"; epsilon of "rmsprop" too.
+        Of "adam", "adamw" and "nadam"; epsilon of "rmsprop" and "adagrad" too.
     n_iter_no_change : int or inf
         How many epochs in a row may be none better before the training ends.
     max_fun : int

@@ -8,12 +8,12 @@ from contextlib import suppress
 
 from tests.kernels.common import start_python
 
-AT_ONCE = 2
-MODEST = "import os; os.nice(5)\n"  # what else runs goes first
+AT_ONCE = 1
+MODEST = "import os; os.nice(15)\n"  # what else runs goes first
 
 
 class Background:
-    """Python programs, two at a time, whose output is asked for later.
+    """Python programs, one at a time, whose output is asked for later.
 
     Parameters
     ----------

@@ -53,8 +53,8 @@ def test_every_address_of_the_step_has_its_place() -> None:
     # the coefficients change from call to call, the other fields of a rule do not
     fields[2] -= 1
     starts = [step.TARGETS_AT, step.TABLE, step.RULE, step.MEMORY]
-    assert step.COEFFICIENTS_AT == step.TABLE - 1 == fields[0]
-    fields[0] += 1
+    assert step.COEFFICIENTS_AT == step.STOP - 1 == step.TABLE - 2 == fields[0]
+    fields[0] += 2
     assert step.NET == step.TABLE + 1
     for start, count, following in zip(starts, fields, starts[1:], strict=False):
         assert start + count == following

@@ -13,7 +13,8 @@ import fastdnn
 from fastdnn.kernels import layout, placement
 from fastdnn.kernels.calls import StoppedError
 from fastdnn.kernels.engine import Engine
-from tests.kernels.common import each_dtype
+from fastdnn.kernels.stepwise import Stepwise
+from tests.kernels.common import Array, each_dtype
 from tests.kernels.networks import data, make, rule, small
 from tests.kernels.regimes import place_of
 
@@ -93,6 +94,29 @@ def test_whole_steps_are_left_at_any_moment(network: Any, n_threads: int) -> Non
         np.testing.assert_array_equal(net.parameters, twin.parameters)
         np.testing.assert_array_equal(net.slots, twin.slots if outcome.done else 0)
     assert reasons <= {layout.FINITE, layout.STOPPED}
+
+
+@each_count
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_steps_of_a_function_of_arrays(step: int, n_threads: int) -> None:
+    """One that sets the number while it is called; and a call that finds it set."""
+    stop, calls = np.zeros(1, np.int64), list[int]()
+
+    def squares(y: Array, A: Array, weights: Array | None) -> tuple[float, Array]:
+        calls.append(0)
+        stop[0] = len(calls) == step + 1
+        return float(np.mean((A - y) ** 2)), 2 * (A - y) / A.shape[1]
+
+    net, twin = small(), small()
+    X, _, targets = data(net, 3 * BATCH, "mean_squared_error")
+    with fastdnn.num_threads(n_threads):
+        outcome = Stepwise(net, squares).train(X, targets, rule("adam", 6), batch=BATCH, stop=stop)
+        assert (outcome.done, outcome.reason, len(outcome.losses)) == (step, layout.STOPPED, step)
+        again = Stepwise(net, squares).train(X, targets, rule("adam", 6), batch=BATCH, stop=stop)
+        assert (again.done, again.reason) == (0, layout.STOPPED)
+        if step:
+            Stepwise(twin, squares).train(X, targets, rule("adam", step), batch=BATCH)
+    np.testing.assert_array_equal(net.parameters, twin.parameters)
 
 
 def test_what_cannot_be_stopped_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
