@@ -60,6 +60,10 @@ def wanted(job: Job, data: Problem, start: Any, rows: Array, step: Any = None) -
             for w, a, b in zip(wobbles, right, found, strict=True)
         ]
     largest = max(float(np.abs(x).max()) for x in right[2:])
+    if job.activations[-1] == "softmax":
+        # whose dZ is a difference: of equal slopes it is 0, up to roundings of these
+        slope = max(float(np.abs(data.Y).max()), 1.0) * float(data.weights.max()) / len(rows)
+        largest = max(largest, slope * max(float(np.abs(data.X).max()), 1.0))
     sizes = [float(np.abs(right[0]).max()), *(float(np.abs(x).max()) for x in right[1:])]
     sizes[2:] = [max(size, 0.1 * largest) for size in sizes[2:]]
     # a loss is a sum of terms of either sign; and sizes may be zero where all terms cancel
