@@ -13,6 +13,7 @@ from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.dense import linear_forward
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.losses import GIVEN
+from fastdnn.kernels.twins import twin_of
 
 from ._checks import check_flag
 from ._inputs import Data, check_gradients, check_X
@@ -137,10 +138,10 @@ class Differentiable(Compiled):
             If the model has no parameters yet.
         """
         with threads.of_call(n_threads), self.lock:
-            engine = self.engine
+            engine = twin_of(self.engine)  # a training under way keeps its loss
             rows = check_X(X, self.input_size, self.dtype)
             m, n = len(rows), engine.layers[-1].n
-            engine.set_loss(GIVEN)  # whose targets are dA; a call that follows sets its own
+            engine.set_loss(GIVEN)  # whose targets are dA
             weights = np.full(m, m, self.dtype)  # against the mean over the samples
             found = np.empty((m, n, rows.shape[1]), self.dtype)
             for j in range(n if m else 0):

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fastdnn.kernels.forks import Renewed
+
 # What happens without `Interrupts`: only this is replaced, never a handler of the user's own.
 DEFAULTS: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
@@ -89,7 +91,7 @@ class Interrupts:
             raise _error(number)
 
 
-class _Watch:
+class _Watch(Renewed):
     """Sets a number when one of the signals comes, from its own thread, until `stop`.
 
     Python's own handler writes a signal's number to a file at once (`signal.set_wakeup_fd`), and
@@ -101,9 +103,13 @@ class _Watch:
         self._source, self._sink = os.pipe()
         os.set_blocking(self._sink, False)
         self._former = signal.set_wakeup_fd(self._sink, warn_on_full_buffer=False)
-        _watched.append(self._sink)
         self._thread = threading.Thread(target=self._read, name="fastdnn-signals", daemon=True)
         self._thread.start()
+        super().__init__()
+
+    def renew(self) -> None:
+        """Tell no signals of a forked child's to its parent, where the pipe ends."""
+        signal.set_wakeup_fd(-1)
 
     def _read(self) -> None:
         while found := os.read(self._source, 64):
@@ -116,23 +122,9 @@ class _Watch:
     def stop(self) -> None:
         """End the thread."""
         signal.set_wakeup_fd(self._former)
-        _watched.remove(self._sink)
         os.close(self._sink)
         self._thread.join()
         os.close(self._source)
-
-
-_watched: list[int] = []
-
-
-def _leave_the_parent_alone() -> None:
-    """Tell no signals of a forked child's to its parent, where the pipe ends."""
-    if _watched:
-        signal.set_wakeup_fd(-1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_the_parent_alone)
 
 
 def _error(number: int) -> BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdnn.kernels.callers import warn
 from fastdnn.kernels.calls import Outcome, Rule, Targets
 
 from ._inputs import Data
@@ -103,7 +103,7 @@ class StreamTrainer(Loop):
         if self.steps is not None and not is_full:
             if not self.stream.is_iterator:
                 return True
-            self._warn(f"after {seen.steps} of the epoch's {self.steps} steps", 9)
+            self._warn(f"after {seen.steps} of the epoch's {self.steps} steps")
         if self._untold:
             self._tell_all(seen)
         return False
@@ -126,16 +126,16 @@ class StreamTrainer(Loop):
         if not self.stream.is_iterator or self.stream.has_more():
             return False
         if not self._has_warned:
-            self._warn("at an epoch's end", 7)
+            self._warn("at an epoch's end")
         return True
 
-    def _warn(self, when: str, stacklevel: int) -> None:
-        """Say that the iterator was too short; the line is the one that called `fit`."""
+    def _warn(self, when: str) -> None:
+        """Say that the iterator was too short."""
         self._has_warned = True
-        warnings.warn(
+        warn(
             f"X: the iterator has given its last batch, {when}, and the training ends; an iterable "
             "(a list, a function that returns a generator) is iterated anew for each pass",
-            stacklevel=stacklevel,
+            UserWarning,
         )
 
 

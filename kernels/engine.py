@@ -26,6 +26,7 @@ from .workspace import Workspace, zeros
 
 GRADIENT_PASSES = 2  # forward passes that a step takes as long as, at least
 KINDS = 16  # of calls whose arguments are kept
+OF_CALLS = "_workspace", "_arguments", "_again", "_crowds"  # what calls write, and no copy has
 CALL_FLOPS = 8_000_000_000  # of a forward call, at most: a tenth of a second, more or less
 _NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
 _NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOATS}
@@ -90,8 +91,7 @@ class Engine:
         self._crowds: dict[tuple[int, int], Crowd] = defaultdict(Crowd)
 
     def __getstate__(self) -> dict[str, Any]:
-        calls = "_workspace", "_arguments", "_again", "_crowds"
-        return {name: value for name, value in self.__dict__.items() if name not in calls}
+        return {name: value for name, value in self.__dict__.items() if name not in OF_CALLS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .engine import Engine
+from .engine import OF_CALLS, Engine
 
-_OWN = ("_workspace", "_arguments", "_again", "_loss_parameters")  # what a call writes
+_OWN = (*OF_CALLS, "_loss_parameters")
 
 
 def twin_of(engine: Engine, former: Engine | None = None) -> Engine:

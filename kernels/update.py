@@ -67,15 +67,20 @@ def _adagrad(p: Value, s: Value, g: Value, lr: Value, initial: Value, eps: Value
     return fma(-lr * g, reciprocal(sqrt(initial + s) + eps), p), s
 
 
+def _averages(
+    m: Value, v: Value, g: Value, b1: Value, rest_1: Value, b2: Value, rest_2: Value
+) -> Values:
+    # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2
+    return fma(b1, m, rest_1 * g), fma(b2, v, rest_2 * (g * g))
+
+
 def _adam(
     p: Value, m: Value, v: Value, g: Value,
     step: Value, b1: Value, rest_1: Value, b2: Value, rest_2: Value, root: Value, keep: Value,
     eps: Value,
 ) -> Values:  # fmt: skip
-    # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2
     # theta = keep theta - step m / (root sqrt(v) + eps)
-    m = fma(b1, m, rest_1 * g)
-    v = fma(b2, v, rest_2 * (g * g))
+    m, v = _averages(m, v, g, b1, rest_1, b2, rest_2)
     return fma(-step * m, reciprocal(fma(sqrt(v), root, eps)), keep * p), m, v
 
 
@@ -84,9 +89,8 @@ def _nadam(
     of_m: Value, of_g: Value, b1: Value, rest_1: Value, b2: Value, rest_2: Value, root: Value,
     eps: Value,
 ) -> Values:  # fmt: skip
-    # m and v as Adam's; theta -= (of_m m + of_g g) / (root sqrt(v) + eps)
-    m = fma(b1, m, rest_1 * g)
-    v = fma(b2, v, rest_2 * (g * g))
+    # theta -= (of_m m + of_g g) / (root sqrt(v) + eps)
+    m, v = _averages(m, v, g, b1, rest_1, b2, rest_2)
     return fma(-fma(of_m, m, of_g * g), reciprocal(fma(sqrt(v), root, eps)), p), m, v
 
 

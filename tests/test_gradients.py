@@ -23,6 +23,7 @@ from tests.cases import (
     settings_of,
     tensors,
 )
+from tests.nets import classifier
 
 # The largest derivatives are of order 1, so rounding alone moves smaller ones by more than 1e-6.
 TINY = 1e-5
@@ -324,3 +325,20 @@ def test_a_jacobian_of_no_samples_is_refused(X: Any) -> None:
     model = fastdnn.Sequential([fastdnn.Dense(3)], input_size=5, seed=0)
     with pytest.raises(ValueError, match=r"^X: "):
         model.jacobian(X)
+
+
+def test_a_jacobian_within_a_training_leaves_its_loss() -> None:
+    X, y = np.random.default_rng(0).standard_normal((40, 4)), np.arange(40) % 3
+
+    def trained(rows: int) -> Any:
+        model = classifier()
+
+        def look(*_: Any) -> None:
+            if rows:
+                model.jacobian(X[:rows])
+
+        callback = fastdnn.LambdaCallback(on_epoch_end=look)
+        history = model.fit(X, y, 16, epochs=3, callbacks=[callback], verbose=0).history
+        return history, model.parameters.tobytes()
+
+    assert trained(2) == trained(0)
