@@ -24,7 +24,8 @@ from .callbacks import (
 from .custom import ArrayLoss, ScalarActivation, ScalarLoss
 from .data import datasets
 from .divergence import DivergenceError
-from .layers import Dense, Dropout
+from .embedding import ColumnEmbedding, PeriodicEmbedding, PiecewiseLinearEmbedding
+from .layers import Activation, Dense, Dropout
 from .losses import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
@@ -40,8 +41,10 @@ from .losses import (
     SparseCategoricalCrossentropy,
 )
 from .model import Sequential
+from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
 from .regularizers import L1, L1L2, L2
+from .residual import PReLU, Residual
 from .schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay
 
 if typing.TYPE_CHECKING:
@@ -54,16 +57,19 @@ __all__ = [
     "L1L2",
     "L2",
     "SGD",
+    "Activation",
     "Adagrad",
     "Adam",
     "AdamW",
     "ArrayLoss",
+    "BatchNormalization",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CSVLogger",
     "Callback",
     "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy",
+    "ColumnEmbedding",
     "CosineDecay",
     "Dense",
     "DivergenceError",
@@ -73,6 +79,7 @@ __all__ = [
     "History",
     "Huber",
     "LambdaCallback",
+    "LayerNormalization",
     "LearningRateScheduler",
     "Lion",
     "LogCosh",
@@ -84,11 +91,16 @@ __all__ = [
     "ModelCheckpoint",
     "NAdam",
     "Optimizer",
+    "PReLU",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "Poisson",
     "ProgressBar",
     "Quantile",
+    "RMSNormalization",
     "RMSprop",
     "ReduceLROnPlateau",
+    "Residual",
     "ScalarActivation",
     "ScalarLoss",
     "Schedule",

@@ -226,11 +226,11 @@ def check_data(
 
 
 def check_gradients(
-    gradients: Iterable[tuple[ArrayLike, ArrayLike | None]],
-    views: Sequence[tuple[Array, Array | None]],
+    gradients: Iterable[Sequence[ArrayLike | None]],
+    views: Sequence[tuple[Array | None, ...]],
     dtype: np.dtype[Any],
 ) -> list[tuple[Array, Array]]:
-    """Each of the engine's dW and db, with what is to be written there."""
+    """Each of the engine's derivatives, such as dW and db, with what is to be written there."""
     if not isinstance(gradients, Iterable):
         raise TypeError(f"gradients: want a list of (dW, db), got {gradients!r:.60}")
     pairs = list(gradients)
@@ -238,8 +238,9 @@ def check_gradients(
         raise ValueError(f"gradients: want (dW, db) for {len(views)} layers, got {len(pairs)}")
     checked = []
     for l, (pair, view) in enumerate(zip(pairs, views, strict=True)):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(f"gradients[{l}]: want (dW, db), got {pair!r:.60}")
+        if not isinstance(pair, tuple | list) or len(pair) != len(view):
+            what = "(dW, db)" if len(view) == 2 else f"a tuple of {len(view)} arrays"
+            raise TypeError(f"gradients[{l}]: want {what}, got {pair!r:.60}")
         for i, (array, place) in enumerate(zip(pair, view, strict=True)):
             name = f"gradients[{l}][{i}]"
             if array is None and place is None:

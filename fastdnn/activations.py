@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from fastdnn.kernels import ACTIVATIONS
-from fastdnn.kernels.activations import activation_of
+from fastdnn.kernels.activations import OwnActivation, activation_of
 from fastdnn.kernels.lookup import lookup
 
 from .custom import ScalarActivation
@@ -49,7 +49,7 @@ def get(activation: str | ScalarActivation | None) -> str | ScalarActivation:
         raise TypeError(f"{error}; functions want ScalarActivation(g, g_prime)") from None
 
 
-def is_constant(activation: str | ScalarActivation, n: int) -> bool:
+def is_constant(activation: str | OwnActivation, n: int) -> bool:
     """Return whether n outputs are always the same: a softmax of one output is 1."""
     return n == 1 and activation == "softmax"
 

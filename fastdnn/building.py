@@ -3,48 +3,98 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.placement import Layer as Row
+from fastdnn.kernels.operations import CONSTANT, Tensor
+from fastdnn.kernels.parameters import size_of, tensors_of
 
-from . import initializers, regularizers
 from ._inputs import check_finite
-from .layers import Array, Dense, Dropout, Layer
+from .custom import ScalarActivation
+from .embedding import ColumnEmbedding
+from .layer import Array, Layer
+from .layers import Dense, Dropout
+from .stack import Stack
+
+IDENTITY: str | ScalarActivation = "identity"
 
 
-def check_layers(layers: Iterable[Layer]) -> tuple[Dense | Dropout, ...]:
+def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield layers and those inside them, in the order of their parameters."""
+    for layer in layers:
+        yield from layer.flat()
+
+
+def check_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """Return the layers as a tuple, if they are ones that no other model has."""
     if not isinstance(layers, Iterable):
         raise TypeError(f"layers: want a list of layers, got {layers!r}")
-    stack: list[Dense | Dropout] = []
+    stack: list[Layer] = []
     for layer in layers:
-        if not isinstance(layer, Dense | Dropout):
-            raise TypeError(f"layers: want Dense and Dropout layers, got {layer!r}")
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers: want layers such as Dense and Dropout, got {layer!r}")
         stack.append(layer)
-    if len(set(map(id, stack))) < len(stack):
+    every = list(flat(stack))
+    if len(set(map(id, every))) < len(every):
         raise ValueError("layers: one layer is there twice; make one for each place")
+    for number, layer in enumerate(every):
+        if isinstance(layer, ColumnEmbedding) and number > 0:
+            raise ValueError("layers: want ColumnEmbedding first: it reads columns of X")
     refuse_placed(stack)
     return tuple(stack)
 
 
+def check_complete(layers: Sequence[Layer]) -> Sequence[Layer]:
+    """Return layers that can make outputs."""
+    if not any(isinstance(layer, Dense) for layer in layers):
+        raise ValueError("layers: want at least one Dense layer")
+    if isinstance(layers[-1], Dropout):
+        raise ValueError("layers: want another last layer than Dropout: it would thin the outputs")
+    return layers
+
+
+def ending(layers: Iterable[Layer]) -> tuple[int, str | ScalarActivation]:
+    """Return n_L, and the activation that the outputs of complete layers come from."""
+    n, g = 0, IDENTITY  # a Dense comes, whatever the input size is
+    for layer in layers:
+        n, g = layer.width(n), layer.ending(g)
+    return n, g
+
+
 def refuse_placed(layers: Iterable[Layer]) -> None:
     """Refuse layers that are another model's."""
-    if any(isinstance(layer, Dense) and layer.is_placed for layer in layers):
-        raise ValueError("layers: a Dense layer belongs to another model already; make a new one")
+    for layer in flat(layers):
+        if layer.is_placed:
+            kind = type(layer).__name__
+            raise ValueError(
+                f"layers: a {kind} layer belongs to another model already; make a new one"
+            )
 
 
-def refuse_too_many(layers: Iterable[Layer], input_size: int, dtype: np.dtype[Any]) -> None:
-    """Refuse parameters that cannot fit in memory, before any is made."""
-    count, n_prev = 0, input_size
+def stacked(layers: Sequence[Layer], input_size: int) -> Stack:
+    """Return the rows of layers whose input is so wide.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit the one before.
+    """
+    stack = Stack(input_size)
+    first = next(layer for layer in layers if not isinstance(layer, Dropout))
+    if not isinstance(first, Dense):
+        # then row 1 hands out dA_0 as its dZ
+        stack.operate("identity")
     for layer in layers:
-        if isinstance(layer, Dense):
-            count += layer.units * (n_prev + layer.use_bias)
-            n_prev = layer.units
+        layer.lay(stack)
+    return stack
+
+
+def refuse_too_many(stack: Stack, dtype: np.dtype[Any]) -> None:
+    """Refuse parameters that cannot fit in memory, before any is made."""
+    count = sum(size_of(tensor) for row in stack.rows for tensor in tensors_of(row))
     needed, held = 2 * count * dtype.itemsize, memory()
     if held is not None and needed > held:
         raise MemoryError(
@@ -60,53 +110,28 @@ def memory() -> int | None:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def check_tensors(
-    layers: Iterable[Layer], n_prev: int, dtype: np.dtype[Any], tensors: Mapping[str, Array]
-) -> None:
-    """Refuse tensors that are not these layers' finite W and b."""
-    dense = [layer for layer in layers if isinstance(layer, Dense)]
-    for l, layer in enumerate(dense, 1):
-        wanted: dict[str, tuple[int, ...]] = {f"W{l}": (layer.units, n_prev)}
-        if layer.use_bias:
-            wanted[f"b{l}"] = (layer.units,)
-        for name, shape in wanted.items():
-            found = tensors.get(name)
-            if found is None or found.shape != shape or found.dtype != dtype:
-                got = "none" if found is None else f"{found.dtype} of shape {found.shape}"
-                raise ValueError(f"want a tensor {name} of {dtype} of shape {shape}, got {got}")
-            check_finite(name, found, dtype)
-        n_prev = layer.units
+def kept_tensors(stack: Stack) -> dict[str, Tensor]:
+    """Return what a file keeps of each layer, by its name there: W1, b1, gamma2, …."""
+    kept = {}
+    for number, (_, l) in enumerate(stack.owners, 1):
+        for tensor in tensors_of(stack.rows[l - 1]):
+            if tensor.role != CONSTANT:
+                kept[f"{tensor.name}{number}"] = tensor
+    return kept
 
 
-def lay_out(layers: Sequence[Dense | Dropout], input_size: int, dtype: np.dtype[Any]) -> Engine:
-    """An engine with a row for each Dense layer; dropouts in a row act as one."""
-    rows: list[Row] = []
-    input_dropout, n_prev = 0.0, input_size
-    for layer in layers:
-        if isinstance(layer, Dense):
-            penalty, g = regularizers.get(layer.kernel_regularizer), layer._g
-            rows.append(Row(n_prev, layer.units, g, layer.use_bias, l1=penalty.l1, l2=penalty.l2))
-            n_prev = layer.units
-        elif rows:
-            rows[-1] = rows[-1]._replace(dropout=both(rows[-1].dropout, layer.rate))
-        else:
-            input_dropout = both(input_dropout, layer.rate)
-    return Engine(rows, dtype=dtype, input_dropout=input_dropout)
+def check_tensors(stack: Stack, dtype: np.dtype[Any], tensors: Mapping[str, Array]) -> None:
+    """Refuse tensors that are not these rows' finite ones."""
+    for name, tensor in kept_tensors(stack).items():
+        found = tensors.get(name)
+        if found is None or found.shape != tensor.shape or found.dtype != dtype:
+            got = "none" if found is None else f"{found.dtype} of shape {found.shape}"
+            raise ValueError(f"want a tensor {name} of {dtype} of shape {tensor.shape}, got {got}")
+        check_finite(name, found, dtype)
+        if tensor.name == "moving_variance" and found.size and found.min() < 0:
+            raise ValueError(f"want variances >= 0 in the tensor {name}, got {found.min()}")
 
 
-def both(p: float, q: float) -> float:
-    """The probability to be dropped by one or the other of two dropouts."""
-    return 1.0 - (1.0 - p) * (1.0 - q)
-
-
-def start(layer: Dense, n_prev: int, rng: np.random.Generator) -> Array:
-    """W's random start."""
-    assert layer.kernel_initializer is not None  # Dense has chosen one
-    W = initializers.get(layer.kernel_initializer)(layer.units, n_prev, rng)
-    W = as_float("kernel_initializer's W", W, ndim=None)
-    if W.shape != (layer.units, n_prev):
-        raise ValueError(
-            f"kernel_initializer: want W of shape (n, n_prev) = ({layer.units}, {n_prev}), "
-            f"got {W.shape}"
-        )
-    return W
+def lay_out(stack: Stack, dtype: np.dtype[Any]) -> Engine:
+    """Return an engine of these rows."""
+    return Engine(stack.rows, dtype=dtype, input_dropout=stack.input_dropout)

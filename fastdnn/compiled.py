@@ -21,10 +21,12 @@ from ._checks import check_batch_size, check_flag
 from ._config import from_config, is_storable, to_config
 from ._custom_objects import refuse_ambiguous
 from ._inputs import Data, check_data, check_finite
+from .building import check_complete, ending, flat
 from .data.preparation import prepared
 from .data.streams import Stream, refuse_lonely, refuse_targets
+from .embedding import check_categories
 from .evaluation import evaluate, metric_functions
-from .layers import Array, Layer
+from .layer import Array, Layer
 from .losses import Loss
 from .metrics import Metric
 from .network import Network
@@ -91,11 +93,10 @@ class Compiled(Network):
             If it is called within the model's own `fit`, by a callback. Another thread's `fit` is
             waited for.
         """
-        self._check_complete()
-        last = self._dense[-1]
-        n = last.units
+        check_complete(self.layers)
+        n, g = ending(self.layers)
         optimizer, loss = optimizers.get(optimizer), losses.get(loss, n)
-        activations.check_output(loss, last._g, n)
+        activations.check_output(loss, g, n)
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
         if not isinstance(metrics, Iterable | None):
@@ -128,11 +129,13 @@ class Compiled(Network):
     ) -> Data:
         self._check_compiled()
         loss = loss or self.loss
-        n, dtype, preparation = self._dense[-1].units, self.dtype, self.preparation
+        n, dtype, preparation = ending(self.layers)[0], self.dtype, self.preparation
         if preparation is not None:
             X = prepared("X", X, lambda X: preparation.inputs(X, dtype))
             y = prepared("y", y, preparation.targets)
-        return check_data(X, y, n_0, n, loss, dtype, sample_weight, finite=finite, whole=whole)
+        data = check_data(X, y, n_0, n, loss, dtype, sample_weight, finite=finite, whole=whole)
+        check_categories(data.X, self.layers)
+        return data
 
     def _ready(self, data: Data) -> Engine:
         """The engine, to read these data with the loss."""
@@ -275,7 +278,7 @@ class Compiled(Network):
         ValueError
             If two different activations and losses of your own have one name.
         """
-        own = [layer.activation for layer in self._dense]
+        own = [getattr(layer, "activation", None) for layer in flat(self.layers)]
         refuse_ambiguous([*own, getattr(self, "loss", None)])
         engine = self.engine
         with self.lock.still():

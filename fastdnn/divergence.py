@@ -22,8 +22,9 @@ class DivergenceError(ArithmeticError):
     epoch, step : int
         The epoch, and the step in it, from 0.
     layer : int or None
-        The Dense layer, from 1, whose Z or gradient is not finite; None if all are, and the loss
-        itself, a penalty or dropout's mask made it so.
+        The layer, of those with parameters, from 1, whose Z or gradient is not finite (Z is looked
+        for where all are Dense); None if all are, and the loss itself, a penalty or dropout's mask
+        made it so.
     last_loss : float or None
         The last finite loss of a step of this epoch; None in its first step.
     """
@@ -53,7 +54,8 @@ def find_layer(
     with np.errstate(over="ignore"):
         A = np.ascontiguousarray(X, engine.dtype).T
     with np.errstate(all="ignore"):
-        for l, layer in enumerate(engine.layers, 1):
+        plain = all(layer.is_dense for layer in engine.layers)
+        for l, layer in enumerate(engine.layers if plain else (), 1):
             W, b = engine.weights(l), engine.bias(l)
             Z = np.empty((layer.n, A.shape[1]), engine.dtype)
             A = linear_forward(A, W, b, layer.activation, Z=Z)

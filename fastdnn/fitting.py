@@ -15,6 +15,7 @@ from fastdnn.kernels.calls import NO_LABELS
 from . import checkpoint
 from ._checks import check_batch_size, check_count, check_flag, check_number
 from ._inputs import Data, check_finite, split, weigh_classes
+from .building import ending
 from .data.streams import Stream, is_source, refuse_lonely, refuse_targets
 from .evaluation import log_names
 from .gradients import Differentiable
@@ -343,7 +344,7 @@ class Fitting(Differentiable):
     def _weighed(self, data: Data, given: _Given) -> Data:
         if given.class_weight is None:
             return data
-        return weigh_classes(data, given.class_weight, self._dense[-1].units, self.dtype)
+        return weigh_classes(data, given.class_weight, ending(self.layers)[0], self.dtype)
 
     def _callbacks(
         self, given: _Given, is_validated: bool, bar: Callback | None

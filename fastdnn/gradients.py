@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, overload
 
 import numpy as np
@@ -16,11 +16,11 @@ from fastdnn.kernels.losses import GIVEN
 from fastdnn.kernels.twins import twin_of
 
 from ._checks import check_flag
-from ._inputs import Data, check_gradients, check_X
+from ._inputs import Data, check_gradients
 from .compiled import Compiled
-from .layers import Array
+from .layer import Array
 
-Gradients = list[tuple[Array, Array | None]]
+Gradients = list[tuple[Array | None, ...]]
 
 
 class Differentiable(Compiled):
@@ -72,8 +72,9 @@ class Differentiable(Compiled):
         -------
         loss : float
             Penalties included.
-        gradients : list of (dW, db)
-            For every Dense layer, in the shapes of its W and b (None without b); copies.
+        gradients : list of tuples
+            (dW, db) for every Dense layer, in the shapes of its W and b (None without b), and for
+            other layers what they train, such as (dgamma, dbeta); copies.
         dX : ndarray of shape (m, n_0)
             With `inputs` only: dX = dZ_1 W_1 for samples in rows. The loss is a mean over the m
             samples, so row i is 1 / m of the derivative of sample i's own loss.
@@ -86,8 +87,10 @@ class Differentiable(Compiled):
                 loss, dX = _input_derivatives(engine, data)
             else:
                 loss = engine.differentiate(data.X, data.targets, weights=data.weights)
-            pairs = engine.gradients()
-            gradients = [(dW.copy(), None if db is None else db.copy()) for dW, db in pairs]
+            gradients = [
+                tuple(None if one is None else one.copy() for one in of_layer)
+                for of_layer in engine.gradients()
+            ]
             return (loss, gradients, dX) if inputs else (loss, gradients)
 
     def input_gradient(
@@ -109,11 +112,12 @@ class Differentiable(Compiled):
         -------
         ndarray of shape (m, n_0)
             dX = dZ_1 W_1 for samples in rows. The loss is a mean over the m samples, so row i is
-            1 / m of the derivative of sample i's own loss.
+            1 / m of the derivative of sample i's own loss. `BatchNormalization` works as in
+            `predict`.
         """
         with threads.of_call(n_threads), self.lock:
             data = self._checked(X, y, sample_weight, self.input_size)
-            return _input_derivatives(self._ready(data), data)[1]
+            return _input_derivatives(self._ready(data), data, learning=False)[1]
 
     def jacobian(self, X: ArrayLike, *, n_threads: int | None = None) -> Array:
         """Every output's derivatives by every input: how a sample's outputs follow its numbers.
@@ -139,7 +143,7 @@ class Differentiable(Compiled):
         """
         with threads.of_call(n_threads), self.lock:
             engine = twin_of(self.engine)  # a training under way keeps its loss
-            rows = check_X(X, self.input_size, self.dtype)
+            rows = self._read_X(X)
             m, n = len(rows), engine.layers[-1].n
             engine.set_loss(GIVEN)  # whose targets are dA
             weights = np.full(m, m, self.dtype)  # against the mean over the samples
@@ -148,12 +152,12 @@ class Differentiable(Compiled):
                 dA = np.zeros((m, n), self.dtype)
                 dA[:, j] = 1.0
                 of_j = Data(rows, dA, Targets(dA), weights)
-                found[:, j] = _input_derivatives(engine, of_j)[1]
+                found[:, j] = _input_derivatives(engine, of_j, learning=False)[1]
             return found
 
     def apply_gradients(
         self,
-        gradients: Iterable[tuple[ArrayLike, ArrayLike | None]],
+        gradients: Iterable[Sequence[ArrayLike | None]],
         *,
         n_threads: int | None = None,
     ) -> None:
@@ -164,9 +168,10 @@ class Differentiable(Compiled):
 
         Parameters
         ----------
-        gradients : iterable of (dW, db)
-            For every Dense layer, as `loss_and_gradients` gives them: sums of such, what comes
-            from other machines, the derivatives of a loss of your own. Penalties are not added.
+        gradients : iterable of tuples
+            For every layer with parameters, as `loss_and_gradients` gives them: sums of such, what
+            comes from other machines, the derivatives of a loss of your own. Penalties are not
+            added.
         n_threads : int, optional
             As in `fit`.
 
@@ -192,8 +197,13 @@ class Differentiable(Compiled):
             self._state.steps = number + 1
 
 
-def _input_derivatives(engine: Engine, data: Data) -> tuple[float, Array]:
+def _input_derivatives(engine: Engine, data: Data, *, learning: bool = True) -> tuple[float, Array]:
     """The loss of samples as one batch, and dX; the gradient is left in the engine."""
-    dZ_1 = np.empty((len(data.X), engine.layers[0].n), engine.dtype)
-    loss = engine.differentiate(data.X, data.targets, weights=data.weights, dZ_1=dZ_1)
+    first = engine.layers[0]
+    dZ_1 = np.empty((len(data.X), first.n), engine.dtype)
+    loss = engine.differentiate(
+        data.X, data.targets, weights=data.weights, dZ_1=dZ_1, learning=learning
+    )
+    if not first.is_dense:  # then it passes X on, and dZ_1 is dX
+        return loss, dZ_1
     return loss, linear_forward(dZ_1.T, engine.weights(1).T, None).T

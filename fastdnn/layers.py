@@ -1,28 +1,30 @@
-"""The layers of a network: Dense computes A = g(W A_prev + b), Dropout thins A while training."""
+"""The layers of a network: Dense computes A = g(W A_prev + b), Activation A = g(A_prev).
+
+Dropout thins A while training. Others are in `normalization`, `embedding` and `residual`.
+"""
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, NamedTuple, Self
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastdnn import kernels
 from fastdnn.kernels.arrays import as_float
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.parameters import Layer as Row
 
 from . import activations, initializers, regularizers
 from ._checks import check_flag, check_number
 from ._closed import closed
-from ._config import is_storable, storable, to_config
-from ._inputs import check_finite
+from ._config import is_storable, storable
 from .custom import ScalarActivation
 from .initializers import Initializer
+from .layer import Activation_, Array, Layer, assign
 from .regularizers import L1L2
+from .stack import Stack
 
-Array = NDArray[Any]
 _HE = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 
 
@@ -32,41 +34,6 @@ class Cache(NamedTuple):
     A_prev: Array
     Z: Array
     A: Array
-
-
-@dataclass(eq=False)
-class Layer:
-    """What `Sequential` stacks: `Dense` or `Dropout`; its settings stay once its model is built."""
-
-    _built: bool = field(default=False, init=False, repr=False)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Check a setting whenever it is set."""
-        if name in {field.name for field in fields(self) if field.init}:
-            if self._built:
-                raise AttributeError(
-                    f"{type(self).__name__}.{name}: want {getattr(self, name)!r}, as the layer's "
-                    f"model is built, got {value!r}; make a new model of new layers"
-                )
-            value = self._checked(name, value)
-        super().__setattr__(name, value)
-
-    def _checked(self, name: str, value: Any) -> Any:
-        """The value that the setting `name` takes, or an error."""
-        raise NotImplementedError
-
-    def fix(self) -> None:
-        """Refuse further changes of the settings, which a model has read."""
-        self._built = True
-
-    def unplaced(self) -> Self:
-        """Return a copy without parameters."""
-        return copy(self)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the settings as JSON can hold them."""
-        config: dict[str, Any] = to_config(self)
-        return config
 
 
 @storable
@@ -108,7 +75,6 @@ class Dense(Layer):
     use_bias: bool = True
     kernel_initializer: str | Initializer | None = None
     kernel_regularizer: L1L2 | str | None = None
-    _place: tuple[Engine, int] | None = field(default=None, init=False, repr=False)
 
     def _checked(self, name: str, value: Any) -> Any:
         if name == "units":
@@ -143,20 +109,35 @@ class Dense(Layer):
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def place(self, engine: Engine, l: int) -> None:
-        """Take the parameters of layer l of the engine."""
-        self._place = engine, l
+    def lay(self, stack: Stack) -> None:
+        """Add Z = W A_prev + b and A = g(Z)."""
+        penalty = regularizers.get(self.kernel_regularizer)
+        row = Row(stack.n, self.units, self._g, self.use_bias, l1=penalty.l1, l2=penalty.l2)
+        stack.push(row, self)
 
-    def unplaced(self) -> Self:
-        """Return a copy without parameters."""
-        other = copy(self)
-        other._place = None
-        return other
+    def width(self, n_prev: int) -> int:
+        """Return n."""
+        return self.units
 
-    @property
-    def is_placed(self) -> bool:
-        """Whether the layer has parameters, those of a model."""
-        return self._place is not None
+    def ending(self, before: Activation_) -> Activation_:
+        """Return g."""
+        return self._g
+
+    def start(self, rng: np.random.Generator) -> None:
+        """Give W its random start."""
+        assert self.kernel_initializer is not None  # `_checked` has chosen one
+        n, n_prev = self.W.shape
+        W = initializers.get(self.kernel_initializer)(n, n_prev, rng)
+        W = as_float("kernel_initializer's W", W, ndim=None)
+        if W.shape != (n, n_prev):
+            raise ValueError(
+                f"kernel_initializer: want W of shape (n, n_prev) = ({n}, {n_prev}), got {W.shape}"
+            )
+        self.W[...] = W
+
+    def weights(self) -> list[Array]:
+        """Return W transposed (n_prev, n), and b (n,)."""
+        return [self.W.T] if self.b is None else [self.W.T, self.b]
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings; a function that made W has done its work and is left out."""
@@ -171,13 +152,6 @@ class Dense(Layer):
         assert self.activation is not None  # `_checked` has made a name of None
         return self.activation
 
-    def _placed(self) -> tuple[Engine, int]:
-        if self._place is None:
-            raise RuntimeError(
-                "this layer has no parameters yet: give Sequential an input_size, or call fit"
-            )
-        return self._place
-
     @property
     def W(self) -> Array:
         """The weights, shape (n, n_prev): a writable view."""
@@ -186,7 +160,7 @@ class Dense(Layer):
 
     @W.setter
     def W(self, value: ArrayLike) -> None:
-        _assign("W", self.W, value)
+        assign("W", self.W, value)
 
     @property
     def b(self) -> Array | None:
@@ -199,7 +173,7 @@ class Dense(Layer):
         b = self.b
         if b is None:
             raise AttributeError("b: this layer has use_bias=False")
-        _assign("b", b, value)
+        assign("b", b, value)
 
     def forward(self, A_prev: ArrayLike) -> tuple[Array, Cache]:
         """A = g(W A_prev + b), the notes' forward block.
@@ -249,14 +223,6 @@ class Dense(Layer):
         return dA_prev, dW, db.reshape(-1) if self.use_bias else None
 
 
-def _assign(name: str, view: Array, value: ArrayLike) -> None:
-    array = as_float(name, value, ndim=None)
-    if array.shape not in ((), view.shape):
-        raise ValueError(f"{name}: want shape {view.shape}, got {array.shape}")
-    check_finite(name, np.broadcast_to(array, view.shape), view.dtype)
-    view[...] = array
-
-
 @storable
 @closed()
 @dataclass(eq=False)
@@ -286,3 +252,48 @@ class Dropout(Layer):
     def __repr__(self) -> str:
         """The rate: ``Dropout(0.2)``."""
         return f"{type(self).__name__}({self.rate!r})"
+
+    def lay(self, stack: Stack) -> None:
+        """Thin the outputs of the layer before, or the input."""
+        stack.drop(self.rate)
+
+    def ending(self, before: Activation_) -> Activation_:
+        """Return the activation of the layer before."""
+        return before
+
+
+@storable
+@closed()
+@dataclass(eq=False)
+class Activation(Layer):
+    """A = g(A_prev): an activation as a layer, where other layers stand between Dense and g.
+
+    Behind a Dense without an activation it costs no more than the Dense's own.
+
+    Parameters
+    ----------
+    activation : str or ScalarActivation
+        g, as for `Dense`.
+
+    Raises
+    ------
+    TypeError, ValueError, AttributeError
+        As `Dense`.
+    """
+
+    activation: str | ScalarActivation
+
+    def _checked(self, name: str, value: Any) -> Any:
+        return activations.get(value)
+
+    def __repr__(self) -> str:
+        """The activation: ``Activation('relu')``."""
+        return f"{type(self).__name__}({self.activation!r})"
+
+    def lay(self, stack: Stack) -> None:
+        """Apply g to the outputs of the layer before."""
+        stack.activate(self.activation)
+
+    def ending(self, before: Activation_) -> Activation_:
+        """Return g."""
+        return self.activation

@@ -13,7 +13,7 @@ from .building import check_layers
 from .data.preparation import Preparation
 from .fitting import Fitting
 from .history import History
-from .layers import Layer
+from .layer import Layer
 from .resume import pack
 
 

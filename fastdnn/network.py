@@ -21,15 +21,26 @@ from ._checks import SEED_BITS, check_batch_size, check_count, check_number, sho
 from ._config import from_config
 from ._inputs import check_finite, check_X, is_finite
 from ._streams import say
-from .building import check_layers, check_tensors, lay_out, refuse_placed, refuse_too_many, start
+from .building import (
+    check_complete,
+    check_layers,
+    check_tensors,
+    flat,
+    lay_out,
+    refuse_placed,
+    refuse_too_many,
+    stacked,
+)
 from .data.preparation import Preparation, prepared
 from .data.rows import is_readable
 from .data.streams import inputs_of, is_source
+from .embedding import check_categories
 from .evaluation import outputs_of
-from .layers import Array, Dense, Layer
+from .layer import Array, Layer
 from .loop import INITIALIZATION, State
 from .overflow import warn_of_outputs
 from .progress import sample_bar
+from .stack import Stack
 from .summary import summarize
 from .turns import Turns
 from .validation import EVALUATION_BATCH
@@ -53,7 +64,7 @@ class Network:
     ) -> None:
         self.layers = check_layers(layers)
         if self.layers:
-            self._check_complete()
+            check_complete(self.layers)
         if dtype is not None and not isinstance(dtype, str):  # NumPy takes None for float64
             dtype = np.dtype(dtype).name
         self.dtype = lookup("dtype", dtype, DTYPES)
@@ -81,7 +92,8 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, lock=Turns())
         if self._engine is not None:
-            self._place_layers(self._engine)
+            assert self.input_size is not None
+            self._place_layers(self._engine, stacked(self.layers, self.input_size))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to change what has been read, and would not be read again."""
@@ -100,14 +112,6 @@ class Network:
         """Whether the input size is known, and so there are parameters."""
         return self._engine is not None
 
-    @property
-    def _dense(self) -> list[Dense]:
-        return [layer for layer in self.layers if isinstance(layer, Dense)]
-
-    def _check_complete(self) -> None:
-        if not self.layers or not isinstance(self.layers[-1], Dense):
-            raise ValueError("layers: want at least one Dense layer, and it last")
-
     def _build(self, input_size: int) -> Engine:
         """Lay the layers out in an engine, with W at its random start and b at 0."""
         with self.lock:
@@ -122,26 +126,37 @@ class Network:
         return engine
 
     def _lay_out(self, input_size: int) -> None:
-        self._check_complete()
+        check_complete(self.layers)
         refuse_placed(self.layers)  # since `check_layers`, another model may have taken one
-        refuse_too_many(self.layers, input_size, self.dtype)
-        engine = lay_out(self.layers, input_size, self.dtype)
+        stack = stacked(self.layers, input_size)
+        refuse_too_many(stack, self.dtype)
+        engine = lay_out(stack, self.dtype)
+        self._place_layers(engine, stack)
         rng = self._state.generator(INITIALIZATION)
-        for l, layer in enumerate(self._dense, 1):
-            engine.weights(l)[...] = start(layer, engine.layers[l - 1].n_prev, rng)
-        self._place_layers(engine)
+        try:
+            for owner, _ in stack.owners:
+                owner.start(rng)
+        except BaseException:  # of a user's own initializer
+            for owner, _ in stack.owners:
+                owner.leave()
+            raise
         for each in self.layers:
             each.fix()
-        if any(activations.is_constant(layer._g, layer.units) for layer in self._dense):
+        if any(activations.is_constant(row.activation, row.n) for row in stack.rows):
             warnings.warn(
                 "layers: a softmax of one output is always 1, so nothing is learnt through it",
                 stacklevel=4,
             )
         self.input_size, self._engine = input_size, engine
 
-    def _place_layers(self, engine: Engine) -> None:
-        for l, layer in enumerate(self._dense, 1):
-            layer.place(engine, l)
+    def _place_layers(self, engine: Engine, stack: Stack) -> None:
+        for owner, l in stack.owners:
+            owner.place(engine, l)
+
+    @property
+    def _owners(self) -> list[Layer]:
+        """The layers that have parameters, in their order."""
+        return [layer for layer in flat(self.layers) if layer.is_placed]
 
     @property
     def engine(self) -> Engine:
@@ -160,16 +175,13 @@ class Network:
         return self.engine.parameters
 
     def get_weights(self) -> list[Array]:
-        """Copies of W_1 transposed (n_0, n_1), b_1 (n_1,), …: Keras's order and shapes."""
-        engine = self.engine
-        weights = []
+        """Return copies of W_1 transposed (n_0, n_1), b_1 (n_1,), …: Keras's order and shapes.
+
+        Other layers' tensors stand in their places, moving averages too.
+        """
+        assert self.engine is not None
         with self.lock.still():
-            for l in range(1, len(engine.layers) + 1):
-                weights.append(engine.weights(l).T.copy())
-                b = engine.bias(l)
-                if b is not None:
-                    weights.append(b.copy())
-        return weights
+            return [view.copy() for layer in self._owners for view in layer.weights()]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Take the parameters from a list like that of `get_weights`."""
@@ -182,19 +194,19 @@ class Network:
             raise ValueError(f"weights: want shapes {want}, got {shapes}")
         for i, w in enumerate(arrays):
             check_finite(f"weights[{i}]", w, self.dtype)
-        parameters, values = self.parameters, np.concatenate([w.reshape(-1) for w in arrays])
         with self.lock:
-            parameters[...] = values
+            views = [view for layer in self._owners for view in layer.weights()]
+            for view, w in zip(views, arrays, strict=True):
+                view[...] = w
 
     def _named_parameters(self) -> dict[str, Array]:
-        """W1 (n_1, n_0), b1 (n_1,), …: the notes' names and shapes, as views."""
-        engine, named = self.engine, {}
-        for l in range(1, len(engine.layers) + 1):
-            named[f"W{l}"] = engine.weights(l)
-            b = engine.bias(l)
-            if b is not None:
-                named[f"b{l}"] = b
-        return named
+        """Return W1 (n_1, n_0), b1 (n_1,), gamma2 (n_1,), …, as views; each layer has a number."""
+        assert self.engine is not None
+        return {
+            f"{name}{number}": view
+            for number, layer in enumerate(self._owners, 1)
+            for name, view in layer.tensors().items()
+        }
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return all of the model: a configuration that JSON can hold, and arrays by name.
@@ -228,7 +240,8 @@ class Network:
         layers = check_layers(from_config(layer) for layer in config["layers"])
         dtype = lookup("dtype", config["dtype"], DTYPES)
         # before anything is allocated: a small file may tell of a large network
-        check_tensors(layers, check_count("input_size", config["input_size"], 1), dtype, tensors)
+        size = check_count("input_size", config["input_size"], 1)
+        check_tensors(stacked(check_complete(layers), size), dtype, tensors)
         model = cls(layers, input_size=config["input_size"], dtype=dtype.name, seed=config["seed"])
         model._restore(config, tensors)
         return model
@@ -293,7 +306,7 @@ class Network:
             return self._told(self._outputs_of_batches(engine, X, batch, verbose))
         if self.preparation is not None:
             X = self._prepared(X)
-        X = check_X(X, self.input_size, self.dtype, whole=False)
+        X = self._read_X(X, whole=False)
         is_quick = verbose == 0 and is_readable(X)
         if is_quick and step.run.is_compiled(self.dtype) and lock.try_engine():
             try:
@@ -319,7 +332,13 @@ class Network:
 
     def _checked_X(self, X: Any) -> Any:
         """X as the engine reads it."""
-        return check_X(self._prepared(X), self.input_size, self.dtype)
+        return self._read_X(self._prepared(X))
+
+    def _read_X(self, X: Any, *, whole: bool = True) -> Any:
+        """Return X, checked: of the model's width, finite, categories where these are embedded."""
+        X = check_X(X, self.input_size, self.dtype, whole=whole)
+        check_categories(X, self.layers)
+        return X
 
     def _prepared(self, X: Any) -> Any:
         """X as the layers take it."""

@@ -19,12 +19,12 @@ class Snapshot:
 
     def __init__(self, engine: Engine, state: State) -> None:
         self._engine, self._state = engine, state
-        self._parameters, self._slots = engine.parameters.copy(), engine.slots.copy()
+        self._values, self._slots = engine.values.copy(), engine.slots.copy()
         self._counters = state.steps, state.epochs
 
     def restore(self) -> None:
         """Make all as it was."""
-        self._engine.parameters[...], self._engine.slots = self._parameters, self._slots
+        self._engine.values[...], self._engine.slots = self._values, self._slots
         self._state.steps, self._state.epochs = self._counters
 
 

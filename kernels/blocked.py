@@ -15,12 +15,13 @@ from ._simd import address, nowhere, span
 from .arrays import Matrix
 from .dropout import dropout_key
 from .forward import UNIT, input_of
+from .gemm import BACKWARD as PRODUCT_BACKWARD
 from .gemm import (
-    BACKWARD,
     PLAIN,
     Start,
     block_depth,
     calls_of,
+    finish_backward,
     pack_whole_B,
     packed_B,
     product,
@@ -29,6 +30,7 @@ from .layout import (
     DEFERRED,
     DELTA,
     DELTA_PANELS,
+    LEARNING,
     N_PREV,
     NO,
     ONE,
@@ -44,6 +46,14 @@ from .layout import (
 )
 from .macrokernel import multiply_by_width, whole_vectors
 from .microkernel import mc_of, mr_of, nr_of
+from .operations import (
+    BACKWARD,
+    GRADIENTS,
+    has,
+    is_operation,
+    operate_on_columns,
+    operate_on_rows,
+)
 from .pack import pack_A_block, packs_A
 from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
 from .sharing import (
@@ -284,9 +294,33 @@ def propagate(net, memory, batch, key, l, rank):
                 break
             product(
                 columns_of(region, piece, pieces, ws), batch.m, k, n, block_depth(n, ws), dZ,
-                weights, nowhere(ws), ws, zeros, ws, table[l - 1, DELTA], True, BACKWARD, table,
-                l - 1, ws, 1.0, key, rank,
+                weights, nowhere(ws), ws, zeros, ws, table[l - 1, DELTA], True, PRODUCT_BACKWARD,
+                table, l - 1, ws, 1.0, key, rank,
             )  # fmt: skip
+
+
+@kernel
+def operate_backward(plan, net, memory, batch, l, rank):
+    """The derivatives by another operation's tensors, and dZ_{l-1}.
+
+    What of them is not finite goes to the rank's flag.
+    """
+    table, ws, m, learning = net.table, memory.ws, batch.m, plan[LEARNING] == 1
+    n, k = table[l, N], table[l, N_PREV]
+    if has(table, l, GRADIENTS):
+        left, right = part(n, UNIT, rank.number, rank.of)
+        operate_on_columns(GRADIENTS, net, ws, l, m, left, right, learning, NO, net.gradient)
+        barrier(rank.team, rank.of, rank.number)
+        begin, end = part(table[l, B] - table[l, W], UNIT, rank.number, rank.of)
+        found = address(memory.flags, rank.number)
+        add_not_finite(net.gradient, table[l, W] + begin, end - begin, ONE, found)
+    if l > 1:
+        top, bottom = part(m, ONE, rank.number, rank.of)
+        operate_on_rows(BACKWARD, net, ws, l, top, bottom, learning)
+        key = dropout_key(plan[SEED], batch.number, l - 1)
+        d = table[l - 1, DELTA]
+        finish_backward(table, l - 1, ws, d, top, top, bottom - top, ZERO, k, key)
+        barrier(rank.team, rank.of, rank.number)
 
 
 @kernel
@@ -303,6 +337,10 @@ def backward(plan, net, samples, memory, batch, coefficients, may, rank):
         if stage == 1 and plan[DEFERRED] == 1:
             applies = may and is_bounded(plan, net, samples, memory, batch, rank)
         for l in range(last, 0, -1):
+            if is_operation(net.table, l):
+                if stage == 0:
+                    operate_backward(plan, net, memory, batch, l, rank)
+                continue
             if stage == 0 and l > 1:
                 key = dropout_key(plan[SEED], batch.number, l - 1)
                 propagate(net, memory, batch, key, l, rank)

@@ -15,14 +15,17 @@ from ._jit import FLOATS
 from .activations import activation_of
 from .arrays import address_of, as_matrix, is_plain
 from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Stop, Targets, parts_of
-from .layout import FINITE, GIVEN, MADE, N_PREV, OF_FIRST, OF_LAST, VARYING, B, N, W
+from .layout import FINITE, GIVEN, MADE, OF_FIRST, OF_LAST, VARYING
 from .losses import OwnLoss, loss_of, native_code
 from .mean_losses import PARAMETERS
-from .placement import TABLE, Layer, Place, place_batch, place_parameters
+from .operation_table import link
+from .parameters import TABLE, Layer, place_parameters
+from .placement import Place, place_batch
 from .plans import plan_of
 from .ranks import Crowd, ranks_for
 from .update import COEFFICIENTS, UPDATES
-from .workspace import Workspace, zeros
+from .values import Values
+from .workspace import Workspace
 
 GRADIENT_PASSES = 2  # forward passes that a step takes as long as, at least
 KINDS = 16  # of calls whose arguments are kept
@@ -33,7 +36,7 @@ _NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOAT
 _OTHER = dict(zip(FLOATS, reversed(FLOATS), strict=True))
 
 
-class Engine:
+class Engine(Values):
     """A network of `layers`, its parameters in one vector, and the calls of the compiled step.
 
     Parameters
@@ -46,14 +49,6 @@ class Engine:
         Of parameters and all computation.
     input_dropout : float
         Probability with which an element of X is dropped in training.
-
-    Attributes
-    ----------
-    parameters, gradient : ndarray of shape (P,)
-        W^T row by row, then b, layer after layer; and, after `differentiate`, the loss's
-        derivatives in the same order.
-    slots : ndarray
-        The update rule's memory: none, one or two vectors like `parameters`.
 
     Notes
     -----
@@ -69,16 +64,13 @@ class Engine:
         dtype: DTypeLike = "float32",
         input_dropout: float = 0.0,
     ) -> None:
-        self.layers = tuple(layers)
-        self.dtype = np.dtype(dtype)
+        self._tile = targets.tile(np.dtype(dtype))
+        super().__init__(layers, place_parameters(layers, self._tile), dtype)
         self.input_dropout = input_dropout
-        self._tile = targets.tile(self.dtype)
         self._places: dict[int, Place] = {}
-        self._layout = place_parameters(self.layers, self._tile)
         self._penalties = self._layout.penalties.copy()
         self._penalised = int(any(layer.l1 or layer.l2 for layer in self.layers))
-        self.parameters = zeros(self._layout.size, self.dtype)
-        self.gradient = self.slots = _NONE[self.dtype]
+        self._has_statistics = False  # of a batch that has been differentiated
         self._loss_parameters = np.empty(max(self.layers[-1].n, PARAMETERS), self.dtype)
         self._loss_given: Any = None
         self._forget_calls()
@@ -99,10 +91,7 @@ class Engine:
         penalties, self._places = self._layout.penalties, {}
         self._layout = place_parameters(self.layers, self._tile)._replace(penalties=penalties)
         self._forget_calls()
-        # a copy or a pickle of the parameters has lost what lies behind them
-        values = self.parameters
-        self.parameters = zeros(values.size, self.dtype)
-        self.parameters[:] = values
+        self.hold(self.copied())  # a copy or a pickle has lost what lies behind them
         # which a shallow copy has in common with the original
         self._loss_parameters = self._loss_parameters.copy()
         (loss, parameters, from_logits), self._loss_given = self._loss_given, None
@@ -143,25 +132,6 @@ class Engine:
         many, rule = 10**9, Rule("adam", _NO_COEFFICIENTS[self.dtype])  # as many ranks as may be
         n_ranks = ranks_for(self._layout, self.place(batch), batch, many, rule)
         step.run.compile(self.dtype, n_ranks)
-
-    def weights(self, l: int) -> NDArray[Any]:
-        """W of layer l = 1, 2, …, shape (n, n_prev): a view into `parameters`."""
-        n_prev, n, at = (int(v) for v in self._layout.table[l, [N_PREV, N, W]])
-        return self.parameters[at : at + n_prev * n].reshape(n_prev, n).T
-
-    def bias(self, l: int) -> NDArray[Any] | None:
-        """b of layer l, shape (n,): a view into `parameters`; None where the layer has none."""
-        n, at = (int(v) for v in self._layout.table[l, [N, B]])
-        return None if at < 0 else self.parameters[at : at + n]
-
-    def gradients(self) -> list[tuple[NDArray[Any], NDArray[Any] | None]]:
-        """(dW, db) of every layer, of the last `differentiate`: views into `gradient`."""
-        self._make_gradient()
-        pairs = []
-        for n_prev, n, w, b in self._layout.table[1:, [N_PREV, N, W, B]].tolist():
-            dW = self.gradient[w : w + n_prev * n].reshape(n_prev, n).T
-            pairs.append((dW, None if b < 0 else self.gradient[b : b + n]))
-        return pairs
 
     def forward(self, X: NDArray[Any], *, batch: int, report: Report | None = None) -> NDArray[Any]:
         """A_L for every row of X (m, n_0); tells `report` how many rows each native call took."""
@@ -208,19 +178,25 @@ class Engine:
         *,
         weights: NDArray[Any] | None = None,
         dZ_1: NDArray[Any] | None = None,
+        learning: bool = True,
     ) -> float:
         """The loss of X as one batch, with penalties; its derivatives go to `gradient`.
 
-        And to `dZ_1`, as (m, n_1) row-major, those by Z_1.
+        And to `dZ_1`, as (m, n_1) row-major, those by Z_1. `learning`: with the statistics of this
+        batch, as in training, and not those that predictions are made with.
         """
         outcome = self._call(
-            X, targets, len(X), weights=weights, outputs=dZ_1, wanted=OF_FIRST, gradient=MADE
-        )
+            X, targets, len(X), weights=weights, outputs=dZ_1, wanted=OF_FIRST, gradient=MADE,
+            learning=learning,
+        )  # fmt: skip
+        self._has_statistics = self._has_statistics or learning
         return float(outcome.losses[0])
 
     def update(self, rule: Rule) -> None:
         """One step of the rule with what `gradient` holds: finite numbers, penalties included."""
-        self._call(np.zeros((1, self.layers[0].n_prev)), None, 1, gradient=GIVEN, rule=rule)
+        X = np.zeros((1, self.layers[0].n_prev))
+        learning, self._has_statistics = self._has_statistics, False
+        self._call(X, None, 1, gradient=GIVEN, rule=rule, learning=learning)
 
     def train(
         self,
@@ -265,6 +241,7 @@ class Engine:
         return self._call(
             X, targets, batch, weights=weights, outputs=outputs, gradient=MADE, rule=rule,
             first=first, order=order, seed=seed, step_number=step_number, dropout=True, stop=stop,
+            learning=True,
         )  # fmt: skip
 
     def _call(
@@ -285,6 +262,7 @@ class Engine:
         dropout: bool = False,
         steps: int | None = None,
         stop: Stop = None,
+        learning: bool = False,
     ) -> Outcome:
         samples, asked = len(X), batch
         if rule is None:  # else fewer samples are the end of an epoch of such batches
@@ -317,6 +295,7 @@ class Engine:
             samples, first, steps, step_number, seed, gradient, update, clip,
             0 if outputs is None else wanted, not same, x.offset, x.row_stride, x.column_stride,
             same and not len(order) and not drops and place.reads_in_place(x.column_stride),
+            learning,
         )  # fmt: skip
         given = (*((None, None) if targets is None else targets), weights, order)
         read = [None if one is None else np.ascontiguousarray(one) for one in given]
@@ -350,9 +329,13 @@ class Engine:
     def place(self, batch: int) -> Place:
         """How batches of so many samples are computed, and where what that needs lies."""
         if batch not in self._places:
-            self._places[batch] = place_batch(
-                self.layers, self.input_dropout, self._layout, self._tile, batch
-            )
+            place = place_batch(self.layers, self.input_dropout, self._layout, self._tile, batch)
+            operations = [None if one.is_dense else one.operation for one in self.layers]
+            if any(operations):
+                step.run.compile(self.dtype)  # and so the leaves that operations call
+            for table in (place.table, place.undropped_table, place.plain_table):
+                link(table, operations, self.dtype)
+            self._places[batch] = place
         return self._places[batch]
 
     def _arguments_of(
@@ -363,7 +346,7 @@ class Engine:
         The slots and the gradient may be other arrays than before, and there may be more memory.
         """
         loss, fused = (self._loss, self._fused) if with_loss else (-1, 0)
-        held, settings = (self.parameters, self.gradient, self.slots), (batch, n_ranks, own)
+        held, settings = (self.values, self.gradient, self.slots), (batch, n_ranks, own)
         key = (*settings, loss, fused, by_tensor, self._penalised, *map(id, (table, *held)))
         found = self._arguments.get(key)
         if found is not None:
@@ -385,13 +368,3 @@ class Engine:
         self._again = None
         kept = {} if every or len(self._arguments) == KINDS else self._arguments
         self._arguments = {k: one for k, one in kept.items() if all(map(is_, one.used[1:], held))}
-
-    def _make_slots(self, n_slots: int) -> None:
-        if self.slots.size < n_slots * self._layout.size:
-            slots = np.zeros(n_slots * self._layout.size, self.dtype)
-            slots[: self.slots.size] = self.slots
-            self.slots = slots
-
-    def _make_gradient(self) -> None:
-        if not self.gradient.size:
-            self.gradient = zeros(self._layout.size, self.dtype)

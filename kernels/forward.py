@@ -11,10 +11,12 @@ from ._jit import kernel, small_kernel
 from ._simd import address, nowhere
 from .arrays import Matrix
 from .dropout import drop_range, dropout_key
-from .gemm import FORWARD, PLAIN, Start, block_depth, calls_of, finish_forward, product
+from .gemm import FORWARD as PRODUCT_FORWARD
+from .gemm import PLAIN, Start, block_depth, calls_of, finish_forward, product
 from .layout import (
     DEPTH,
     DROP,
+    LEARNING,
     N_PREV,
     NO,
     ONE,
@@ -27,12 +29,21 @@ from .layout import (
     X_OFFSET,
     X_OTHER,
     X_ROW,
+    YES,
     ZERO,
     A,
     B,
     N,
     S,
     W,
+)
+from .operations import (
+    FORWARD,
+    STATISTICS,
+    has,
+    is_operation,
+    operate_on_columns,
+    operate_on_rows,
 )
 from .output import output_rows
 from .pack import gather_other_rows, gather_rows
@@ -124,7 +135,7 @@ def region_forward(plan, net, ws, batch, x, l, group, region):
     n, k, depth, is_cut = table[l, N], table[l, N_PREV], table[l, DEPTH], group.of > 1
     if depth == 0:
         depth = block_depth(k, ws)
-    step, mode = depth if is_cut else k, PLAIN if is_cut else FORWARD
+    step, mode = depth if is_cut else k, PLAIN if is_cut else PRODUCT_FORWARD
     key = dropout_key(plan[SEED], batch.number, l)
     for at in range(group.begin, group.end, step):
         # The first group adds block to block, as one rank would; then each block is added to these
@@ -178,10 +189,28 @@ def add_groups(table, ws, m, l, groups, top, bottom, left, right):
 
 
 @kernel
+def operate_forward(plan, net, ws, batch, l, rank):
+    """A_l of another operation: each rank's of some samples, if need be after the statistics."""
+    table, m, learning = net.table, batch.m, plan[LEARNING] == 1
+    if learning and has(table, l, STATISTICS):
+        left, right = part(table[l, N], UNIT, rank.number, rank.of)
+        operate_on_columns(STATISTICS, net, ws, l, m, left, right, YES, NO, nowhere(ws))
+        barrier(rank.team, rank.of, rank.number)
+    top, bottom = part(m, ONE, rank.number, rank.of)
+    operate_on_rows(FORWARD, net, ws, l, top, bottom, learning)
+    key = dropout_key(plan[SEED], batch.number, l)
+    finish_forward(table, l, ws, top, top, bottom - top, ZERO, table[l, N], key)
+    barrier(rank.team, rank.of, rank.number)
+
+
+@kernel
 def forward(plan, net, samples, memory, batch, rank):
     """A_l = g(W_l A_{l-1} + b_l) for all layers, from A_0; the last leaves Z_L or its parts."""
     table, ws, m = net.table, memory.ws, batch.m
     for l in range(1, table.shape[0]):
+        if is_operation(table, l):
+            operate_forward(plan, net, ws, batch, l, rank)
+            continue
         group = group_of(table, l, rank)
         layer_forward(plan, net, samples, ws, batch, l, group)
         barrier(rank.team, rank.of, rank.number)

@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 # place as) A. DELTA is where dZ lies.
 (
     N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DELTA, DROP, PACKED, PANELS, RECTIFY,
-    DEPTH, PARTS,
-) = range(16)  # fmt: skip
-FIELDS = 16
-# B < 0: no bias. CODE < 0: g is not applied here (the output layer's belongs to the loss).
+    DEPTH, PARTS, OPERATION, PHASES, DETAILS, KEPT,
+) = range(20)  # fmt: skip
+FIELDS = 20
+# B < 0: no bias; an operation's parameters lie from W to B. CODE < 0: g is not applied here (the
+# output layer's belongs to the loss).
 # DROP: the dropout probability times dropout.LEVELS. PACKED, PANELS: where a rank keeps W packed,
 # for dA_prev and for A. RECTIFY: g is relu, which the product does. DEPTH: inputs in a block of the
 # forward product, where ranks may share these (else 0); PARTS: where the sums of such blocks lie.
+# OPERATION: what makes Z_l instead of a product, by where its functions' addresses lie, else 0;
+# PHASES: bits of those that it has; DETAILS: the address of its own integers; KEPT: where it
+# keeps what its backward pass needs. See `operations`.
 
 # The plan: what one call does. The first fields change from call to call.
 (
@@ -36,6 +40,7 @@ FIELDS = 16
     X_ROW,
     X_COLUMN,
     X_DIRECT,  # 1: A_0 is X where it lies
+    LEARNING,  # 1: what a layer knows of the batch, as its mean, is of this batch
     BATCH,  # samples in a full batch
     LOSS,  # code of the loss's row function, or -1: stop after the forward pass
     FUSED,  # 1: the loss applies the output activation itself; LOGITS: and A_L is Z_L nevertheless
@@ -55,8 +60,8 @@ FIELDS = 16
     CHUNKS,  # rows of the ranges to update
     REPLICA,  # resident: where in its packed blocks a rank keeps parameters of its own; 0: nowhere
     SLOTS,  # elements of the update rule's memory
-) = range(33)
-PLAN, VARYING = 33, 14
+) = range(34)
+PLAN, VARYING = 34, 15
 PER_SAMPLE = 2
 LOGITS = 2
 

@@ -1,4 +1,4 @@
-"""Where a network's parameters and a batch's activations lie, and how a step is shared.
+"""Where a batch's activations lie, and how a step is shared.
 
 All of it follows from shapes (and the CPU's tile), never from the number of threads.
 """
@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import threads
-from .activations import OwnActivation, activation_of
 from .arrays import rounded
 from .blocked import BLOCK_COLUMNS, BLOCK_SIZE
 from .dropout import threshold_of
@@ -24,27 +22,24 @@ from .layout import (
     DELTA,
     DEPTH,
     DROP,
-    FIELDS,
     FROM_Z,
+    KEPT,
     N_PREV,
-    PACKED,
-    PANELS,
+    OPERATION,
     PARTS,
-    RECTIFY,
     RESIDENT,
     TINY,
     WHOLE_ROW,
     ZEROS,
     A,
-    B,
     N,
     S,
-    W,
 )
+from .operation_table import operation_of
+from .parameters import TABLE, Layer, Parameters
 from .targets import Tile
 from .update import UPDATES
 
-SMALLEST_CHUNK, LARGEST_CHUNK = 512, 8192  # parameters that a rank updates at a time
 # A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
 RESIDENT_LINES = 5_000  # cache lines of the largest W: it is read and its dW written in each chunk
@@ -56,12 +51,10 @@ FEW_SEGMENTS = 8  # that small batches are cut into too: as many ranks find work
 REPLICA_GRADIENTS = 40_000  # elements of these that each rank may read, to update all by itself
 # The inputs of a layer are cut where there are more, and this moves so much less between cores.
 CUT_INPUTS, CUT_GAIN = 32, 2
-WEIGHT_SAMPLES, SLOT_SAMPLES = 3, 5  # take as long as an update of W, and as one of its slots
 DESCENT = 10**10  # multiply-adds of all dW that change W at once: those cannot be stopped
 WHOLE_SIZE = 4 * 1024 * 1024  # elements of a dZ, up to which each rank has room to pack all of it
 CHUNK_SIZE = 24_000  # activations of a chunk: with the weights they stay in L2
 MOST_SLOTS = max(rule.n_slots for rule in UPDATES.values())
-TABLE = NDArray[np.int64]
 
 
 class Cuts(NamedTuple):
@@ -75,39 +68,6 @@ class Cuts(NamedTuple):
 
 SMALL = Cuts(32, 128, 150_000, 64)
 LARGE = Cuts(128, 256, 4_000_000, 256)  # of a larger network: its W does not stay in L2 anyway
-
-
-class Layer(NamedTuple):
-    """A = dropout(g(W A_prev + b)), W of shape (n, n_prev)."""
-
-    n_prev: int
-    n: int
-    activation: str | OwnActivation = "identity"
-    use_bias: bool = True
-    dropout: float = 0.0
-    l1: float = 0.0
-    l2: float = 0.0
-
-
-class Parameters(NamedTuple):
-    """The parameters' places: the table's part that no batch changes, and what is updated how."""
-
-    table: TABLE
-    size: int
-    chunks: TABLE  # rows of (start, stop, 0): what a rank updates at a time
-    tensor_chunks: TABLE  # rows of (start, stop, tensor), where each is treated for itself
-    penalties: NDArray[np.float64]  # rows of (l1, l2), one per tensor
-    packed: int  # elements of all W, packed for both passes
-    work: int  # of a sample, forward: flops, and what its activations cost in the time of flops
-
-    def step_work(self, batch: int, n_slots: int) -> int:
-        """What a blocked step shares for each time that its ranks meet, in multiplications.
-
-        W is read and written, each slot too, with a square root and a division: in the time of so
-        many samples.
-        """
-        samples = WEIGHT_SAMPLES + SLOT_SAMPLES * n_slots + batch
-        return self.size * samples // (len(self.table) - 1)
 
 
 class Place(NamedTuple):
@@ -132,57 +92,12 @@ class Place(NamedTuple):
 
     def reads_in_place(self, column_stride: int) -> bool:
         """Whether X is read where it lies, if nothing else forbids it."""
+        if self.table[1, OPERATION]:
+            return False
         if column_stride == 1:
             return self.regime != TINY
         # tiles take any strides, but the scalar products of a single unit take rows
         return self.regime == BLOCKED and bool(self.table[1, N] > 1)
-
-
-def place_parameters(layers: Sequence[Layer], tile: Tile) -> Parameters:
-    """Lay W^T and b of all layers behind each other."""
-    table = np.zeros((len(layers) + 1, FIELDS), np.int64)
-    table[0, [N, W, B, CODE]] = layers[0].n_prev, -1, -1, -1
-    at = packed = 0
-    size = sum(layer.n * (layer.n_prev + 1) for layer in layers)
-    chunk = min(max(SMALLEST_CHUNK, size // 256 // 64 * 64), LARGEST_CHUNK)
-    chunks: list[TABLE] = []
-    penalties: list[tuple[float, float]] = []
-    for l, layer in enumerate(layers, 1):
-        activation, last = activation_of(layer.activation), l == len(layers)
-        table[l, [N_PREV, N, W, B]] = layer.n_prev, layer.n, at, -1
-        # the output layer's activation belongs to the loss
-        table[l, CODE] = -1 if last else activation.code
-        table[l, FROM_Z] = activation.from_z
-        table[l, WHOLE_ROW] = activation.whole_row and not last
-        table[l, RECTIFY] = activation.rectifies and not last
-        table[l, PANELS] = packed
-        packed += rounded(layer.n_prev * (layer.n + tile.nr))
-        table[l, PACKED] = packed
-        packed += rounded(layer.n * (layer.n_prev + tile.nr)) if l > 1 else 0
-        tensors = [(layer.n_prev * layer.n, layer.l1, layer.l2)]
-        if layer.use_bias:
-            table[l, B] = at + tensors[0][0]
-            tensors.append((layer.n, 0.0, 0.0))
-        for size, l1, l2 in tensors:
-            chunks.append(_chunks(at, at + size, chunk, len(penalties)))
-            penalties.append((l1, l2))
-            at += size
-    work = 2 * at + threads.ELEMENT_FLOPS * int(table[:, N].sum())
-    return Parameters(
-        table,
-        at,
-        _chunks(0, at, chunk, 0),
-        np.concatenate(chunks),
-        np.array(penalties),
-        packed,
-        work,
-    )
-
-
-def _chunks(start: int, stop: int, size: int, tensor: int) -> TABLE:
-    """Rows of (start, stop, tensor) for a range of the parameters."""
-    rows = [(i, min(i + size, stop), tensor) for i in range(start, stop, size)]
-    return np.array(rows, np.int64).reshape(-1, 3)
 
 
 def place_batch(
@@ -191,8 +106,10 @@ def place_batch(
     """Choose the regime for batches of so many samples, and lay out what it works in."""
     table = parameters.table.copy()
     dropouts = [input_dropout, *(layer.dropout for layer in layers)]
-    regime, segment, chunk = _regime(table, parameters, any(dropouts), tile, batch)
-    if regime == BLOCKED and parameters.step_work(batch, MOST_SLOTS) >= threads.SHARED_FLOPS:
+    regime, segment, chunk = _regime(layers, table, parameters, any(dropouts), tile, batch)
+    is_plain = all(layer.is_dense for layer in layers)
+    is_shared = parameters.step_work(batch, MOST_SLOTS) >= threads.SHARED_FLOPS
+    if regime == BLOCKED and is_plain and is_shared:
         _cut_inputs(table, tile, batch)
     at = ZEROS
     for l, (row, dropout) in enumerate(zip(table, dropouts, strict=True)):
@@ -204,17 +121,23 @@ def place_batch(
         if l == len(layers) or (l > 0 and (row[FROM_Z] or dropout)):
             row[A] = at
             at += size
+        if l > 0 and not layers[l - 1].is_dense:
+            each, once = operation_of(layers[l - 1].operation).kept(layers[l - 1])
+            row[KEPT] = at
+            at += rounded(chunk * each + once)
     widest = int(table[:, N].max())
     # elements of each dZ, packed
     whole = [-(-int(n) // tile.nr) * tile.nr * batch for n in table[1:, N]]
     # with room for every dZ, and one block of depth, the gradient need not be stored
     deferred = (
         regime == BLOCKED
+        and is_plain
         and batch <= tile.kc
         and max(whole) <= WHOLE_SIZE
         and batch * parameters.size <= DESCENT
     )
-    widths = table[:0:-1, N].tolist() if deferred else [widest, widest]
+    # where paths join, the dZ of several layers are wanted at once
+    widths = table[:0:-1, N].tolist() if deferred or not is_plain else [widest, widest]
     places = at + np.cumsum([0, *(rounded(chunk * n) for n in widths)])
     table[:0:-1, DELTA] = places[np.arange(len(layers)) % len(widths)]
     targets = int(places[-1])
@@ -243,7 +166,7 @@ def place_batch(
         at_panels = packed_elements(tile, widest, max(w for w in (0, *whole) if w <= WHOLE_SIZE))
         panels = max(BLOCK_SIZE, tile.mr * BLOCK_COLUMNS)
     size, segments = parameters.size, -(-batch // segment)
-    replicates = 1 < segments <= REPLICA_GRADIENTS // size
+    replicates = is_plain and 1 < segments <= REPLICA_GRADIENTS // size
     # what is read past a matrix's end lies in the workspace too
     workspace = targets + rounded(chunk * layers[-1].n) + ZEROS
     return Place(
@@ -286,14 +209,23 @@ def _cut_inputs(table: TABLE, tile: Tile, batch: int) -> None:
 
 
 def _regime(
-    table: TABLE, parameters: Parameters, drops: bool, tile: Tile, batch: int
+    layers: Sequence[Layer],
+    table: TABLE,
+    parameters: Parameters,
+    drops: bool,
+    tile: Tile,
+    batch: int,
 ) -> tuple[int, int, int]:
     """The regime, the samples of a segment and of a chunk."""
+    others = [operation_of(layer.operation) for layer in layers if not layer.is_dense]
+    if any(operation.over_batch for operation in others):
+        return BLOCKED, batch, batch
     widths, size = table[:, N], parameters.size
-    largest, narrow = int((table[1:, N_PREV] * widths[1:]).max()), TINY_VECTORS * tile.lanes
+    largest = max((layer.n_prev * layer.n for layer in layers if layer.is_dense), default=0)
+    narrow = TINY_VECTORS * tile.lanes
     few_parameters = size <= RESIDENT_PARAMETERS and largest <= RESIDENT_LINES * tile.line
     is_tiny = few_parameters and widths.max() <= narrow and not drops
-    is_tiny = is_tiny and not table[:, WHOLE_ROW].any()
+    is_tiny = is_tiny and not others and not table[:, WHOLE_ROW].any()
     is_small = is_tiny or (few_parameters and batch >= RESIDENT_ROWS)
     cuts = SMALL
     if not is_small:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from . import layout
 from .activations import Activation
-from .placement import Parameters, Place
+from .parameters import Parameters
+from .placement import Place
 
 
 def plan_of(

@@ -7,7 +7,8 @@ from time import perf_counter, process_time
 from . import threads
 from .calls import Rule
 from .layout import BLOCKED
-from .placement import Parameters, Place
+from .parameters import Parameters
+from .placement import Place
 from .update import UPDATES
 
 WINDOW = 0.05  # seconds of calls that are judged together: many time slices of the system

@@ -38,6 +38,7 @@ from .layout import (
     DELTA_PANELS,
     FROM_Z,
     GRADIENT,
+    LEARNING,
     MADE,
     N_PREV,
     NO,
@@ -61,6 +62,14 @@ from .layout import (
     W,
 )
 from .macrokernel import multiply_by_width, whole_vectors
+from .operations import (
+    BACKWARD,
+    FORWARD,
+    GRADIENTS,
+    is_operation,
+    operate_on_columns,
+    operate_on_rows,
+)
 from .output import hand_out_delta, output_rows
 from .pack import crowds, pack_A_block, packs_A
 from .products import scalar_products
@@ -139,6 +148,8 @@ def pack_weights(net, packed, backward):
     table = net.table
     for l in range(1, table.shape[0]):
         n, k, source = table[l, N], table[l, N_PREV], address(net.p, table[l, W])
+        if is_operation(table, l):
+            continue
         if n > 1:
             pack_deep(source, n, ONE, k, n, address(packed, table[l, PANELS]))
         if n > 1 and backward and l > 1:
@@ -174,10 +185,13 @@ def weight_gradient(k, n, m, ws, a, rs, ks, b, ldb, add, gradient, at, packed):
 @kernel
 def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
     """A_l = g(W_l A_{l-1} + b_l) for all layers; the last leaves Z_L."""
-    block = block_of_A(plan, packed, ws)
+    block, learning = block_of_A(plan, packed, ws), plan[LEARNING] == 1
     for l in range(1, net.table.shape[0]):
-        x = input_of(plan, net, samples, ws, batch, begin, l)
-        forward_layer(net, ws, x, address(packed, net.table[l, PANELS]), ZERO, l, m, block)
+        if is_operation(net.table, l):
+            operate_on_rows(FORWARD, net, ws, l, ZERO, m, learning)
+        else:
+            x = input_of(plan, net, samples, ws, batch, begin, l)
+            forward_layer(net, ws, x, address(packed, net.table[l, PANELS]), ZERO, l, m, block)
         key = dropout_key(plan[SEED], batch.number, l)
         finish_forward(net.table, l, ws, ZERO, begin, m, ZERO, net.table[l, N], key)
 
@@ -185,10 +199,17 @@ def forward_rows(plan, net, samples, ws, batch, begin, m, packed):
 @kernel
 def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, packed):
     """dW_l and db_l of all layers, from dZ_L."""
-    table, block = net.table, block_of_A(plan, packed, ws)
+    table, block, learning = net.table, block_of_A(plan, packed, ws), plan[LEARNING] == 1
     for l in range(table.shape[0] - 1, 0, -1):
         n, k, d, other = table[l, N], table[l, N_PREV], table[l, DELTA], table[l - 1, DELTA]
-        dZ = address(ws, d)
+        dZ, key = address(ws, d), dropout_key(plan[SEED], batch.number, l - 1)
+        if is_operation(table, l):
+            to = address(gradient, g0)
+            operate_on_columns(GRADIENTS, net, ws, l, m, ZERO, n, learning, add, to)
+            if l > 1:
+                operate_on_rows(BACKWARD, net, ws, l, ZERO, m, learning)
+                finish_backward(table, l - 1, ws, other, ZERO, begin, m, ZERO, k, key)
+            continue
         x = input_of(plan, net, samples, ws, batch, begin, l)
         a, rows, ldb = address(x.flat, x.offset), dZ, n
         dW = g0 + table[l, W]
@@ -213,7 +234,6 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
                     n, dZ, n, ONE, weights, ZERO, address(ws, ZERO), ZERO, ZERO, dA, k, m, k, NO,
                     block,
                 )  # fmt: skip
-            key = dropout_key(plan[SEED], batch.number, l - 1)
             finish_backward(table, l - 1, ws, other, ZERO, begin, m, ZERO, k, key)
 
 

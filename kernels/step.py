@@ -17,11 +17,11 @@ from numba import float64, int64
 
 from ._jit import kernel, other, vector
 from ._scalar import copy_strip
-from ._simd import address, address_at, rows_at, span
+from ._simd import address, address_at, nowhere, rows_at, span
 from .blocked import backward
 from .denormals import flush_denormals, restore
 from .entry import entry
-from .forward import forward, gather_batch, loss
+from .forward import UNIT, forward, gather_batch, loss
 from .layout import (
     BATCH,
     BLOCKED,
@@ -36,9 +36,11 @@ from .layout import (
     GRADIENT,
     GRADIENT_NOT_FINITE,
     LAYERS,
+    LEARNING,
     LOSS,
     LOSS_NOT_FINITE,
     MADE,
+    NO,
     ONE,
     PACKED_SIZE,
     PARAMETERS,
@@ -56,6 +58,7 @@ from .layout import (
     UPDATE,
     WORKSPACE,
     X_DIRECT,
+    YES,
     ZERO,
     ZEROS,
     Batch,
@@ -66,6 +69,7 @@ from .layout import (
     Rule,
     Samples,
 )
+from .operations import FOLLOW, is_operation, operate_on_columns
 from .output import hand_out_delta
 from .resident import joins, resident_step, segments_of
 from .sharing import owner_of, part, take, turn_of
@@ -257,6 +261,17 @@ def steps(plan, net, samples, rule, ps, places, ws, rank):
             return
         if plan[UPDATE] >= 0 and not applied:
             update(plan, net, memory, batch, rule, coefficients, first_sum, rank)
+            if plan[LEARNING] == 1:
+                follow(net, memory, batch.m, rank)
+
+
+@kernel
+def follow(net, memory, m, rank):
+    """Have what layers keep of the batches, as moving averages, follow the step."""
+    for l in range(1, net.table.shape[0]):
+        if is_operation(net.table, l):
+            begin, end = part(net.table[l, N], UNIT, rank.number, rank.of)
+            operate_on_columns(FOLLOW, net, memory.ws, l, m, begin, end, YES, NO, nowhere(net.p))
 
 
 # What `run` is given the addresses of, in the order of `layout`'s tuples. Those before the table's

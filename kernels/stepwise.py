@@ -70,12 +70,15 @@ class Stepwise:
         *,
         weights: Array | None = None,
         dZ_1: Array | None = None,
+        learning: bool = True,
     ) -> float:
         """The loss of X as one batch, with penalties; see `Engine.differentiate`."""
-        outputs = self.engine.forward(X, batch=len(X))
+        engine = self.engine
+        outputs = np.empty((len(X), engine.layers[-1].n), engine.dtype)
+        engine._call(X, None, len(X), outputs=outputs, learning=learning)
         loss, dA = self._loss_of(slice(None), targets, outputs, weights)
-        given = Targets(np.ascontiguousarray(dA, self.engine.dtype))
-        return loss + self.engine.differentiate(X, given, weights=weights, dZ_1=dZ_1)
+        given = Targets(np.ascontiguousarray(dA, engine.dtype))
+        return loss + engine.differentiate(X, given, weights=weights, dZ_1=dZ_1, learning=learning)
 
     def train(
         self,
@@ -106,7 +109,9 @@ class Stepwise:
                 "first": number, "order": order, "seed": seed, "step_number": step_number + s,
                 "stop": stop,
             }  # fmt: skip
-            outcome = engine._call(X, None, batch, outputs=A, dropout=True, steps=1, **same)
+            outcome = engine._call(
+                X, None, batch, outputs=A, dropout=True, steps=1, learning=True, **same
+            )
             if outcome.reason == STOPPED:
                 return Outcome(np.array(losses), s, STOPPED)
             loss, dA = self._loss_of(rows, targets, A, weights)

@@ -35,6 +35,6 @@ def frozen(engine: Engine) -> Engine:
     """Return the engine as it is now, to be pickled or copied while the engine trains on."""
     still = object.__new__(type(engine))
     still.__dict__.update(engine.__dict__)
-    for name in ("parameters", "gradient", "slots"):
-        setattr(still, name, getattr(engine, name).copy())
+    still.hold(engine.copied())
+    still.gradient, still.slots = engine.gradient.copy(), engine.slots.copy()
     return still

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from .arrays import aligned_empty, grown
 from .forward import LOSS_ROWS
 from .layout import BLOCKED, ZEROS
-from .placement import Parameters, Place
+from .parameters import Parameters
+from .placement import Place
 
 
 class Workspace:

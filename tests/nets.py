@@ -117,3 +117,8 @@ class Spy(fastdnn.Callback):
 
     def on_batches_end(self, step: int, n_steps: int, logs: dict[str, float]) -> None:
         self.note("batches_end", step, n_steps, dict(logs))
+
+
+def dense(model: fastdnn.Sequential) -> list[fastdnn.Dense]:
+    """The model's Dense layers."""
+    return [layer for layer in model.layers if isinstance(layer, fastdnn.Dense)]

@@ -15,7 +15,7 @@ import fastdnn
 from fastdnn import Dense, Dropout
 from fastdnn._config import to_config
 from tests.cases import OPTIMIZER_SETTINGS
-from tests.nets import classifier, fingerprint, samples
+from tests.nets import classifier, dense, fingerprint, samples
 
 Array = np.ndarray[Any, Any]
 X, y = samples()
@@ -104,9 +104,9 @@ def test_the_network_comes_back(dtype: str, seed: int | None, path: Path) -> Non
     assert (loaded.input_size, loaded.dtype, loaded.seed) == (4, dtype, seed)
     assert np.array_equal(loaded.parameters, model.parameters)
     assert loaded.predict(X).tobytes() == model.predict(X).tobytes()
-    loaded._dense[0].W = 0  # its own parameters
+    dense(loaded)[0].W = 0  # its own parameters
     assert not loaded.parameters[:20].any()
-    assert model._dense[0].W.any()
+    assert dense(model)[0].W.any()
 
 
 def test_a_model_that_was_never_compiled(path: Path) -> None:
@@ -205,7 +205,7 @@ def test_tensors_have_the_notes_names_and_shapes(path: Path) -> None:
     model.fit(X, np.eye(3)[y], **FIT)
     model.save(path)
     tensors = safetensors.numpy.load_file(path)
-    first, second, third = model._dense
+    first, second, third = dense(model)
     expected = {"W1": first.W, "b1": first.b, "W2": second.W, "W3": third.W, "b3": third.b}
     assert set(tensors) == {*expected, "optimizer"}
     for name, array in expected.items():
@@ -263,7 +263,7 @@ def test_functions_are_left_out(path: Path) -> None:
     assert np.array_equal(loaded.parameters, model.parameters)
     assert list(loaded.metrics) == ["accuracy", "mae"]
     assert layers[0].kernel_initializer is ones  # saving changes nothing
-    assert [layer.kernel_initializer for layer in loaded._dense] == ["he_normal", "glorot_uniform"]
+    assert [layer.kernel_initializer for layer in dense(loaded)] == ["he_normal", "glorot_uniform"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from sklearn import metrics
 
 import fastdnn
 from fastdnn import initializers
-from tests.nets import classifier, fingerprint, regressor, samples
+from tests.nets import classifier, dense, fingerprint, regressor, samples
 
 Array = np.ndarray[Any, Any]
 X, y = samples()
@@ -113,7 +113,7 @@ def test_a_loop_of_ones_own() -> None:
     by_hand, fitted = classifier("sgd", dtype="float64"), classifier("sgd", dtype="float64")
     for _ in range(3):
         _, gradients = by_hand.loss_and_gradients(X, y)
-        for layer, (dW, db) in zip(by_hand._dense, gradients, strict=True):
+        for layer, (dW, db) in zip(dense(by_hand), gradients, strict=True):
             layer.W -= 0.01 * dW
             layer.b -= 0.01 * db  # type: ignore[operator]
     fitted.fit(X, y, epochs=3, batch_size=50, shuffle=False, verbose=0)

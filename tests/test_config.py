@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import Dense, Dropout
+from fastdnn import Dense, Dropout, Residual
 from fastdnn._config import CLASSES, from_config, is_storable, storable, to_config
 
 STORED = {name: kind for name, kind in CLASSES.items() if isinstance(kind, type)}
@@ -21,6 +21,10 @@ def test_every_class_that_a_file_names_comes_back(kind: type) -> None:
     arguments: dict[str, list[Any]] = {
         "Dense": [3],
         "Dropout": [0.5],
+        "Activation": ["relu"],
+        "Residual": [[Dense(3), Residual([Dropout(0.5)])]],
+        "ColumnEmbedding": [[2, 0], [3, 4], [1, 5]],
+        "PiecewiseLinearEmbedding": [[[0.0, 0.5, 1.0]], [2]],
         "Huber": [2.0],
         "Quantile": [(0.25, 0.5)],
         "StepDecay": [0.5, 0.5, 3],

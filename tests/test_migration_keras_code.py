@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 
 import fastdnn
 from fastdnn import Dense
-from fastdnn.layers import Layer
+from fastdnn.layer import Layer
 from fastdnn.optimizers import OPTIMIZERS, Optimizer
 from tests.migration import (
     LOSS,

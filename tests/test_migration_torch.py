@@ -13,7 +13,7 @@ import pytest
 
 import fastdnn
 from fastdnn import Dense, Dropout
-from fastdnn.layers import Layer
+from fastdnn.layer import Layer
 from tests.migration import Cells, Table, exported, flushes, imported, names, numbers
 
 row = Table("PyTorch")

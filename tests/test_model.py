@@ -43,7 +43,7 @@ def test_what_cannot_be_added() -> None:
     layer = fastdnn.Dense(1)
     model.add(layer)
     wrong: list[tuple[Any, type[Exception], str]] = [
-        (3, TypeError, "^layers: want Dense and Dropout layers, got 3$"),
+        (3, TypeError, "^layers: want layers such as Dense and Dropout, got 3$"),
         (layer, ValueError, "^layers: one layer is there twice"),
         (classifier().layers[0], ValueError, "^layers: a Dense layer belongs to another model"),
     ]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fastdnn import Dense, Dropout, Sequential, set_num_threads
-from tests.nets import classifier, fingerprint, regressor, samples
+from tests.nets import classifier, dense, fingerprint, regressor, samples
 
 Array = np.ndarray[Any, Any]
 X, y = samples()
@@ -28,14 +28,26 @@ Sequential([PLACED], input_size=2)
         (
             lambda: Sequential().compile(),
             ValueError,
-            "layers: want at least one Dense layer, and it",
+            "layers: want at least one Dense layer",
         ),
         (lambda: Sequential([Dropout(0.1)]), ValueError, "layers: want at least one Dense layer"),
-        (lambda: Sequential([Dense(2), Dropout(0.1)]), ValueError, "layers: want at least one"),
+        (
+            lambda: Sequential([Dense(2), Dropout(0.1)]),
+            ValueError,
+            "layers: want another last layer",
+        ),
         (lambda: Sequential(Dense(2)), TypeError, "layers: want a list of layers, got Dense("),
         (lambda: Sequential(3), TypeError, "layers: want a list of layers, got 3"),
-        (lambda: Sequential([3, 2]), TypeError, "layers: want Dense and Dropout layers, got 3"),
-        (lambda: Sequential([Dense]), TypeError, "layers: want Dense and Dropout layers, got <cl"),
+        (
+            lambda: Sequential([3, 2]),
+            TypeError,
+            "layers: want layers such as Dense and Dropout, got 3",
+        ),
+        (
+            lambda: Sequential([Dense]),
+            TypeError,
+            "layers: want layers such as Dense and Dropout, got <cl",
+        ),
         (lambda: Sequential([SHARED, SHARED]), ValueError, "layers: one layer is there twice"),
         (lambda: Sequential([PLACED]), ValueError, "layers: a Dense layer belongs to another"),
         (
@@ -68,7 +80,7 @@ def test_wrong_arguments(make: Callable[[], Any], error: type[Exception], messag
 def test_layers_may_come_from_any_iterable() -> None:
     model = Sequential((Dense(n) for n in (3, 2)), input_size=4)
     assert isinstance(model.layers, tuple)
-    assert [layer.units for layer in model._dense] == [3, 2]
+    assert [layer.units for layer in dense(model)] == [3, 2]
 
 
 def test_a_layer_belongs_to_the_model_that_was_built_first() -> None:
@@ -224,7 +236,7 @@ def test_a_copy_is_a_model_of_its_own_at_the_same_point(again: Callable[[Any], A
     model.fit(X, y, verbose=0)
     other = again(model)
     assert fingerprint(other)[:4] == fingerprint(model)[:4]
-    assert np.shares_memory(other._dense[0].W, other.parameters)
+    assert np.shares_memory(dense(other)[0].W, other.parameters)
     assert not np.shares_memory(other.parameters, model.parameters)
     for one in (model, other):
         one.fit(X, y, epochs=2, verbose=0)

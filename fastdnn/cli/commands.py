@@ -21,7 +21,8 @@ from fastdnn.data.datasets import Dataset, load, load_new
 from fastdnn.data.labels import as_numbers, missing_labels
 from fastdnn.data.preparation import Preparation
 from fastdnn.data.tables import Array, quoted
-from fastdnn.layers import Dense, Dropout, Layer
+from fastdnn.layer import Layer
+from fastdnn.layers import Dense, Dropout
 from fastdnn.metrics import r2, root_mean_squared_error
 from fastdnn.model import Sequential
 from fastdnn.optimizers import Optimizer

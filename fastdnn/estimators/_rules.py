@@ -58,7 +58,7 @@ class Rules(Callback):
         wanted = estimator.restore_best_weights
         self._restores = bool(estimator.early_stopping if wanted is None else wanted)
         self._scorer = scorer_of(estimator)
-        self.best = engine.parameters.copy() if self._restores else None
+        self.best = engine.values.copy() if self._restores else None
         self._talks = bool(estimator.verbose) and estimator.verbose != "bar"
 
     def on_epoch_begin(self, epoch: int) -> None:
@@ -124,7 +124,7 @@ class Rules(Callback):
             is_worse = of.loss_ > of.best_loss_ - tol
         of._no_improvement_count = of._no_improvement_count + 1 if is_worse else 0
         if self._keep_best() and self._restores:
-            self.best = self.engine.parameters.copy()
+            self.best = self.engine.values.copy()
 
     def _keep_best(self) -> bool:
         """Record the best loss and score; return whether this epoch is the best one."""
@@ -164,7 +164,7 @@ class Rules(Callback):
         self.engine.scale_penalties(1.0)  # the epochs divided them by each batch's samples
         if self.best is not None:
             with self.of.model_.lock:
-                self.engine.parameters[...] = self.best
+                self.engine.values[...] = self.best
 
 
 def scorer_of(of: BaseMLP) -> Callable[..., float] | None:

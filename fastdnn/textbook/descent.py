@@ -15,7 +15,7 @@ from fastdnn.divergence import DivergenceError
 from fastdnn.kernels.calls import Rule, Targets
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE
-from fastdnn.kernels.placement import Layer
+from fastdnn.kernels.parameters import Layer
 from fastdnn.kernels.update import COEFFICIENTS
 
 Array = NDArray[Any]

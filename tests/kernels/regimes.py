@@ -9,7 +9,8 @@ import pytest
 
 from fastdnn.kernels import layout, placement, targets
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.placement import Place, place_batch, place_parameters
+from fastdnn.kernels.parameters import place_parameters
+from fastdnn.kernels.placement import Place, place_batch
 
 HUGE = 2**40
 ONE, MORE = placement.Cuts(HUGE, HUGE, 0, HUGE), placement.Cuts(5, 5, HUGE, HUGE)

@@ -156,7 +156,7 @@ def check_dropout(
 
 def fill_memory(net: Engine, value: Any = np.nan) -> None:
     """Spoil all that a call may find from calls before: everything but network and loss."""
-    kept = "parameters", "slots", "_loss_parameters"
+    kept = "values", "parameters", "slots", "_loss_parameters"
     for name, memory in (vars(net) | vars(net._workspace)).items():
         if isinstance(memory, np.ndarray) and name not in kept:
             memory[:] = value if memory.dtype.kind == "f" else -(2**40)

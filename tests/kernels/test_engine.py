@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import fastdnn
 from fastdnn.kernels import ACTIVATIONS, LOSSES, layout, targets
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.placement import SMALLEST_CHUNK, Layer
+from fastdnn.kernels.parameters import SMALLEST_CHUNK, Layer
 from tests.kernels.common import (
     DTYPES,
     LAYOUTS,

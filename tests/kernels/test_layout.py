@@ -10,14 +10,14 @@ from fastdnn.kernels.microkernel import FLAT
 
 TABLE_FIELDS = (
     "N_PREV", "N", "W", "B", "CODE", "FROM_Z", "WHOLE_ROW", "A", "S", "DELTA", "DROP",
-    "PACKED", "PANELS", "RECTIFY", "DEPTH", "PARTS",
+    "PACKED", "PANELS", "RECTIFY", "DEPTH", "PARTS", "OPERATION", "PHASES", "DETAILS", "KEPT",
 )  # fmt: skip
 PLAN_FIELDS = (
     "BATCH", "SAMPLES", "FIRST", "STEPS", "STEP", "SEED", "LOSS", "FUSED", "OUT_CODE",
     "OUT_FROM_Z", "GRADIENT", "UPDATE", "CLIP", "PENALTIES", "X_OTHER", "X_OFFSET", "X_ROW",
     "X_COLUMN", "X_DIRECT", "TARGETS", "REGIME", "DEFERRED", "SEGMENT", "CHUNK",
     "WORKSPACE", "PACKED_SIZE", "PARAMETERS", "LAYERS", "CHUNKS",
-    "DELTA_PANELS", "OUTPUTS", "REPLICA", "SLOTS",
+    "DELTA_PANELS", "OUTPUTS", "REPLICA", "SLOTS", "LEARNING",
 )  # fmt: skip
 
 

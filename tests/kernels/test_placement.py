@@ -17,20 +17,18 @@ from fastdnn.kernels.arrays import ALIGNMENT
 from fastdnn.kernels.dropout import LEVELS
 from fastdnn.kernels.gemm import packed_elements
 from fastdnn.kernels.layout import BLOCKED, RESIDENT, TINY
+from fastdnn.kernels.parameters import LARGEST_CHUNK, Layer, place_parameters
 from fastdnn.kernels.placement import (
     LARGE,
     LARGE_PARAMETERS,
     LARGE_SEGMENTS,
     LARGE_SHARE,
-    LARGEST_CHUNK,
     RESIDENT_PARAMETERS,
     RESIDENT_ROWS,
     SMALL,
     WHOLE_SIZE,
-    Layer,
     Place,
     place_batch,
-    place_parameters,
 )
 from tests.kernels import regimes
 from tests.kernels.common import DTYPES, RANKS, each_dtype

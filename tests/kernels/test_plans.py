@@ -4,7 +4,8 @@ import numpy as np
 
 from fastdnn.kernels import layout, targets
 from fastdnn.kernels.activations import ACTIVATIONS
-from fastdnn.kernels.placement import Layer, place_batch, place_parameters
+from fastdnn.kernels.parameters import Layer, place_parameters
+from fastdnn.kernels.placement import place_batch
 from fastdnn.kernels.plans import plan_of
 
 LAYERS = [Layer(5, 4, "relu"), Layer(4, 3, "gelu")]

@@ -12,7 +12,7 @@ import pytest
 import fastdnn
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.placement import SMALLEST_CHUNK
+from fastdnn.kernels.parameters import SMALLEST_CHUNK
 from tests.kernels.common import (
     LAYOUTS,
     RANKS,

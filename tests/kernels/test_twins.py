@@ -8,7 +8,7 @@ import numpy as np
 
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.engine import OF_CALLS, Engine
-from fastdnn.kernels.placement import Layer
+from fastdnn.kernels.parameters import Layer
 from fastdnn.kernels.twins import frozen, twin_of
 
 

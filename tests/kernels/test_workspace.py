@@ -11,7 +11,8 @@ from fastdnn.kernels import targets
 from fastdnn.kernels.arrays import ALIGNMENT
 from fastdnn.kernels.forward import LOSS_ROWS
 from fastdnn.kernels.layout import BLOCKED, Memory
-from fastdnn.kernels.placement import Layer, Parameters, Place, place_batch, place_parameters
+from fastdnn.kernels.parameters import Layer, Parameters, place_parameters
+from fastdnn.kernels.placement import Place, place_batch
 from fastdnn.kernels.workspace import Workspace
 from tests.kernels.common import Array, each_dtype
 

@@ -1,0 +1,188 @@
+"""Normalisation layers bring samples or units to mean 0 and variance 1, then to gamma and beta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ._checks import check_flag, check_number
+from ._closed import closed
+from ._config import storable
+from .layer import Array, Layer, assign
+from .stack import Stack
+
+
+@dataclass(eq=False, repr=False)
+class Normalization(Layer):
+    """A layer with gamma and beta, or without one or both."""
+
+    def _checked(self, name: str, value: Any) -> Any:
+        full = f"{type(self).__name__}.{name}"
+        if name in ("center", "scale"):
+            return check_flag(full, value)
+        check_number(full, value, "(0, inf)" if name == "epsilon" else "[0, 1]")
+        return float(value)
+
+    def _tensor(self, name: str) -> Array | None:
+        return self.tensors().get(name)
+
+    @property
+    def gamma(self) -> Array | None:
+        """The scales, shape (n,): a writable view; None without."""
+        return self._tensor("gamma")
+
+    @gamma.setter
+    def gamma(self, value: Any) -> None:
+        assign("gamma", self.gamma, value)
+
+    @property
+    def beta(self) -> Array | None:
+        """The shifts, shape (n,): a writable view; None without."""
+        return self._tensor("beta")
+
+    @beta.setter
+    def beta(self, value: Any) -> None:
+        assign("beta", self.beta, value)
+
+
+@storable
+@closed()
+@dataclass(eq=False, repr=False)
+class LayerNormalization(Normalization):
+    """Bring each sample's units to mean 0 and variance 1: A = gamma x^ + beta.
+
+    x^ = (A_prev - mean) / sqrt(variance + epsilon), with mean and variance over the n units of a
+    sample. Source: Ba et al. 2016.
+
+    Parameters
+    ----------
+    epsilon : float
+        Keeps the square root from 0.
+    center, scale : bool
+        Whether there is a beta, which starts at 0, and a gamma, which starts at 1.
+
+    Attributes
+    ----------
+    gamma, beta : ndarray of shape (n,), or None
+        Writable views into the model's `parameters`, once the model knows its input size.
+
+    Raises
+    ------
+    TypeError, ValueError, AttributeError
+        As `Dense`.
+    """
+
+    epsilon: float = 1e-3
+    center: bool = True
+    scale: bool = True
+
+    def lay(self, stack: Stack) -> None:
+        """Add the row that normalises samples."""
+        stack.operate(
+            "layer_normalization",
+            owner=self,
+            epsilon=self.epsilon,
+            center=self.center,
+            scale=self.scale,
+            centered=True,
+        )
+
+
+@storable
+@closed()
+@dataclass(eq=False, repr=False)
+class RMSNormalization(Normalization):
+    """Bring each sample's units to a mean square of 1: A = gamma A_prev / sqrt(ms + epsilon).
+
+    ms is the mean of the squares of a sample's n units. Source: Zhang and Sennrich 2019.
+
+    Parameters
+    ----------
+    epsilon : float
+        Keeps the square root from 0.
+
+    Attributes
+    ----------
+    gamma : ndarray of shape (n,)
+        Starts at 1; a writable view into the model's `parameters`, once it knows its input size.
+
+    Raises
+    ------
+    TypeError, ValueError, AttributeError
+        As `Dense`.
+    """
+
+    epsilon: float = 1e-6
+
+    def lay(self, stack: Stack) -> None:
+        """Add the row that normalises samples."""
+        stack.operate(
+            "layer_normalization",
+            owner=self,
+            epsilon=self.epsilon,
+            center=False,
+            scale=True,
+            centered=False,
+        )
+
+
+@storable
+@closed()
+@dataclass(eq=False, repr=False)
+class BatchNormalization(Normalization):
+    """Bring each unit to mean 0 and variance 1 over the batch: A = gamma x^ + beta.
+
+    x^ = (A_prev - mean) / sqrt(variance + epsilon). While training, mean and variance are the whole
+    batch's, whatever number of threads share it; each step moves averages of both, with which
+    `predict` and `evaluate` work. `loss_and_gradients` takes the batch's, as training does, and
+    `apply_gradients` moves the averages by them. Source: Ioffe and Szegedy 2015.
+
+    Parameters
+    ----------
+    momentum : float
+        Of the averages, in [0, 1]: moving = momentum moving + (1 - momentum) of the batch.
+    epsilon : float
+        Keeps the square root from 0.
+    center, scale : bool
+        Whether there is a beta, which starts at 0, and a gamma, which starts at 1.
+
+    Attributes
+    ----------
+    gamma, beta : ndarray of shape (n,), or None
+        Writable views into the model's `parameters`, once the model knows its input size.
+    moving_mean, moving_variance : ndarray of shape (n,)
+        Writable views. The variance is the mean of squares over the batch's m, as Keras's; PyTorch
+        divides by m - 1.
+
+    Raises
+    ------
+    TypeError, ValueError, AttributeError
+        As `Dense`.
+    """
+
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+    center: bool = True
+    scale: bool = True
+
+    def lay(self, stack: Stack) -> None:
+        """Add the row that normalises units."""
+        stack.operate(
+            "batch_normalization",
+            owner=self,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            center=self.center,
+            scale=self.scale,
+            centered=True,
+        )
+
+    @property
+    def moving_mean(self) -> Array:
+        """The average of the batches' means, shape (n,): a writable view."""
+        return self.tensors()["moving_mean"]
+
+    @property
+    def moving_variance(self) -> Array:
+        """The average of the batches' variances, shape (n,): a writable view."""
+        return self.tensors()["moving_variance"]
