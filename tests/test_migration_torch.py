@@ -217,6 +217,19 @@ def test_layers(cells: Cells) -> None:
     assert all(hasattr(torch.nn, one) for one in ("Conv2d", "LSTM", "BatchNorm1d", "Embedding"))
 
 
+@row("Moving variance of a batch norm")
+def test_moving_variance(cells: Cells) -> None:
+    torch = imported("PyTorch")
+    X, m = np.random.default_rng(0).normal(size=(5, 2)), 5
+    layer, norm = fastdnn.BatchNormalization(0.0), torch.nn.BatchNorm1d(2, momentum=1.0)
+    model = fastdnn.Sequential([layer, Dense(1)], input_size=2)
+    model.compile("sgd", "mse")
+    model.train_on_batch(X, np.zeros((m, 1)))
+    norm(torch.tensor(X).float())
+    np.testing.assert_allclose(layer.moving_variance, X.var(0), rtol=1e-5)
+    np.testing.assert_allclose(norm.running_var, X.var(0) * m / (m - 1), rtol=1e-5)
+
+
 @row("Data")
 def test_data(cells: Cells) -> None:
     def batches() -> Iterator[Any]:
