@@ -85,6 +85,7 @@ class LayerNormalization(Normalization):
             center=self.center,
             scale=self.scale,
             centered=True,
+            groups=1,
         )
 
 
@@ -123,6 +124,7 @@ class RMSNormalization(Normalization):
             center=False,
             scale=True,
             centered=False,
+            groups=1,
         )
 
 
@@ -175,6 +177,7 @@ class BatchNormalization(Normalization):
             center=self.center,
             scale=self.scale,
             centered=True,
+            groups=1,
         )
 
     @property

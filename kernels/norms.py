@@ -2,9 +2,9 @@
 
     x^ = (x - mean) / sqrt(variance + epsilon),  z = gamma x^ + beta
 
-*Layer* normalisation takes mean and variance of each sample's units, *batch* normalisation of each
-unit over the batch, and RMS normalisation takes the mean of squares for the variance and 0 for the
-mean. With dx^ = dZ gamma, and means over what mean and variance are taken of,
+*Layer* normalisation takes mean and variance of each sample's units, or of groups of these,
+*batch* normalisation of each unit over the batch. RMS normalisation takes the mean of squares for
+the variance, and 0 for the mean. With dx^ = dZ gamma, and means over what mean and variance are taken of,
 
     dA_prev = (dx^ - mean(dx^) - x^ mean(dx^ x^)) / sqrt(variance + epsilon).
 
@@ -45,7 +45,7 @@ SUMMED_ROWS = 512  # samples whose sum is rounded by itself: a long sum of float
 # ---------------------------------------------------------------------------- over a sample's units
 # The integers of a row: where tensors lie, whether the mean is taken off, and 1 for a gamma that is
 # trained, plus 2 for a beta. Batch normalisation has more of them.
-_CENTERED, _TRAINED, _GAMMA, _BETA, _EPSILON = range(5)
+_CENTERED, _TRAINED, _GROUPS, _GAMMA, _BETA, _EPSILON = range(6)
 
 
 @sum_kernel
@@ -85,60 +85,67 @@ _add_gamma = strip(lambda total, d, x, mean, scale: total + d * ((x - mean) * sc
 
 
 def sample_forward(code, table, l, p, ws, top, m, learning):
-    """Make z_j = gamma_j (x_j - mean) / sqrt(variance + epsilon) + beta_j of each sample."""
+    """Make z_j = gamma_j (x_j - mean) / sqrt(variance + epsilon) + beta_j of each group."""
     _, n = widths_of(table, l)
     details = details_of(table, l)
-    gamma, beta = address(p, details[_GAMMA]), address(p, details[_BETA])
-    epsilon = np.float64(p[details[_EPSILON]])
-    for i in range(top, top + m):
-        x, kept = inputs_of(table, l, ws, i), kept_of(table, l, ws, 2 * i)
-        mean = row_sum(x, ZERO, n) / n if details[_CENTERED] == 1 else 0.0
+    groups, epsilon = details[_GROUPS], np.float64(p[details[_EPSILON]])
+    width = n // groups
+    for number in range(top * groups, (top + m) * groups):
+        i, at = number // groups, number % groups * width
+        x, kept = address(inputs_of(table, l, ws, i), at), kept_of(table, l, ws, 2 * number)
+        mean = row_sum(x, ZERO, width) / width if details[_CENTERED] == 1 else 0.0
         kept[0] = mean
-        kept[1] = 1.0 / math.sqrt(squares_about(x, n, mean) / n + epsilon)
+        kept[1] = 1.0 / math.sqrt(squares_about(x, width, mean) / width + epsilon)
         _normalise(
-            n, outputs_of(table, l, ws, i), ZERO, x, ZERO, gamma, ZERO, beta, ZERO,
-            kept[0], kept[1],
+            width, outputs_of(table, l, ws, i), at, x, ZERO, p, details[_GAMMA] + at, p,
+            details[_BETA] + at, kept[0], kept[1],
         )  # fmt: skip
 
 
 def sample_backward(code, table, l, p, ws, top, m, learning):
-    """Make dA_prev, from sums over each sample's units."""
+    """Make dA_prev, from sums over each group of a sample's units."""
     _, n = widths_of(table, l)
     details = details_of(table, l)
-    gamma = address(p, details[_GAMMA])
-    for i in range(top, top + m):
-        x, d = inputs_of(table, l, ws, i), delta_of(table, l, ws, i)
-        kept = kept_of(table, l, ws, 2 * i)
-        first, second = _inner_sums(d, gamma, x, n, np.float64(kept[0]), np.float64(kept[1]))
+    groups = details[_GROUPS]
+    width = n // groups
+    for number in range(top * groups, (top + m) * groups):
+        i, at = number // groups, number % groups * width
+        x, d = address(inputs_of(table, l, ws, i), at), address(delta_of(table, l, ws, i), at)
+        kept, gamma = kept_of(table, l, ws, 2 * number), address(p, details[_GAMMA] + at)
+        first, second = _inner_sums(d, gamma, x, width, np.float64(kept[0]), np.float64(kept[1]))
         if details[_CENTERED] == 0:
             first = 0.0
         _normalise_back(
-            n, delta_of(table, l - 1, ws, i), ZERO, d, ZERO, gamma, ZERO, x, ZERO,
-            kept[0], kept[1], cast(ws, first / n), cast(ws, second / n),
+            width, delta_of(table, l - 1, ws, i), at, d, ZERO, gamma, ZERO, x, ZERO,
+            kept[0], kept[1], cast(ws, first / width), cast(ws, second / width),
         )  # fmt: skip
 
 
 def sample_gradients(code, table, l, p, ws, m, left, right, learning, add, gradient):
     """Make dgamma_j, the sum of dz_j x^_j, and dbeta_j, that of dz_j."""
     _, n = widths_of(table, l)
-    details, width = details_of(table, l), right - left
+    details = details_of(table, l)
+    groups = details[_GROUPS]
+    width = n // groups
     if details[_TRAINED] & 1:
-        to = address(gradient, details[_GAMMA] + left)
-        for i in range(m):
-            kept = kept_of(table, l, ws, 2 * i)
-            x = address(inputs_of(table, l, ws, i), left)
-            d = address(delta_of(table, l, ws, i), left)
-            if i == 0 and not add:
-                _first_gamma(width, to, ZERO, d, ZERO, x, ZERO, kept[0], kept[1])
-            else:
-                _add_gamma(width, to, ZERO, to, ZERO, d, ZERO, x, ZERO, kept[0], kept[1])
+        for number in range(m * groups):
+            i, at = number // groups, number % groups * width
+            begin, end = max(left, at), min(right, at + width)
+            kept, to = kept_of(table, l, ws, 2 * number), details[_GAMMA] + begin
+            x, d = inputs_of(table, l, ws, i), delta_of(table, l, ws, i)
+            if begin < end and i == 0 and not add:
+                _first_gamma(end - begin, gradient, to, d, begin, x, begin, kept[0], kept[1])
+            elif begin < end:
+                _add_gamma(
+                    end - begin, gradient, to, gradient, to, d, begin, x, begin, kept[0], kept[1]
+                )
     if details[_TRAINED] & 2:
-        d = delta_of(table, l, ws, ZERO)
-        column_sums(m, width, d, left, n, 1.0, add, gradient, details[_BETA] + left)
+        d, to = delta_of(table, l, ws, ZERO), details[_BETA] + left
+        column_sums(m, right - left, d, left, n, 1.0, add, gradient, to)
 
 
 # --------------------------------------------------------------------------------- over the batch
-_MOMENTUM, _MOVING_MEAN, _MOVING_VARIANCE, _MEAN, _VARIANCE = range(5, 10)
+_MOMENTUM, _MOVING_MEAN, _MOVING_VARIANCE, _MEAN, _VARIANCE = range(6, 11)
 
 _square = strip(lambda x, mean: (x - mean) * (x - mean), 2)
 _add_square = strip(lambda total, x, mean: total + (x - mean) * (x - mean), 3)
@@ -307,7 +314,7 @@ def _of_all(row: Any) -> tuple[Tensor, ...]:
 
 def _details(row: Any, at: dict[str, int]) -> tuple[int, ...]:
     of = row.settings
-    return int(of["centered"]), of["scale"] + 2 * of["center"], *at.values()
+    return int(of["centered"]), of["scale"] + 2 * of["center"], of["groups"], *at.values()
 
 
 _SAMPLE = Operation(
@@ -316,7 +323,7 @@ _SAMPLE = Operation(
     sample_backward,
     gradients=sample_gradients,
     details=_details,
-    kept=lambda row: (2, 0),
+    kept=lambda row: (2 * row.settings["groups"], 0),
 )
 OPERATIONS = {
     "layer_normalization": _SAMPLE,

@@ -33,6 +33,26 @@ def normalised(
     return gamma * hat + beta, back
 
 
+def grouped(
+    x: Array, gamma: Array, beta: Array, epsilon: float, groups: int, *, centered: bool = True
+) -> tuple[Array, Back]:
+    """Return the same of each of so many groups of a sample's units."""
+    parts = [np.split(one, groups, axis=-1) for one in (x, gamma, beta)]
+    each = [
+        normalised(*of_group, epsilon, axis=1, centered=centered)
+        for of_group in zip(*parts, strict=True)
+    ]
+
+    def back(d: Array) -> tuple[Array, list[Array]]:
+        found = [
+            part(of_d) for (_, part), of_d in zip(each, np.split(d, groups, axis=1), strict=True)
+        ]
+        own = [np.concatenate(both) for both in zip(*(own for _, own in found), strict=True)]
+        return np.hstack([dX for dX, _ in found]), own
+
+    return np.hstack([Z for Z, _ in each]), back
+
+
 def prelu(x: Array, alpha: Array) -> tuple[Array, Back]:
     """Return max(x, 0) + alpha min(x, 0)."""
 

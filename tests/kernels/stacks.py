@@ -12,17 +12,24 @@ from fastdnn.kernels.parameters import Layer
 from tests import naive_layers as naive
 from tests.kernels.common import Array, draw
 
-NORM: dict[str, Any] = {"epsilon": 1e-3, "scale": True, "center": True, "centered": True}
+NORM: dict[str, Any] = {
+    "epsilon": 1e-3,
+    "scale": True,
+    "center": True,
+    "centered": True,
+    "groups": 1,
+}
 BATCH = {**NORM, "momentum": 0.75}
 NUMBERS: dict[str, Any] = {"columns": (3, 0)}
 BOUNDARIES = ((-1.5, -0.5, 0.25, 1.0), (-1.0, 0.0, 0.125, 2.0))
 TABLES: dict[str, Any] = {"columns": (2, 0), "cardinalities": (3, 5), "dims": (2, 19)}
-# of 5 inputs each: an operation's outputs and settings
+# an operation, its outputs of 5 inputs (6 where the units are grouped), and settings
 ROWS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "identity": ("identity", 5, {}),
     "prelu": ("prelu", 5, {"alpha": 0.25}),
     "layer": ("layer_normalization", 5, NORM),
     "rms": ("layer_normalization", 5, {**NORM, "center": False, "centered": False}),
+    "groups": ("layer_normalization", 6, {**NORM, "groups": 2}),
     "without": ("layer_normalization", 5, {**NORM, "center": False, "scale": False}),
     "batch": ("batch_normalization", 5, BATCH),
     "batch without": ("batch_normalization", 5, {**BATCH, "center": False, "scale": False}),
@@ -36,11 +43,15 @@ ROWS: dict[str, tuple[str, int, dict[str, Any]]] = {
 }
 
 
-def layers_of(kind: str, activation: str = "identity", n_prev: int = 5) -> list[Layer]:
+def inputs_of(kind: str) -> int:
+    """How many inputs the case has."""
+    return 6 if kind == "groups" else 5
+
+
+def layers_of(kind: str, activation: str = "identity") -> list[Layer]:
     """A first row that passes X on, the operation with an activation behind it, and a product."""
     operation, n, settings = ROWS[kind]
-    if n == 5:
-        n = n_prev
+    n_prev = inputs_of(kind)
     return [
         Layer(n_prev, n_prev, operation="identity"),
         Layer(n_prev, n, activation, operation=operation, settings=settings),
@@ -76,9 +87,9 @@ def engine_of(layers: list[Layer], dtype: Any = np.float64) -> Engine:
     return engine
 
 
-def inputs(kind: str, m: int, n: int = 5) -> Array:
+def inputs(kind: str, m: int) -> Array:
     """X, with categories in the columns that are embedded."""
-    X = draw(7, m, n)
+    X = draw(7, m, inputs_of(kind))
     if kind == "columns":
         for column, count in zip(TABLES["columns"], TABLES["cardinalities"], strict=True):
             X[:, column] = np.random.default_rng(column).integers(0, count, m)
@@ -93,9 +104,9 @@ def operated(kind: str, engine: Engine, X: Array, learning: bool) -> tuple[Array
         return X, lambda d: (d, [])
     if kind == "prelu":
         return naive.prelu(X, own["alpha"])
-    if kind in ("layer", "rms", "without"):
-        centered, epsilon = settings["centered"], settings["epsilon"]
-        Z, back = naive.normalised(X, own["gamma"], own["beta"], epsilon, axis=1, centered=centered)
+    if kind in ("layer", "rms", "groups", "without"):
+        centered, epsilon, n = settings["centered"], settings["epsilon"], settings["groups"]
+        Z, back = naive.grouped(X, own["gamma"], own["beta"], epsilon, n, centered=centered)
     elif kind.startswith("batch"):
         Z, back = naive.normalised(X, own["gamma"], own["beta"], settings["epsilon"], axis=0)
         if not learning:

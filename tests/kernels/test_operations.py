@@ -40,7 +40,7 @@ def test_it_is_naives(kind: str, dtype: Any) -> None:
             y, A = draw(9, m, 2), Z @ W.T + b
             y = y.astype(dtype)
             fill_memory(engine)
-            dZ_1 = np.full((m, 5), np.nan, dtype)
+            dZ_1 = np.full(X.shape, np.nan, dtype)
             loss = engine.differentiate(X, Targets(y), dZ_1=dZ_1, learning=learning)
             assert_near(loss, ((A - y) ** 2).mean(), dtype)
             d = 2 * (A - y) / A.size
@@ -73,10 +73,10 @@ def test_both_regimes_make_it(kind: str) -> None:
 @each_kind
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_number_of_threads_makes_the_same_bits(kind: str, dtype: Any) -> None:
-    for activation, n, m in (("relu", 5, 300), ("gelu", 5, 700), ("softmax", 5, 96)):
+    for activation, m in (("relu", 300), ("gelu", 700), ("softmax", 96)):
         runs = set()
         for n_threads in (1, 2, 3, 5):
-            engine = stacks.engine_of(stacks.layers_of(kind, activation, n), dtype)
+            engine = stacks.engine_of(stacks.layers_of(kind, activation), dtype)
             fill_memory(engine)
             X, y = stacks.inputs(kind, m).astype(dtype), draw(9, m, 2).astype(dtype)
             with fastdnn.num_threads(n_threads):
