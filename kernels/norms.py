@@ -4,7 +4,7 @@
 
 *Layer* normalisation takes mean and variance of each sample's units, or of groups of these,
 *batch* normalisation of each unit over the batch. RMS normalisation takes the mean of squares for
-the variance, and 0 for the mean. With dx^ = dZ gamma, and means over what mean and variance are taken of,
+the variance, and 0 for the mean. With dx^ = dZ gamma, and means over what these are taken of,
 
     dA_prev = (dx^ - mean(dx^) - x^ mean(dx^ x^)) / sqrt(variance + epsilon).
 
