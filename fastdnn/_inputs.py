@@ -229,30 +229,46 @@ def check_gradients(
     gradients: Iterable[tuple[ArrayLike, ArrayLike | None]],
     views: Sequence[tuple[Array, Array | None]],
     dtype: np.dtype[Any],
+    *,
+    name: str = "gradients",
+    what: str = "(dW, db)",
 ) -> list[tuple[Array, Array]]:
     """Each of the engine's dW and db, with what is to be written there."""
     if not isinstance(gradients, Iterable):
-        raise TypeError(f"gradients: want a list of (dW, db), got {gradients!r:.60}")
+        raise TypeError(f"{name}: want a list of {what}, got {gradients!r:.60}")
     pairs = list(gradients)
     if len(pairs) != len(views):
-        raise ValueError(f"gradients: want (dW, db) for {len(views)} layers, got {len(pairs)}")
+        raise ValueError(f"{name}: want {what} for {len(views)} layers, got {len(pairs)}")
     checked = []
     for l, (pair, view) in enumerate(zip(pairs, views, strict=True)):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(f"gradients[{l}]: want (dW, db), got {pair!r:.60}")
+            raise TypeError(f"{name}[{l}]: want {what}, got {pair!r:.60}")
         for i, (array, place) in enumerate(zip(pair, view, strict=True)):
-            name = f"gradients[{l}][{i}]"
+            element = f"{name}[{l}][{i}]"
             if array is None and place is None:
                 continue
             if array is None or place is None:
-                what = "None, as the layer has no b" if place is None else f"shape {place.shape}"
-                raise ValueError(f"{name}: want {what}, got {array!r:.60}")
-            array = as_native(_numbers(name, array))
+                wanted = "None, as the layer has no b" if place is None else f"shape {place.shape}"
+                raise ValueError(f"{element}: want {wanted}, got {array!r:.60}")
+            array = as_native(_numbers(element, array))
             if array.shape != place.shape:
-                raise ValueError(f"{name}: want shape {place.shape}, got {array.shape}")
-            check_finite(name, array, dtype)
+                raise ValueError(f"{element}: want shape {place.shape}, got {array.shape}")
+            check_finite(element, array, dtype)
             checked.append((place, array))
     return checked
+
+
+def check_vector(
+    name: str, vector: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[np.float64]:
+    """Return a vector of this shape in float64, of numbers that are finite in `dtype`."""
+    array = as_native(_numbers(name, vector))
+    if array.shape != shape:
+        raise ValueError(
+            f"{name}: want shape {shape}, as the model's parameters, got {array.shape}"
+        )
+    check_finite(name, array, dtype)
+    return array.astype(np.float64)
 
 
 def weigh_classes(

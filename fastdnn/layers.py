@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastdnn import kernels
+from fastdnn.kernels.activations import activation_of
 from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.engine import Engine
 
@@ -23,7 +24,6 @@ from .initializers import Initializer
 from .regularizers import L1L2
 
 Array = NDArray[Any]
-_HE = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 
 
 class Cache(NamedTuple):
@@ -121,7 +121,7 @@ class Dense(Layer):
             return check_flag("Dense.use_bias", value)
         if name == "kernel_initializer":
             if value is None:  # the activation is set before
-                return "he_normal" if self.activation in _HE else "glorot_uniform"
+                return activation_of(self._g).initializer
             initializers.get(value)
             return value
         if name == "kernel_regularizer":

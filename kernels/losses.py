@@ -53,6 +53,7 @@ class Loss(NamedTuple):
     # yes or no for each output, "any" one of both by the number of outputs, "regression" neither.
     kind: str = "any"
     parameters: tuple[float, ...] = (0.0,)  # by default; outputs take them in turn
+    is_smooth: bool = True  # its second derivatives exist everywhere
 
 
 RARE = 100  # the first code of a rare loss's functions
@@ -82,10 +83,12 @@ _OF_CLASSES = _OF_LABELS | {"kind": "multiclass", "least_outputs": 2}
 
 LOSSES = {
     "mean_squared_error": _entry(mean_losses.squared_error),
-    "mean_absolute_error": _entry(mean_losses.absolute_error),
-    "huber": _entry(mean_losses.huber, parameters=(1.0,)),
+    "mean_absolute_error": _entry(mean_losses.absolute_error, is_smooth=False),
+    "huber": _entry(mean_losses.huber, parameters=(1.0,), is_smooth=False),
     "log_cosh": _entry(mean_losses.log_cosh, rare=True),
-    "quantile": _entry(mean_losses.quantile, rare=True, kind="regression", parameters=(0.5,)),
+    "quantile": _entry(
+        mean_losses.quantile, rare=True, kind="regression", parameters=(0.5,), is_smooth=False
+    ),
     "poisson": _entry(
         mean_losses.poisson,
         {"exponential": mean_losses.exponential_poisson},
@@ -136,7 +139,7 @@ def _given(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
         l[i] = 0.0
 
 
-_ENTRIES = LOSSES | {GIVEN: _entry(_given, rare=True)}
+_ENTRIES = LOSSES | {GIVEN: _entry(_given, rare=True, is_smooth=False)}
 
 
 def _signature(t: Any) -> tuple[Any, ...]:
@@ -214,4 +217,4 @@ def loss_of(loss: str | OwnLoss) -> Loss:
 
 def native_entry(pair: Pair) -> Loss:
     """Return the entry of a mean over outputs, of a pair of value(a, y) and slope(a, y) / share."""
-    return Loss(pair.code, {})
+    return Loss(pair.code, {}, is_smooth=False)
