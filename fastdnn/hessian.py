@@ -32,7 +32,7 @@ from ._inputs import Data
 from .losses import Loss
 
 Vector = NDArray[np.float64]
-Gradient = Callable[[float], Vector]  # at p + t v, of t
+Gradient = Callable[[float], Vector]  # at p + t v, of t: it lies there until the next one
 
 # c. With roundings of 2e-16, the error of a gradient's difference is 3e-16 / c or so.
 OF_SMOOTH, OF_KINKED, OF_FLOAT32 = 1e-5, 6e-7, 1e-7
@@ -66,20 +66,20 @@ def hessian_product(engine: Engine, loss: Loss, data: Data, v: Vector) -> Vector
     largest = float(np.abs(v).max(initial=0.0))
     if largest == 0.0:
         return np.zeros_like(v)
-    double = double_of(engine)
-    direction = v / largest
-    gradient = _gradients(double, loss, data, engine.parameters.astype(np.float64), direction)
-    size = float(np.linalg.norm(engine.parameters.astype(np.float64)))
+    direction, point = v / largest, engine.parameters.astype(np.float64)
+    gradient = _gradients(engine, loss, data, point, direction)
     # where all parameters are 0, so is no length given
-    ratio = (size or 1.0) / float(np.linalg.norm(direction))
+    ratio = (_norm(point) or 1.0) / _norm(direction)
     if engine.dtype == np.float32:
         product = _difference(gradient, _step(OF_FLOAT32 * ratio))
     elif is_smooth(engine, loss):
         product = _fine_difference(gradient, _step(OF_SMOOTH * ratio))
     else:
         product = _difference_beside_kinks(gradient, _step(OF_KINKED * ratio))
-    _add_penalties(product, engine, double, direction)
-    return product * largest
+    if any(layer.l2 for layer in engine.layers):
+        product += _second_penalties(engine) * direction
+    product *= largest
+    return product
 
 
 def is_smooth(engine: Engine, loss: Loss) -> bool:
@@ -89,18 +89,25 @@ def is_smooth(engine: Engine, loss: Loss) -> bool:
 
 
 def _gradients(
-    double: Engine, loss: Loss, data: Data, point: Vector, direction: Vector
+    engine: Engine, loss: Loss, data: Data, point: Vector, direction: Vector
 ) -> Gradient:
+    double = double_of(engine)
     given = Targets(data.targets.y.astype(np.float64), data.targets.labels)
     weights = None if data.weights is None else data.weights.astype(np.float64)
     network = loss.bind(double)
 
     def gradient(t: float) -> Vector:
-        double.parameters[:] = point + t * direction
+        np.multiply(direction, t, out=double.parameters)
+        double.parameters += point
         network.differentiate(data.X, given, weights=weights)
-        return double.gradient.copy()
+        return double.gradient
 
     return gradient
+
+
+def _norm(x: Vector) -> float:
+    # not BLAS's: its threads would be in the way of the gradients', and be no part of n_threads
+    return math.sqrt(np.square(x).sum())
 
 
 def _step(size: float) -> float:
@@ -108,28 +115,42 @@ def _step(size: float) -> float:
     return math.ldexp(1.0, round(math.log2(size))) if math.isfinite(size) else math.nan
 
 
+def _change(gradient: Gradient, h: float) -> Vector:
+    change = gradient(h).copy()
+    change -= gradient(-h)
+    return change
+
+
 def _difference(gradient: Gradient, h: float) -> Vector:
-    return (gradient(h) - gradient(-h)) / (2.0 * h)
+    change = _change(gradient, h)
+    change /= 2.0 * h
+    return change
 
 
 def _fine_difference(gradient: Gradient, h: float) -> Vector:
-    near, far = gradient(h) - gradient(-h), gradient(2.0 * h) - gradient(-2.0 * h)
-    return (8.0 * near - far) / (12.0 * h)
+    near, far = _change(gradient, h), _change(gradient, 2.0 * h)
+    near *= 8.0
+    near -= far
+    near /= 12.0 * h
+    return near
 
 
 def _difference_beside_kinks(gradient: Gradient, h: float) -> Vector:
-    before, middle, after = (gradient(t * h) for t in (-1.0, 0.0, 1.0))
-    first, second = after - before, (after - middle) - (middle - before)
-    if np.linalg.norm(second) > KINK * np.linalg.norm(first):
+    before, middle, after = (gradient(t * h).copy() for t in (-1.0, 0.0, 1.0))
+    after -= middle
+    middle -= before
+    first = np.add(after, middle, out=before)
+    after -= middle  # the second difference
+    if _norm(after) > KINK * _norm(first):
         return _difference(gradient, h / NEARER)
-    return first / (2.0 * h)
+    first /= 2.0 * h
+    return first
 
 
-def _add_penalties(product: Vector, engine: Engine, double: Engine, v: Vector) -> None:
-    """Add 2 l2 v, for every W with such a penalty."""
-    double.gradient[:] = v
-    parts = [dW.copy() for dW, _ in double.gradients()]
-    double.gradient[:] = product
-    for layer, part, (dW, _) in zip(engine.layers, parts, double.gradients(), strict=True):
-        dW += 2.0 * layer.l2 * part
-    product[:] = double.gradient
+def _second_penalties(engine: Engine) -> Vector:
+    """Return the second derivative of the L2 penalties by each parameter."""
+    double = double_of(engine)
+    double.gradient[:] = 0.0
+    for layer, (dW, _) in zip(engine.layers, double.gradients(), strict=True):
+        dW[...] = 2.0 * layer.l2
+    return double.gradient
