@@ -152,8 +152,8 @@ def check_y(
     n_targets = loss.n_targets(n)
     if array.shape not in ((m, n_targets), (m,) if n_targets == 1 else (m, n_targets)):
         hint = ""
-        if array.ndim == 1 and entry.kind == "multiclass":
-            hint = "; for class numbers use the loss 'sparse_categorical_crossentropy'"
+        if array.ndim == 1 and entry.kind == "multiclass" and entry.other_form:
+            hint = f"; for class numbers use the loss {entry.other_form!r}"
         raise ValueError(
             f"y: want shape ({m}, {n_targets}) with the loss {loss.name!r}, got {array.shape}{hint}"
         )
@@ -173,9 +173,8 @@ def _check_labels(array: Array, n: int, loss: Loss) -> Array:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        hint = (
-            "; for one-hot rows use the loss 'categorical_crossentropy'" if array.ndim == 2 else ""
-        )
+        other = loss.entry.other_form
+        hint = f"; for one-hot rows use the loss {other!r}" if array.ndim == 2 and other else ""
         raise ValueError(f"y: want one class number per sample, got shape {array.shape}{hint}")
     check_finite("y", array, np.dtype(np.float64))
     if array.min() < 0 or array.max() >= n:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fastdnn.kernels import ACTIVATIONS, LOSSES, activations, native
 from fastdnn.kernels import losses as kernel_losses
 from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.loss_facts import Loss as Entry
 from fastdnn.kernels.stepwise import Stepwise
 
 from . import _derivatives
@@ -167,7 +168,7 @@ class ScalarLoss(_OwnLoss):
         self.__dict__.update(function=loss, derivative=derivative, _pair=pair)
 
     @property
-    def entry(self) -> kernel_losses.Loss:
+    def entry(self) -> Entry:
         """What the kernels know it by."""
         return kernel_losses.native_entry(self._pair)
 
@@ -238,7 +239,7 @@ class ArrayLoss(_OwnLoss):
         self.__dict__.update(function=function, _to_check=check_flag("ArrayLoss.check", check))
 
     @property
-    def entry(self) -> kernel_losses.Loss:
+    def entry(self) -> Entry:
         """What the kernels know it by."""
         return kernel_losses.loss_of(kernel_losses.GIVEN)
 

@@ -44,7 +44,11 @@ class Activation(NamedTuple):
     outputs: tuple[float, float] = (-inf, inf)  # an interval that they never leave
     rectifies: bool = False  # g is max(z, 0), which a product can do by itself
     is_smooth: bool = False  # g'' exists everywhere; of a user's own function that is not known
+    is_distribution: bool = False  # the outputs of a sample add up to 1
     initializer: str = "glorot_uniform"  # how a layer with it draws W, if nothing else is said
+    aliases: tuple[str, ...] = ()  # Keras's other names for it
+    sklearn: str | None = None  # scikit-learn's name, where that is another one
+    sklearn_factor: float = 6.0  # there W is uniform, within the root of factor / (n_prev + n)
 
 
 class OwnActivation(Protocol):
@@ -202,20 +206,35 @@ _CODE = -1  # until an entry is in the table
 _SMOOTH: dict[str, Any] = {"is_smooth": True}
 _HE: dict[str, Any] = {"initializer": "he_normal"}
 _ENTRIES = {
-    "identity": _elementwise(_identity, _identity_prime, **_SMOOTH),
-    "sigmoid": _elementwise(sigmoid, _sigmoid_prime, outputs=(0.0, 1.0), **_SMOOTH),
+    "identity": _elementwise(_identity, _identity_prime, aliases=("linear",), **_SMOOTH),
+    "sigmoid": _elementwise(
+        sigmoid,
+        _sigmoid_prime,
+        outputs=(0.0, 1.0),
+        sklearn="logistic",
+        sklearn_factor=2.0,
+        **_SMOOTH,
+    ),
     "relu": _elementwise(_relu, _relu_prime, outputs=(0.0, inf), rectifies=True, **_HE),
     "tanh": _elementwise(tanh, _tanh_prime, outputs=(-1.0, 1.0), **_SMOOTH),
     "leaky_relu": _elementwise(_leaky_relu, _leaky_relu_prime, **_HE),
     "elu": _elementwise(_elu, _elu_prime, outputs=(-1.0, inf), **_HE),
     "gelu": _elementwise(_gelu, _gelu_prime, from_z=True, **_SMOOTH, **_HE),
-    "silu": _elementwise(_silu, _silu_prime, from_z=True, **_SMOOTH, **_HE),
+    "silu": _elementwise(_silu, _silu_prime, from_z=True, aliases=("swish",), **_SMOOTH, **_HE),
     "softplus": _elementwise(
         softplus, _softplus_prime, from_z=True, outputs=(0.0, inf), **_SMOOTH, **_HE
     ),
-    "exponential": _elementwise(exp, _exponential_prime, outputs=(0.0, inf), **_SMOOTH),
+    "exponential": _elementwise(
+        exp, _exponential_prime, outputs=(0.0, inf), aliases=("exp",), sklearn="exp", **_SMOOTH
+    ),
     "softmax": Activation(
-        _CODE, _softmax, _softmax_backward, whole_row=True, outputs=(0.0, 1.0), **_SMOOTH
+        _CODE,
+        _softmax,
+        _softmax_backward,
+        whole_row=True,
+        outputs=(0.0, 1.0),
+        is_distribution=True,
+        **_SMOOTH,
     ),
 }
 ACTIVATIONS = {

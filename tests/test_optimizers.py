@@ -53,7 +53,12 @@ def test_a_name_stands_for_the_defaults(name: str) -> None:
     optimizer = optimizers.get(name)
     assert type(optimizer) is OPTIMIZERS[name]
     assert optimizer == OPTIMIZERS[name]()
-    assert vars(optimizer) == {**DEFAULTS[name], "clipnorm": None, "global_clipnorm": None}
+    rule = UPDATES.get(name)
+    settings = DEFAULTS.get(name) or {
+        "learning_rate" if one == "lr" else one: setting.default
+        for one, setting in (rule.settings if rule else {}).items()
+    }
+    assert vars(optimizer) == {**settings, "clipnorm": None, "global_clipnorm": None}
     assert optimizers.get(optimizer) is optimizer
     assert optimizers.get(name) is not optimizer
 
