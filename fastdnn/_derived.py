@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import field, make_dataclass
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ def derived(
     frozen: bool = False,
     **members: Any,
 ) -> type[T]:
-    """Return the dataclass of an entry.
+    """Return the dataclass of an entry, which its base's module has from now on.
 
     Parameters
     ----------
@@ -38,10 +39,13 @@ def derived(
     **members
         Further members of the class.
     """
-    return make_dataclass(
+    made = make_dataclass(
         class_name(entry),
         [(one, kind, field(default=default)) for one, kind, default in settings],
         bases=(base,),
         namespace={"__doc__": documentation, "__module__": base.__module__, **members},
         frozen=frozen,
     )
+    # where pickle looks for it
+    setattr(sys.modules[base.__module__], made.__name__, made)
+    return made

@@ -32,6 +32,7 @@ def test_a_derived_class() -> None:
     assert (one.power, one.at, one.name) == (2.0, 3, "of_power")
     assert repr(one).endswith("OfPower(power=2.0, at=3)")
     assert one == kind(2.0, 3) != kind()
+    assert pickle.loads(pickle.dumps(one)) == one
     with pytest.raises(FrozenInstanceError):
         one.at = 4
 

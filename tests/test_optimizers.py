@@ -47,18 +47,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "adagrad": {"learning_rate": 0.001, "initial_accumulator_value": 0.1, "epsilon": 1e-8},
 }
 
+for _name, _entry in UPDATES.items():  # an optimizer that follows from its rule
+    if _entry.settings:
+        _settings = {one: default for one, (default, _) in _entry.settings.items()}
+        DEFAULTS.setdefault(_name, {"learning_rate": _settings.pop("lr"), **_settings})
+
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_name_stands_for_the_defaults(name: str) -> None:
     optimizer = optimizers.get(name)
     assert type(optimizer) is OPTIMIZERS[name]
     assert optimizer == OPTIMIZERS[name]()
-    rule = UPDATES.get(name)
-    settings = DEFAULTS.get(name) or {
-        "learning_rate" if one == "lr" else one: setting.default
-        for one, setting in (rule.settings if rule else {}).items()
-    }
-    assert vars(optimizer) == {**settings, "clipnorm": None, "global_clipnorm": None}
+    assert vars(optimizer) == {**DEFAULTS[name], "clipnorm": None, "global_clipnorm": None}
     assert optimizers.get(optimizer) is optimizer
     assert optimizers.get(name) is not optimizer
 
