@@ -30,7 +30,7 @@ class Data(NamedTuple):
     weights: Array | None
 
     def rows(self, part: Part) -> Data:
-        """Some of the samples."""
+        """Return some of the samples."""
         weights = None if self.weights is None else self.weights[part]
         return Data(rows_of(self.X, part), self.y[part], self.targets.rows(part), weights)
 
@@ -38,7 +38,7 @@ class Data(NamedTuple):
 def check_X(
     X: Any, n_0: int | None, dtype: np.dtype[Any], *, finite: bool = True, whole: bool = True
 ) -> Any:
-    """X as (m, n_0) in float32 or float64: kept where it is that, else converted to `dtype`.
+    """Return X as (m, n_0) in float32 or float64: kept where it is that, else converted to `dtype`.
 
     Without `finite`, NaN and infinity are not looked for. Unless it is wanted `whole`, X stays as
     it is, or rows of SciPy's CSR, where a converted one would take much memory.
@@ -66,7 +66,7 @@ def check_X(
 
 
 def _sparse_rows(X: Any) -> Any:
-    """X as rows of SciPy's CSR."""
+    """Return X as rows of SciPy's CSR."""
     if X.dtype.kind not in "fiub":
         raise TypeError(f"X: want real numbers, got dtype {X.dtype}")
     return X if X.format == "csr" or X.ndim != 2 else X.tocsr()
@@ -88,7 +88,7 @@ def check_finite(name: str, array: Any, dtype: np.dtype[Any]) -> None:
 
 
 def is_finite(array: Array) -> bool:
-    """Whether a matrix in C order of float32 or float64 holds neither NaN nor infinity."""
+    """Return whether a matrix in C order of float32 or float64 holds neither NaN nor infinity."""
     if array.size < FEW and math.isfinite(np.vdot(array, array)):
         return True
     return all_finite(array.reshape(-1))
@@ -137,7 +137,7 @@ def _refuse_other_arrays(name: str, values: Any) -> None:
 def check_y(
     y: ArrayLike, m: int, n: int, loss: Loss, dtype: np.dtype[Any]
 ) -> tuple[Array, Targets]:
-    """y as metrics take it, and as the engine takes it, for a network with n outputs."""
+    """Return y as metrics take it, and as the engine takes it, for a network with n outputs."""
     array = as_native(_numbers("y", y))
     entry = loss.entry
     if len(array.shape) == 0 or len(array) != m:
@@ -192,7 +192,7 @@ def _check_labels(array: Array, n: int, loss: Loss) -> Array:
 
 
 def check_weights(sample_weight: ArrayLike, m: int, dtype: np.dtype[Any]) -> Array:
-    """The weight of each sample in the loss."""
+    """Return the weight of each sample in the loss."""
     weights = as_native(_numbers("sample_weight", sample_weight))
     if weights.shape != (m,):
         raise ValueError(f"sample_weight: want shape ({m},), got {weights.shape}")
@@ -214,7 +214,7 @@ def check_data(
     finite: bool = True,
     whole: bool = True,
 ) -> Data:
-    """Everything that a pass with a loss reads, at least one sample of it."""
+    """Return everything that a pass with a loss reads, at least one sample of it."""
     X = check_X(X, n_0, dtype, finite=finite, whole=whole)
     m = X.shape[0]
     if m == 0:
@@ -232,7 +232,7 @@ def check_gradients(
     name: str = "gradients",
     what: str = "(dW, db)",
 ) -> list[tuple[Array, Array]]:
-    """Each of the engine's dW and db, with what is to be written there."""
+    """Return each of the engine's dW and db, with what is to be written there."""
     if not isinstance(gradients, Iterable):
         raise TypeError(f"{name}: want a list of {what}, got {gradients!r:.60}")
     pairs = list(gradients)
@@ -273,7 +273,7 @@ def check_vector(
 def weigh_classes(
     data: Data, class_weight: Mapping[int, float], n: int, dtype: np.dtype[Any]
 ) -> Data:
-    """The same data, the weight of each sample times that of its class, with n outputs."""
+    """Return the same data, the weight of each sample times that of its class, with n outputs."""
     if not isinstance(class_weight, Mapping):
         raise TypeError(f"class_weight: want a dict of class to weight, got {shown(class_weight)}")
     y = _classes(data, class_weight)
@@ -314,7 +314,7 @@ def _classes(data: Data, known: Mapping[int, float]) -> Array:
 
 
 def split(data: Data, share: float) -> tuple[Data, Data | None]:
-    """The data without their last part, and that part: `share` of the samples."""
+    """Return the data without their last part, and that part: `share` of the samples."""
     if share == 0:
         return data, None
     m = len(data.y)

@@ -1,4 +1,4 @@
-"""The names of activations, as users of Keras and of the notes write them.
+"""The names of activations, as users of Keras and of the textbook write them.
 
 The functions themselves, g and its derivative, are the entries of `ACTIVATIONS`
 (``kernels/activations.py``), which also say what else is known of each. leaky_relu has the slope

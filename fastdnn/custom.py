@@ -248,7 +248,7 @@ class ArrayLoss(_OwnLoss):
         return Stepwise(engine, self.of_batch)  # type: ignore[return-value]
 
     def of_batch(self, y: Array, A: Array, weights: Array | None) -> tuple[float, Array]:
-        """The sum of w_i l_i / m, and dA of each sample's l_i."""
+        """Return the sum of w_i l_i / m, and dA of each sample's l_i."""
         if self._to_check and np.isfinite(A).all():
             self._compare(y, A)
             self.__dict__["_to_check"] = False
@@ -299,7 +299,7 @@ class ArrayLoss(_OwnLoss):
 
 
 def _name(own: str, name: str | None, function: Any, table: dict[str, Any]) -> str:
-    """The name, which no entry of the table has."""
+    """Return the name, which no entry of the table has."""
     if name is None:
         name = getattr(function, "__name__", type(function).__name__)
     if not isinstance(name, str):
@@ -310,7 +310,7 @@ def _name(own: str, name: str | None, function: Any, table: dict[str, Any]) -> s
 
 
 def _interval(g: Scalar) -> tuple[float, float]:
-    """The interval that a loss may rely on: of probabilities, of no negative numbers, or all."""
+    """Return the interval that a loss may rely on: [0, 1], no negative numbers, or all."""
     values = [_derivatives.value_of(g, float(z)) for z in RANGE]
     if not all(value >= 0 for value in values):
         return -math.inf, math.inf

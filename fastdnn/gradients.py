@@ -58,7 +58,7 @@ class Differentiable(Compiled):
         *,
         n_threads: int | None = None,
     ) -> tuple[float, Gradients] | tuple[float, Gradients, Array]:
-        """The loss of X as one batch, and its derivatives; no parameter changes, no dropout.
+        """Return the loss of X as one batch, and its derivatives; no parameter changes, no dropout.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class Differentiable(Compiled):
         *,
         n_threads: int | None = None,
     ) -> Array:
-        """The loss's derivatives by X: what in the samples raises the loss.
+        """Return the loss's derivatives by X: what in the samples raises the loss.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class Differentiable(Compiled):
             return _input_derivatives(self._ready(data), data)[1]
 
     def jacobian(self, X: ArrayLike, *, n_threads: int | None = None) -> Array:
-        """Every output's derivatives by every input: how a sample's outputs follow its numbers.
+        """Return every output's derivatives by every input: how outputs follow a sample's numbers.
 
         Parameters
         ----------
@@ -287,7 +287,7 @@ class Differentiable(Compiled):
 
 
 def _input_derivatives(engine: Engine, data: Data) -> tuple[float, Array]:
-    """The loss of samples as one batch, and dX; the gradient is left in the engine."""
+    """Return the loss of samples as one batch, and dX; the gradient is left in the engine."""
     dZ_1 = np.empty((len(data.X), engine.layers[0].n), engine.dtype)
     loss = engine.differentiate(data.X, data.targets, weights=data.weights, dZ_1=dZ_1)
     return loss, linear_forward(dZ_1.T, engine.weights(1).T, None).T

@@ -69,7 +69,7 @@ class Optimizer(ABC):
         super().__setattr__(name, value)
 
     def learning_rates(self, steps: NDArray[np.int64]) -> Vector:
-        """The learning rate of each step, numbered from 0."""
+        """Return the learning rate of each step, numbered from 0."""
         if not isinstance(self.learning_rate, Schedule):
             return np.full(len(steps), float(self.learning_rate))
         name = f"{type(self).__name__}.learning_rate"
@@ -82,7 +82,7 @@ class Optimizer(ABC):
         return rates
 
     def rule(self, steps: NDArray[np.int64]) -> Rule:
-        """The update rule of the steps, numbered from 0."""
+        """Return the update rule of the steps, numbered from 0."""
         name, values = self._rule(self.learning_rates(steps), steps.astype(np.float64) + 1.0)
         table = np.zeros((len(steps), COEFFICIENTS))
         for i, coefficient in enumerate(UPDATES[name].coefficients):
@@ -95,7 +95,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _rule(self, lr: Vector, t: Vector) -> Named:
-        """The rule's name in ``kernels/update.py``, and its coefficients by their names there."""
+        """Return the rule's name in ``kernels/update.py``, and its coefficients by name."""
 
 
 @storable
@@ -148,7 +148,7 @@ class RMSprop(Optimizer):
 
     Notes
     -----
-    As in the notes and PyTorch, epsilon stands outside the root; Keras has it inside.
+    As in the textbook and PyTorch, epsilon stands outside the root; Keras has it inside.
     """
 
     _intervals = {"rho": "[0, 1)", "epsilon": "(0, inf)"}  # noqa: RUF012
@@ -323,7 +323,7 @@ class Lion(Optimizer):
 
 
 def power(beta: float, t: Vector) -> Vector:
-    """beta^t. NumPy takes several times as long for ``beta**t``."""
+    """Return beta^t. NumPy takes several times as long for ``beta**t``."""
     return np.exp(t * math.log(beta)) if beta else np.zeros_like(t)
 
 

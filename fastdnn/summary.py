@@ -8,7 +8,7 @@ from .layers import Dense, Dropout
 
 
 def summarize(layers: Sequence[Dense | Dropout], input_size: int | None, dtype: str) -> str:
-    """Return the layers with their shapes: W (n, n_prev), b (n,), and the notes' Z and A (n, m)."""
+    """Return the layers with their shapes: W (n, n_prev), b (n,), and those of Z and A (n, m)."""
     head = ("layer", "activation", "W", "b", "Z, A", "parameters")
     rows = [head]
     n_prev: int | str = "?" if input_size is None else input_size
