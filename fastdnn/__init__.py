@@ -7,6 +7,7 @@ from fastdnn import kernels, plots, textbook
 from fastdnn.kernels.compiling import watch as _watch
 from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_threads
 
+from . import losses, optimizers
 from ._first_use import show as _show
 from .callbacks import (
     Callback,
@@ -127,4 +128,7 @@ def __getattr__(name: str) -> typing.Any:
     """Import the estimators when they are asked for: scikit-learn takes a second."""
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("fastdnn.estimators"), name)
+    for one in (*losses.LOSSES.values(), *optimizers.OPTIMIZERS.values()):
+        if one.__name__ == name:  # that follows from the kernels' table
+            return one
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

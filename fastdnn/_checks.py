@@ -70,7 +70,7 @@ def _lies_in(number: float, interval: str, whole: bool) -> bool:
 
 
 def check_count(name: str, value: Any, least: int, bits: int = 63) -> int:
-    """`value` as an integer of at least `least`, and of so many bits at most."""
+    """Return `value` as an integer of at least `least`, and of so many bits at most."""
     if type(value) is int and least <= value < 1 << bits:
         return value
     check_number(name, value, f"[{least}, inf)", whole=True)

@@ -74,7 +74,7 @@ def _has(one: object, name: str) -> bool:
 
 
 def _declared(cls: type) -> set[str]:
-    """The names that a class says its objects will have."""
+    """Return the names that a class says its objects will have."""
     if cls not in _DECLARED:  # a callback is told its model in every fit
         _DECLARED[cls] = {
             name

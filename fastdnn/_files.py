@@ -73,7 +73,7 @@ def named(path: Path, folder: Path | None = None) -> Iterator[None]:
 
 
 def is_of_system(error: BaseException) -> bool:
-    """Whether reading failed for the system's reasons, not for what is in the file."""
+    """Return whether reading failed for the system's reasons, not for what is in the file."""
     # a damaged archive may lead to a place before its begin, which is EINVAL
     return isinstance(error, OSError) and error.errno not in (None, EINVAL)
 
@@ -92,7 +92,7 @@ def _put(temporary: Path, target: Path) -> None:
 
 
 def _own_folder(beside: Path) -> tuple[int, Path]:
-    """A folder for the temporary file, which is this call's as long as its handle is open.
+    """Return a folder for the temporary file, which is this call's as long as its handle is open.
 
     A folder, because some writers make a temporary file of their own first. What a killed process
     has left is taken again, so such folders do not become more and more.
@@ -112,7 +112,7 @@ def _own_folder(beside: Path) -> tuple[int, Path]:
 
 
 def _taken(folder: Path, is_new: bool) -> int | None:
-    """A handle of the folder, now empty, if nobody else uses it; None else."""
+    """Return a handle of the folder, now empty, if nobody else uses it; None else."""
     try:
         handle = os.open(folder, _AS_FOLDER)
     except OSError:
@@ -134,7 +134,7 @@ def _taken(folder: Path, is_new: bool) -> int | None:
 
 
 def _locks(handle: int, is_new: bool) -> bool:
-    """Whether nobody else writes in this folder, nor could put files there."""
+    """Return whether nobody else writes in this folder, nor could put files there."""
     if not is_new and os.fstat(handle).st_uid != os.geteuid():
         return False
     try:
@@ -162,7 +162,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def checked_output(name: str, option: str, inputs: Iterable[str] = ()) -> Path:
-    """A path that can be written, or an error before any work.
+    """Return a path that can be written, or an error before any work.
 
     Parameters
     ----------
@@ -210,12 +210,12 @@ def _check_file(name: str, path: Path) -> None:
 
 
 def _followed(path: Path) -> Path:
-    """Where a link leads; any other path as it is."""
+    """Return where a link leads; any other path as it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _umask() -> int:
-    """The process's mask of permissions, which can only be read by setting it."""
+    """Return the process's mask of permissions, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

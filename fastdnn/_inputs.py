@@ -30,7 +30,7 @@ class Data(NamedTuple):
     weights: Array | None
 
     def rows(self, part: Part) -> Data:
-        """Some of the samples."""
+        """Return some of the samples."""
         weights = None if self.weights is None else self.weights[part]
         return Data(rows_of(self.X, part), self.y[part], self.targets.rows(part), weights)
 
@@ -38,7 +38,7 @@ class Data(NamedTuple):
 def check_X(
     X: Any, n_0: int | None, dtype: np.dtype[Any], *, finite: bool = True, whole: bool = True
 ) -> Any:
-    """X as (m, n_0) in float32 or float64: kept where it is that, else converted to `dtype`.
+    """Return X as (m, n_0) in float32 or float64: kept where it is that, else converted to `dtype`.
 
     Without `finite`, NaN and infinity are not looked for. Unless it is wanted `whole`, X stays as
     it is, or rows of SciPy's CSR, where a converted one would take much memory.
@@ -66,7 +66,7 @@ def check_X(
 
 
 def _sparse_rows(X: Any) -> Any:
-    """X as rows of SciPy's CSR."""
+    """Return X as rows of SciPy's CSR."""
     if X.dtype.kind not in "fiub":
         raise TypeError(f"X: want real numbers, got dtype {X.dtype}")
     return X if X.format == "csr" or X.ndim != 2 else X.tocsr()
@@ -88,7 +88,7 @@ def check_finite(name: str, array: Any, dtype: np.dtype[Any]) -> None:
 
 
 def is_finite(array: Array) -> bool:
-    """Whether a matrix in C order of float32 or float64 holds neither NaN nor infinity."""
+    """Return whether a matrix in C order of float32 or float64 holds neither NaN nor infinity."""
     if array.size < FEW and math.isfinite(np.vdot(array, array)):
         return True
     return all_finite(array.reshape(-1))
@@ -137,7 +137,7 @@ def _refuse_other_arrays(name: str, values: Any) -> None:
 def check_y(
     y: ArrayLike, m: int, n: int, loss: Loss, dtype: np.dtype[Any]
 ) -> tuple[Array, Targets]:
-    """y as metrics take it, and as the engine takes it, for a network with n outputs."""
+    """Return y as metrics take it, and as the engine takes it, for a network with n outputs."""
     array = as_native(_numbers("y", y))
     entry = loss.entry
     if len(array.shape) == 0 or len(array) != m:
@@ -152,8 +152,8 @@ def check_y(
     n_targets = loss.n_targets(n)
     if array.shape not in ((m, n_targets), (m,) if n_targets == 1 else (m, n_targets)):
         hint = ""
-        if array.ndim == 1 and entry.kind == "multiclass":
-            hint = "; for class numbers use the loss 'sparse_categorical_crossentropy'"
+        if array.ndim == 1 and entry.kind == "multiclass" and entry.other_form:
+            hint = f"; for class numbers use the loss {entry.other_form!r}"
         raise ValueError(
             f"y: want shape ({m}, {n_targets}) with the loss {loss.name!r}, got {array.shape}{hint}"
         )
@@ -173,9 +173,8 @@ def _check_labels(array: Array, n: int, loss: Loss) -> Array:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        hint = (
-            "; for one-hot rows use the loss 'categorical_crossentropy'" if array.ndim == 2 else ""
-        )
+        other = loss.entry.other_form
+        hint = f"; for one-hot rows use the loss {other!r}" if array.ndim == 2 and other else ""
         raise ValueError(f"y: want one class number per sample, got shape {array.shape}{hint}")
     check_finite("y", array, np.dtype(np.float64))
     if array.min() < 0 or array.max() >= n:
@@ -193,7 +192,7 @@ def _check_labels(array: Array, n: int, loss: Loss) -> Array:
 
 
 def check_weights(sample_weight: ArrayLike, m: int, dtype: np.dtype[Any]) -> Array:
-    """The weight of each sample in the loss."""
+    """Return the weight of each sample in the loss."""
     weights = as_native(_numbers("sample_weight", sample_weight))
     if weights.shape != (m,):
         raise ValueError(f"sample_weight: want shape ({m},), got {weights.shape}")
@@ -215,7 +214,7 @@ def check_data(
     finite: bool = True,
     whole: bool = True,
 ) -> Data:
-    """Everything that a pass with a loss reads, at least one sample of it."""
+    """Return everything that a pass with a loss reads, at least one sample of it."""
     X = check_X(X, n_0, dtype, finite=finite, whole=whole)
     m = X.shape[0]
     if m == 0:
@@ -229,37 +228,53 @@ def check_gradients(
     gradients: Iterable[Sequence[ArrayLike | None]],
     views: Sequence[tuple[Array | None, ...]],
     dtype: np.dtype[Any],
+    *,
+    name: str = "gradients",
+    what: str = "(dW, db)",
 ) -> list[tuple[Array, Array]]:
-    """Each of the engine's derivatives, such as dW and db, with what is to be written there."""
+    """Return each of the engine's derivatives, such as dW, with what is to be written there."""
     if not isinstance(gradients, Iterable):
-        raise TypeError(f"gradients: want a list of (dW, db), got {gradients!r:.60}")
+        raise TypeError(f"{name}: want a list of {what}, got {gradients!r:.60}")
     pairs = list(gradients)
     if len(pairs) != len(views):
-        raise ValueError(f"gradients: want (dW, db) for {len(views)} layers, got {len(pairs)}")
+        raise ValueError(f"{name}: want {what} for {len(views)} layers, got {len(pairs)}")
     checked = []
     for l, (pair, view) in enumerate(zip(pairs, views, strict=True)):
         if not isinstance(pair, tuple | list) or len(pair) != len(view):
-            what = "(dW, db)" if len(view) == 2 else f"a tuple of {len(view)} arrays"
-            raise TypeError(f"gradients[{l}]: want {what}, got {pair!r:.60}")
+            of_layer = what if len(view) == 2 else f"a tuple of {len(view)} arrays"
+            raise TypeError(f"{name}[{l}]: want {of_layer}, got {pair!r:.60}")
         for i, (array, place) in enumerate(zip(pair, view, strict=True)):
-            name = f"gradients[{l}][{i}]"
+            element = f"{name}[{l}][{i}]"
             if array is None and place is None:
                 continue
             if array is None or place is None:
-                what = "None, as the layer has no b" if place is None else f"shape {place.shape}"
-                raise ValueError(f"{name}: want {what}, got {array!r:.60}")
-            array = as_native(_numbers(name, array))
+                wanted = "None, as the layer has no b" if place is None else f"shape {place.shape}"
+                raise ValueError(f"{element}: want {wanted}, got {array!r:.60}")
+            array = as_native(_numbers(element, array))
             if array.shape != place.shape:
-                raise ValueError(f"{name}: want shape {place.shape}, got {array.shape}")
-            check_finite(name, array, dtype)
+                raise ValueError(f"{element}: want shape {place.shape}, got {array.shape}")
+            check_finite(element, array, dtype)
             checked.append((place, array))
     return checked
+
+
+def check_vector(
+    name: str, vector: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[np.float64]:
+    """Return a vector of this shape in float64, of numbers that are finite in `dtype`."""
+    array = as_native(_numbers(name, vector))
+    if array.shape != shape:
+        raise ValueError(
+            f"{name}: want shape {shape}, as the model's parameters, got {array.shape}"
+        )
+    check_finite(name, array, dtype)
+    return array.astype(np.float64)
 
 
 def weigh_classes(
     data: Data, class_weight: Mapping[int, float], n: int, dtype: np.dtype[Any]
 ) -> Data:
-    """The same data, the weight of each sample times that of its class, with n outputs."""
+    """Return the same data, the weight of each sample times that of its class, with n outputs."""
     if not isinstance(class_weight, Mapping):
         raise TypeError(f"class_weight: want a dict of class to weight, got {shown(class_weight)}")
     y = _classes(data, class_weight)
@@ -300,7 +315,7 @@ def _classes(data: Data, known: Mapping[int, float]) -> Array:
 
 
 def split(data: Data, share: float) -> tuple[Data, Data | None]:
-    """The data without their last part, and that part: `share` of the samples."""
+    """Return the data without their last part, and that part: `share` of the samples."""
     if share == 0:
         return data, None
     m = len(data.y)

@@ -32,7 +32,7 @@ class Careful:
         return getattr(self._stream, "encoding", None) or "ascii"
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Return whether it is a terminal."""
         try:
             return bool(self._stream.isatty())
         except (AttributeError, OSError, ValueError):  # no such method; a closed stream

@@ -1,8 +1,8 @@
-"""The names of activations, as users of Keras and of the notes write them.
+"""The names of activations, as users of Keras and of the textbook write them.
 
 The functions themselves, g and its derivative, are the entries of `ACTIVATIONS`
-(``kernels/activations.py``): identity, sigmoid, relu, tanh, leaky_relu (slope 0.01), elu (alpha 1),
-gelu (exact), silu, softplus, exponential, softmax.
+(``kernels/activations.py``), which also say what else is known of each. leaky_relu has the slope
+0.01, elu has alpha 1, gelu is exact.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from .losses import Loss
 
 __all__ = ["ACTIVATIONS", "check_output", "get", "resolve"]
 
-_ALIASES = {"linear": "identity", "swish": "silu", "exp": "exponential"}
-_NAMES = {name: name for name in ACTIVATIONS} | _ALIASES
+_NAMES = {name: name for name in ACTIVATIONS} | {
+    alias: name for name, entry in ACTIVATIONS.items() for alias in entry.aliases
+}
 
 
 def resolve(activation: str | None) -> str:
@@ -51,7 +52,7 @@ def get(activation: str | ScalarActivation | None) -> str | ScalarActivation:
 
 def is_constant(activation: str | OwnActivation, n: int) -> bool:
     """Return whether n outputs are always the same: a softmax of one output is 1."""
-    return n == 1 and activation == "softmax"
+    return n == 1 and activation_of(activation).is_distribution
 
 
 def check_output(loss: Loss, activation: str | ScalarActivation, n: int) -> None:

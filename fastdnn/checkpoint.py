@@ -144,7 +144,7 @@ def read(path: str | Path) -> Content:
 
 
 def _system_error(error: Exception, path: Path) -> OSError | None:
-    """The system's error, which the library tells in words alone, if it is one."""
+    """Return the system's error, which the library tells in words alone, if it is one."""
     found = re.search(r"os error (\d+)", str(error))
     return found and OSError(int(found[1]), os.strerror(int(found[1])), str(path))
 
@@ -155,7 +155,7 @@ def _checksum(
     names: Iterable[str],
     tensor_of: Callable[[str], Array],
 ) -> str:
-    """A number that says whether any bit of a file's content has changed."""
+    """Return a number that says whether any bit of a file's content has changed."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([config, sorted(metadata.items())]).encode())
     for name in sorted(names):
@@ -166,7 +166,7 @@ def _checksum(
 
 
 def _kind(path: Path) -> str | None:
-    """What a file of another format is, where its first bytes tell."""
+    """Return what a file of another format is, where its first bytes tell."""
     with path.open("rb") as file:
         begin = file.read(8)
     if begin == b"\x89HDF\r\n\x1a\n":

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fastdnn.kernels import ACTIVATIONS, LOSSES, activations, native
 from fastdnn.kernels import losses as kernel_losses
 from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.loss_facts import Loss as Entry
 from fastdnn.kernels.stepwise import Stepwise
 
 from . import _derivatives
@@ -167,7 +168,7 @@ class ScalarLoss(_OwnLoss):
         self.__dict__.update(function=loss, derivative=derivative, _pair=pair)
 
     @property
-    def entry(self) -> kernel_losses.Loss:
+    def entry(self) -> Entry:
         """What the kernels know it by."""
         return kernel_losses.native_entry(self._pair)
 
@@ -238,7 +239,7 @@ class ArrayLoss(_OwnLoss):
         self.__dict__.update(function=function, _to_check=check_flag("ArrayLoss.check", check))
 
     @property
-    def entry(self) -> kernel_losses.Loss:
+    def entry(self) -> Entry:
         """What the kernels know it by."""
         return kernel_losses.loss_of(kernel_losses.GIVEN)
 
@@ -247,7 +248,7 @@ class ArrayLoss(_OwnLoss):
         return Stepwise(engine, self.of_batch)  # type: ignore[return-value]
 
     def of_batch(self, y: Array, A: Array, weights: Array | None) -> tuple[float, Array]:
-        """The sum of w_i l_i / m, and dA of each sample's l_i."""
+        """Return the sum of w_i l_i / m, and dA of each sample's l_i."""
         if self._to_check and np.isfinite(A).all():
             self._compare(y, A)
             self.__dict__["_to_check"] = False
@@ -298,7 +299,7 @@ class ArrayLoss(_OwnLoss):
 
 
 def _name(own: str, name: str | None, function: Any, table: dict[str, Any]) -> str:
-    """The name, which no entry of the table has."""
+    """Return the name, which no entry of the table has."""
     if name is None:
         name = getattr(function, "__name__", type(function).__name__)
     if not isinstance(name, str):
@@ -309,7 +310,7 @@ def _name(own: str, name: str | None, function: Any, table: dict[str, Any]) -> s
 
 
 def _interval(g: Scalar) -> tuple[float, float]:
-    """The interval that a loss may rely on: of probabilities, of no negative numbers, or all."""
+    """Return the interval that a loss may rely on: [0, 1], no negative numbers, or all."""
     values = [_derivatives.value_of(g, float(z)) for z in RANGE]
     if not all(value >= 0 for value in values):
         return -math.inf, math.inf

@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 def log_names(metrics: Iterable[str], validated: bool) -> list[str]:
-    """What an epoch's logs hold."""
+    """Return what an epoch's logs hold."""
     names = ["loss", *metrics]
     return [*names, *(f"val_{name}" for name in names if validated), "learning_rate"]
 
@@ -32,7 +32,7 @@ def log_names(metrics: Iterable[str], validated: bool) -> list[str]:
 def metric_functions(
     metrics: Iterable[str | Callable[..., float]], loss: Loss, n_outputs: int
 ) -> dict[str, Metric]:
-    """The metrics by their names in the logs."""
+    """Return the metrics by their names in the logs."""
     functions: dict[str, Metric] = {}
     for metric in metrics:
         name, function = resolve(metric, loss, n_outputs)
@@ -45,12 +45,12 @@ def metric_functions(
 
 
 def quick_ones(metrics: dict[str, Metric]) -> dict[str, Metric]:
-    """Those that a progress bar can afford."""
+    """Return those that a progress bar can afford."""
     return {name: f for name, f in metrics.items() if isinstance(f, Named) and f.entry.quick}
 
 
 def measure(metrics: dict[str, Metric], y: Array, outputs: Array) -> dict[str, float]:
-    """Each metric of the outputs."""
+    """Return each metric of the outputs."""
     return {name: _as_number(name, function(y, outputs)) for name, function in metrics.items()}
 
 
@@ -118,7 +118,7 @@ def loss_and_outputs(
     report: Report | None = None,
     stop: Stop = None,
 ) -> tuple[float, Array]:
-    """The loss without penalties, and A_L."""
+    """Return the loss without penalties, and A_L."""
     losses, outputs = [], []
     for part, X in parts(data.X, engine.dtype, batch):
         found, A = engine.batch_losses(
@@ -135,7 +135,7 @@ def loss_and_outputs(
 
 
 def outputs_of(engine: Engine, X: Any, batch: int, report: Report | None = None) -> Array:
-    """A_L for every row of X."""
+    """Return A_L for every row of X; dropout is off."""
     of_parts = parts(X, engine.dtype, batch)
     return _joined([engine.forward(one, batch=batch, report=report) for _, one in of_parts])
 
@@ -154,7 +154,7 @@ def evaluate(
     *,
     warns: bool = False,
 ) -> dict[str, float]:
-    """The loss, penalties included, and the metrics, of samples or of a stream of them.
+    """Return the loss, penalties included, and the metrics, of samples or of a stream of them.
 
     If it `warns`, it does of a loss that is not finite. Raises `StoppedError` when another thread
     has set `stop`.
@@ -183,7 +183,7 @@ def evaluate(
 
 
 def penalty(engine: Engine) -> float:
-    """l1 sum |W| + l2 sum W^2 over the layers."""
+    """Return l1 sum |W| + l2 sum W^2 over the layers."""
     total = 0.0
     for l, layer in enumerate(engine.layers, 1):
         if layer.l1 or layer.l2:

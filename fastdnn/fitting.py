@@ -294,7 +294,7 @@ class Fitting(Differentiable):
     def _training_of(
         self, path: str | Path | None
     ) -> tuple[checkpoint.Content | None, dict[str, Any] | None]:
-        """What a file holds, and the state of the training in it."""
+        """Return what a file holds, and the state of the training in it."""
         if path is None:
             return None, None
         saved = checkpoint.read(path)
@@ -330,7 +330,7 @@ class Fitting(Differentiable):
             raise checkpoint.damaged(str(path), error) from error
 
     def _validation(self, given: _Given, n_0: int) -> Validation | None:
-        """What to evaluate after an epoch, of what `fit` was given for that."""
+        """Return what to evaluate after an epoch, of what `fit` was given for that."""
 
         def check(X: Any, y: Any, sample_weight: Any) -> Data:
             return self._checked(X, y, sample_weight, n_0, whole=False)
@@ -349,12 +349,12 @@ class Fitting(Differentiable):
     def _callbacks(
         self, given: _Given, is_validated: bool, bar: Callback | None
     ) -> tuple[History, list[Callback]]:
-        """A new history, and what the training calls."""
+        """Return a new history, and what the training calls."""
         history = History()
         callbacks = check_callbacks(given.callbacks, log_names(self.metrics, is_validated))
         return history, [*callbacks, history, *([] if bar is None else [bar])]
 
     def _draws(self, data: Data, shuffle: bool) -> Callable[[int], Draw]:
-        """What each pass over the data trains on."""
+        """Return what each pass over the data trains on."""
         state, m = self._state, len(data.y)
         return lambda number: Draw(state.order(m) if shuffle else NO_LABELS, data.weights)

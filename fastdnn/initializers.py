@@ -44,7 +44,7 @@ class Normal:
     Parameters
     ----------
     scale : float
-        The standard deviation, > 0; 0.05 is Keras's, the notes take 0.01.
+        The standard deviation, > 0; 0.05 is Keras's, 0.01 the textbook's.
     """
 
     scale: float = 0.05

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastdnn import kernels
+from fastdnn.kernels.activations import activation_of
 from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.parameters import Layer as Row
 
@@ -24,8 +25,6 @@ from .initializers import Initializer
 from .layer import Activation_, Array, Layer, assign
 from .regularizers import L1L2
 from .stack import Stack
-
-_HE = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 
 
 class Cache(NamedTuple):
@@ -87,7 +86,7 @@ class Dense(Layer):
             return check_flag("Dense.use_bias", value)
         if name == "kernel_initializer":
             if value is None:  # the activation is set before
-                return "he_normal" if self.activation in _HE else "glorot_uniform"
+                return activation_of(self._g).initializer
             initializers.get(value)
             return value
         if name == "kernel_regularizer":

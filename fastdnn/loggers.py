@@ -69,7 +69,7 @@ class CSVLogger(Callback):
             )
 
     def _header(self) -> list[str] | None:
-        """The columns of the file that is there; None where there is none, or it is empty."""
+        """Return the columns of the file that is there; None without one, or if it is empty."""
         if not Path(self.filename).is_file():
             return None
         with open(self.filename, encoding="utf-8", newline="") as file:
@@ -90,7 +90,7 @@ class CSVLogger(Callback):
         self._place = state["length"]
 
     def _open(self) -> IO[str]:
-        """The file, at the place where its next line goes."""
+        """Return the file, at the place where its next line goes."""
         goes_on = self.append or self._place is not None
         is_new = not goes_on or self._header() is None
         file = open(self.filename, "a" if goes_on else "w", encoding="utf-8", newline="")  # noqa: SIM115

@@ -57,15 +57,15 @@ class State:
         return self.entropy & (2**63 - 1)
 
     def generator(self, *purpose: int) -> np.random.Generator:
-        """The random numbers for one purpose, independent of those for any other."""
+        """Return the random numbers for one purpose, independent of those for any other."""
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=purpose))
 
     def order(self, m: int) -> NDArray[np.int64]:
-        """The samples in the random order of the present epoch."""
+        """Return the samples in the random order of the present epoch."""
         return self.generator(ORDER, self.epochs).permutation(m)
 
     def steps_of_a_slice(self, batch: int, n_parameters: int) -> int:
-        """How many steps take about `SLICE_SECONDS`; no result depends on it."""
+        """Return how many steps take about `SLICE_SECONDS`; no result depends on it."""
         guess = _guessed_seconds(batch, n_parameters)
         return max(1, int(SLICE_SECONDS / self.seconds_per_step.get(batch, guess)))
 
@@ -261,7 +261,7 @@ class Loop:
         raise NotImplementedError
 
     def _is_over(self) -> bool:
-        """Whether there are no data for another epoch."""
+        """Return whether there are no data for another epoch."""
         return False
 
     def _count_passes(self, more: int) -> None:
@@ -274,7 +274,7 @@ class Loop:
 
     # ------------------------------------------------------------------------- saving and resuming
     def _steps_to_save(self) -> int | None:
-        """How many steps there are to the next one after which a callback wants to save."""
+        """Return how many steps there are to the next one after which a callback wants to save."""
         ahead = [stride - self.state.steps % stride for stride in self._strides]
         return min(ahead, default=None)
 
@@ -293,15 +293,15 @@ class Loop:
         )
 
     def largest_batch(self) -> int:
-        """How many samples a step has."""
+        """Return how many samples a step has."""
         raise NotImplementedError
 
     def data_facts(self) -> dict[str, Any]:
-        """What tells whether the data are those of before."""
+        """Return what tells whether the data are those of before."""
         return {"steps_per_epoch": self.steps}
 
     def get_place(self) -> dict[str, Any]:
-        """How far the present pass over the data has come."""
+        """Return how far the present pass over the data has come."""
         raise NotImplementedError
 
     def set_place(self, place: Mapping[str, Any]) -> None:
@@ -324,7 +324,7 @@ class Loop:
         return self.interrupts
 
     def _is_long_ago(self, then: float) -> bool:
-        """Whether the hooks of steps, called then, are due."""
+        """Return whether the hooks of steps, called then, are due."""
         return perf_counter() - then > SLICE_SECONDS
 
     def _slice(

@@ -2,7 +2,8 @@
 
 A loss gives l_i for each sample (a mean over the outputs, where it is a sum of one term per
 output); over m samples with weights w_i the loss is sum_i w_i l_i / m. The formulas and their
-derivatives are entries of ``kernels/losses.py``; a class here adds the settings and what they mean.
+derivatives are entries of the kernels' table, whose facts every class has; a class here adds the
+settings and what they mean. The class of an entry without settings follows from it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from fastdnn.kernels import LOSSES as TABLE
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.lookup import lookup
-from fastdnn.kernels.losses import Loss as Entry
+from fastdnn.kernels.loss_facts import Loss as Entry
 
 from ._checks import check_flag, check_number
 from ._closed import closed
 from ._config import CLASSES, storable
+from ._derived import derived
 
 Array = NDArray[Any]
 
@@ -58,6 +60,10 @@ class Loss:
         """Return how many targets a sample has where the network has n outputs."""
         return n
 
+    def quantiles(self, n: int) -> Array:
+        """Return which quantile each of n outputs is, if no other is said the median."""
+        return np.full(n, 0.5)
+
     def check_outputs(self, n: int) -> None:
         """Refuse a network with n outputs that are too few."""
         if n < self.entry.least_outputs:
@@ -76,34 +82,6 @@ class Loss:
 
     def _check(self, setting: str, interval: str) -> None:
         check_number(f"{type(self).__name__}.{setting}", getattr(self, setting), interval)
-
-
-class MeanSquaredError(Loss):
-    """mean_j (a_j - y_j)^2; also "mse"."""
-
-    name = "mean_squared_error"
-
-
-class MeanAbsoluteError(Loss):
-    """mean_j abs(a_j - y_j), whose derivative is taken as 0 where they are equal; also "mae"."""
-
-    name = "mean_absolute_error"
-
-
-class LogCosh(Loss):
-    """mean_j log(cosh(a_j - y_j)): near 0 half the squared error, far off the absolute one."""
-
-    name = "log_cosh"
-
-
-class Poisson(Loss):
-    """mean_j (a_j - y_j log(a_j + 1e-7)), for counts y >= 0 and outputs >= 0.
-
-    After "exponential" it is computed from Z, without the 1e-7: exp(z) - y z and its derivative
-    exp(z) - y. The constant log(y!) of the Poisson distribution is left out, as in Keras.
-    """
-
-    name = "poisson"
 
 
 @dataclass(frozen=True)
@@ -160,7 +138,7 @@ class Quantile(Loss):
         """Return the quantiles."""
         return self.q if isinstance(self.q, tuple) else (self.q,)
 
-    def of_outputs(self, n: int) -> Array:
+    def quantiles(self, n: int) -> Array:
         """Return the quantile of each of n outputs."""
         return np.resize(np.array(self.parameters(), np.float64), n)
 
@@ -326,15 +304,11 @@ class CategoricalFocalCrossentropy(_Crossentropy):
         return self.gamma, self.alpha
 
 
-LOSSES: dict[str, type[Loss]] = {
+_WITH_SETTINGS: dict[str, type[Loss]] = {
     one.name: one
     for one in (
-        MeanSquaredError,
-        MeanAbsoluteError,
         Huber,
-        LogCosh,
         Quantile,
-        Poisson,
         BinaryCrossentropy,
         BinaryFocalCrossentropy,
         CategoricalCrossentropy,
@@ -342,6 +316,14 @@ LOSSES: dict[str, type[Loss]] = {
         SparseCategoricalCrossentropy,
     )
 }
+LOSSES: dict[str, type[Loss]] = {
+    name: _WITH_SETTINGS.get(name) or derived(name, Loss, entry.equation, frozen=True, name=name)
+    for name, entry in TABLE.items()
+}
+MeanSquaredError = LOSSES["mean_squared_error"]
+MeanAbsoluteError = LOSSES["mean_absolute_error"]
+LogCosh = LOSSES["log_cosh"]
+Poisson = LOSSES["poisson"]
 for _one in LOSSES.values():
     storable(closed(frozen=True)(_one))
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.loss_facts import PROBABILITY
 
-from .losses import Loss, Quantile
+from .losses import Loss
 
 Array = NDArray[Any]
 Metric = Callable[[Array, Array], float]
@@ -68,6 +69,7 @@ class Entry(NamedTuple):
     one_output: bool = False  # is all that f takes
     quick: bool = False  # for every 0.1 s of an epoch, and of any samples
     mean: bool = False  # over the samples: of parts, it is their weighted mean
+    of_quantile: Callable[[float], Metric] | None = None  # f for an output that is this quantile
 
 
 def _of(name: str, **options: Any) -> Metric:
@@ -110,6 +112,11 @@ def _averaged(name: str, short: str) -> dict[str, Entry]:
 
 def _of_numbers(higher: bool, *names: str) -> dict[str, Entry]:
     return {name: Entry(_of(name), "numbers", higher) for name in names}
+
+
+def _pinball(name: str, higher: bool) -> Entry:
+    of_quantile = lambda q: _of(name, alpha=q)  # noqa: E731
+    return Entry(_of(name), "numbers", higher, of_quantile=of_quantile)
 
 
 _ONE_LABEL = frozenset({BINARY, MULTICLASS})
@@ -157,9 +164,8 @@ METRICS: dict[str, Entry] = {
         "numbers",
         False,
     ),
-    # of the loss's quantiles, see `Named`
-    "mean_pinball_loss": Entry(_of("mean_pinball_loss"), "numbers", False),
-    "d2_pinball_score": Entry(_of("d2_pinball_score"), "numbers", True),
+    "mean_pinball_loss": _pinball("mean_pinball_loss", False),
+    "d2_pinball_score": _pinball("d2_pinball_score", True),
     "balanced_accuracy": _BALANCED,
     "balanced_accuracy_score": _BALANCED,
     "matthews_corrcoef": _MCC,
@@ -216,7 +222,6 @@ _MEANT = {
     "medae": "median_absolute_error",
     "pinball": "mean_pinball_loss",
 }
-_OF_QUANTILES = ("mean_pinball_loss", "d2_pinball_score")
 
 
 def higher_is_better(name: str) -> bool | None:
@@ -269,15 +274,11 @@ class Named:
             raise ValueError(f"metrics: {self.name!r}: {error}") from error
 
     def _of_numbers(self, y_true: Array, y_pred: Array) -> float:
-        if self.name not in _OF_QUANTILES:
+        if self.entry.of_quantile is None:
             return self.entry.function(y_true, y_pred)
-        quantiles = (
-            self.loss.of_outputs(self.n_outputs)
-            if isinstance(self.loss, Quantile)
-            else np.full(self.n_outputs, 0.5)
-        )
         of_outputs = [
-            _of(self.name, alpha=q)(y_true[:, j], y_pred[:, j]) for j, q in enumerate(quantiles)
+            self.entry.of_quantile(q)(y_true[:, j], y_pred[:, j])
+            for j, q in enumerate(self.loss.quantiles(self.n_outputs).tolist())
         ]
         return float(np.mean(of_outputs))
 
@@ -365,7 +366,7 @@ def _check_suits(metric: Named) -> None:
             f"metrics: {name!r} is of {' or '.join(sorted(entry.kinds))} targets, but the loss "
             f"{loss!r} with {metric.n_outputs} outputs has {metric.kind} ones{hint}"
         )
-    if entry.needs == "probabilities" and of_loss.outputs != (0.0, 1.0):
+    if entry.needs == "probabilities" and of_loss.outputs != PROBABILITY:
         raise ValueError(
             f"metrics: {name!r} takes probabilities, which the loss {loss!r} does not ask for: "
             "want a cross-entropy"

@@ -141,7 +141,7 @@ class Sequential(Fitting):
         checkpoint.write(path, checkpoint.Content(config, tensors, self._kept(self.metadata)))
 
     def _kept(self, metadata: Mapping[str, str]) -> dict[str, str]:
-        """What a file keeps beside the model."""
+        """Return what a file keeps beside the model."""
         of_data = {} if self.preparation is None else self.preparation.to_metadata()
         return {**metadata, **of_data}
 

@@ -2,7 +2,8 @@
 
 theta is any parameter, g its gradient, t = 1, 2, … the number of the step, lr its learning rate.
 The rules themselves are the entries of ``kernels/update.py``; a class here names its rule and
-states, for the steps of a slice, the coefficients that the rule reads.
+states, for the steps of a slice, the coefficients that the rule reads. Where these are nothing but
+settings, the class follows from the entry.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 from fastdnn.kernels.arrays import as_float
 from fastdnn.kernels.calls import Rule
 from fastdnn.kernels.lookup import lookup
-from fastdnn.kernels.update import COEFFICIENTS, UPDATES
+from fastdnn.kernels.update import COEFFICIENTS, UPDATES, Update
 
 from ._checks import check_flag, check_number
 from ._closed import closed
 from ._config import storable
+from ._derived import derived
 from .schedules import Schedule
 
 Vector = NDArray[np.float64]
@@ -67,7 +69,7 @@ class Optimizer(ABC):
         super().__setattr__(name, value)
 
     def learning_rates(self, steps: NDArray[np.int64]) -> Vector:
-        """The learning rate of each step, numbered from 0."""
+        """Return the learning rate of each step, numbered from 0."""
         if not isinstance(self.learning_rate, Schedule):
             return np.full(len(steps), float(self.learning_rate))
         name = f"{type(self).__name__}.learning_rate"
@@ -80,7 +82,7 @@ class Optimizer(ABC):
         return rates
 
     def rule(self, steps: NDArray[np.int64]) -> Rule:
-        """The update rule of the steps, numbered from 0."""
+        """Return the update rule of the steps, numbered from 0."""
         name, values = self._rule(self.learning_rates(steps), steps.astype(np.float64) + 1.0)
         table = np.zeros((len(steps), COEFFICIENTS))
         for i, coefficient in enumerate(UPDATES[name].coefficients):
@@ -93,7 +95,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _rule(self, lr: Vector, t: Vector) -> Named:
-        """The rule's name in ``kernels/update.py``, and its coefficients by their names there."""
+        """Return the rule's name in ``kernels/update.py``, and its coefficients by name."""
 
 
 @storable
@@ -146,7 +148,7 @@ class RMSprop(Optimizer):
 
     Notes
     -----
-    As in the notes and PyTorch, epsilon stands outside the root; Keras has it inside.
+    As in the textbook and PyTorch, epsilon stands outside the root; Keras has it inside.
     """
 
     _intervals = {"rho": "[0, 1)", "epsilon": "(0, inf)"}  # noqa: RUF012
@@ -320,37 +322,8 @@ class Lion(Optimizer):
         return "lion", {**_averages(self), "lr": lr, "keep": 1.0 - lr * self.weight_decay}
 
 
-@storable
-@closed()
-@dataclass
-class Adagrad(Optimizer):
-    """s += g^2; theta -= lr g / (sqrt(s) + epsilon). Source: Duchi, Hazan and Singer 2011.
-
-    Parameters
-    ----------
-    learning_rate : float or Schedule
-    initial_accumulator_value : float
-        s before the first step, >= 0.
-    epsilon : float
-        > 0.
-
-    Notes
-    -----
-    As in PyTorch, epsilon stands outside the root; Keras has it inside.
-    """
-
-    _intervals = {"initial_accumulator_value": "[0, inf)", "epsilon": "(0, inf)"}  # noqa: RUF012
-
-    learning_rate: float | Schedule = 0.001
-    initial_accumulator_value: float = 0.1
-    epsilon: float = 1e-8
-
-    def _rule(self, lr: Vector, t: Vector) -> Named:
-        return "adagrad", {"lr": lr, "initial": self.initial_accumulator_value, "eps": self.epsilon}
-
-
 def power(beta: float, t: Vector) -> Vector:
-    """beta^t. NumPy takes several times as long for ``beta**t``."""
+    """Return beta^t. NumPy takes several times as long for ``beta**t``."""
     return np.exp(t * math.log(beta)) if beta else np.zeros_like(t)
 
 
@@ -369,6 +342,21 @@ def _corrected(of: Adam | AdamW, lr: Vector, t: Vector) -> dict[str, float | Vec
     return {**_moments(of), "step": step, "root": 1.0 / np.sqrt(1.0 - power(of.beta_2, t))}
 
 
+def _of_rule(name: str, entry: Update) -> type[Optimizer]:
+    """Return the class of an optimizer whose settings are all coefficients of its rule."""
+    settings = {one: setting for one, setting in entry.settings.items() if one != "lr"}
+
+    def rule(self: Optimizer, lr: Vector, t: Vector) -> Named:
+        return name, {"lr": lr, **{one: getattr(self, one) for one in settings}}
+
+    fields = [("learning_rate", float | Schedule, entry.settings["lr"].default)]
+    fields += [(one, float, setting.default) for one, setting in settings.items()]
+    intervals = {one: setting.interval for one, setting in settings.items()}
+    base: Any = Optimizer  # which is abstract
+    made = derived(name, base, entry.equation, fields, _intervals=intervals, _rule=rule)
+    return storable(closed()(made))
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "rmsprop": RMSprop,
@@ -376,8 +364,9 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamw": AdamW,
     "nadam": NAdam,
     "lion": Lion,
-    "adagrad": Adagrad,
+    **{name: _of_rule(name, entry) for name, entry in UPDATES.items() if entry.settings},
 }
+Adagrad: Any = OPTIMIZERS["adagrad"]  # whose settings a type checker does not know
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:

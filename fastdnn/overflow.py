@@ -43,7 +43,7 @@ def warn_of_loss(engine: Engine, data: Data, loss: float, batch: int, of: str = 
 
 
 def _losses(engine: Engine, data: Data, batch: int) -> Array:
-    """The loss of each batch."""
+    """Return the loss of each batch."""
     X = dense(data.X, engine.dtype)
     return engine.batch_losses(X, data.targets, weights=data.weights, batch=batch)[0]
 

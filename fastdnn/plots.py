@@ -82,7 +82,7 @@ def plot_history(
 def _curves(
     history: History | Mapping[str, Sequence[float]],
 ) -> tuple[Mapping[str, Sequence[float]], dict[str, list[int]]]:
-    """The values by their names, and the numbers of their epochs."""
+    """Return the values by their names, and the numbers of their epochs."""
     from .history import History
 
     if isinstance(history, History):
@@ -153,7 +153,7 @@ def plot_weights(
 
 
 def _mosaic(images: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
-    """Images (m, rows, columns) side by side, a blank line of one pixel around each."""
+    """Return images (m, rows, columns) side by side, a blank line of one pixel around each."""
     m, height, width = images.shape
     rows = math.ceil(m / columns)
     mosaic = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)

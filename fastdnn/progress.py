@@ -148,7 +148,7 @@ class ProgressBar(Callback):
         self._bar.write(line, file=standard("stderr"))
 
     def _samples_of(self, step: int) -> int:
-        """How many of the epoch's samples are done after this step."""
+        """Return how many of the epoch's samples are done after this step."""
         done = step * self.batch_size
         return done if self.samples_per_epoch is None else min(done, self.samples_per_epoch)
 

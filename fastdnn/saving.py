@@ -120,7 +120,7 @@ class ModelCheckpoint(Monitoring):
         return ValueError(f"{name}: want a format as of str.format, got {self.path!r} ({error})")
 
     def _filled(self, values: Mapping[str, float]) -> str:
-        """The path of an epoch with these values."""
+        """Return the path of an epoch with these values."""
         for field in self._fields:
             lookup(self._name("path"), field, values)
         try:

@@ -78,11 +78,11 @@ class StreamTrainer(Loop):
         )  # fmt: skip
 
     def largest_batch(self) -> int:
-        """How many samples a step has."""
+        """Return how many samples a step has."""
         return max(self.stream.largest, 1)  # 1 before the first one
 
     def get_place(self) -> dict[str, Any]:
-        """How far the present pass over the data has come."""
+        """Return how far the present pass over the data has come."""
         return self.stream.get_state()
 
     def set_place(self, place: Mapping[str, Any]) -> None:

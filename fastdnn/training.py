@@ -26,7 +26,7 @@ class Draw(NamedTuple):
     weights: Array | None  # in the loss, sample by sample
 
     def rows(self, begin: int, end: int) -> Part:
-        """The samples at these places of the pass."""
+        """Return the samples at these places of the pass."""
         return self.order[begin:end] if self.order.size else slice(begin, end)
 
 
@@ -95,16 +95,16 @@ class Trainer(Loop):
         self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
 
     def largest_batch(self) -> int:
-        """How many samples a step has."""
+        """Return how many samples a step has."""
         return self.batch
 
     def data_facts(self) -> dict[str, Any]:
-        """What tells whether the data are those of before."""
+        """Return what tells whether the data are those of before."""
         m, n_0 = self.data.X.shape
         return {**super().data_facts(), "samples": m, "features": n_0, "batch_size": self.batch}
 
     def get_place(self) -> dict[str, Any]:
-        """How far the present pass over the data has come."""
+        """Return how far the present pass over the data has come."""
         outputs = None
         if self._outputs is not None and self._begin < self._place:
             outputs = self._piece(self._begin, self._place)[1]
@@ -133,7 +133,7 @@ class Trainer(Loop):
         return X, self.data.targets.rows(rows), None if weights is None else weights[rows]
 
     def _piece(self, begin: int, end: int) -> tuple[Array, Array]:
-        """The targets and outputs of the samples of some steps of the pass."""
+        """Return the targets and outputs of the samples of some steps of the pass."""
         outputs = self._outputs
         if outputs is None:
             return self.data.y, self.data.y
@@ -169,7 +169,7 @@ class Trainer(Loop):
         )  # fmt: skip
 
     def _by_parts(self, first: int, count: int, at: tuple[int, int]) -> Array:
-        """The same, with the samples of some steps at a time made into a matrix."""
+        """Return the same, with the samples of some steps at a time made into a matrix."""
         epoch, done = at
         size = rows_at_once(self.data.X, self.batch) // self.batch
         return np.concatenate(

@@ -77,7 +77,7 @@ class Training(Lock):
 
 
 def _wait_of(thread: int | None) -> FrameType | None:
-    """The call of Python's `threading` that a thread is in, if it is in one and not for a turn."""
+    """Return the call of Python's `threading` that a thread is in, unless it is for a turn."""
     frame = None if thread is None else sys._current_frames().get(thread)
     if frame is None or frame.f_globals is not vars(threading):
         return None

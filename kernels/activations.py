@@ -9,8 +9,8 @@ A strip is `rows` samples of n elements each, one after the other. Source and ta
 place; otherwise they do not overlap. What an element becomes does not depend on where in a strip it
 or its row stands.
 
-To add one, write its functions and its line in `_STRIPS`; kernels, tests and benches loop over
-the table.
+To add one, write its functions and its line in `_ENTRIES`; kernels, tests and benches loop over the
+table.
 """
 
 from __future__ import annotations
@@ -39,10 +39,16 @@ class Activation(NamedTuple):
     code: int  # its place in the table (or a `Pair`'s): what the compiled step knows it by
     forward: Callable[..., None]  # (z, z0, a, a0, rows, n): a[a0 + e] = g(z[z0 + e])
     backward: Callable[..., None]  # (d, d0, s, s0, rows, n): d[d0 + e] *= g'(s[s0 + e])
-    from_z: bool  # the backward step needs Z, not A
-    whole_row: bool  # an output depends on all of its sample's Z
-    outputs: tuple[float, float]  # an interval that they never leave
+    from_z: bool = False  # the backward step needs Z, not A
+    whole_row: bool = False  # an output depends on all of its sample's Z
+    outputs: tuple[float, float] = (-inf, inf)  # an interval that they never leave
     rectifies: bool = False  # g is max(z, 0), which a product can do by itself
+    is_smooth: bool = False  # g'' exists everywhere; of a user's own function that is not known
+    is_distribution: bool = False  # the outputs of a sample add up to 1
+    initializer: str = "glorot_uniform"  # how a layer with it draws W, if nothing else is said
+    aliases: tuple[str, ...] = ()  # Keras's other names for it
+    sklearn: str | None = None  # scikit-learn's name, where that is another one
+    sklearn_factor: float = 6.0  # there W is uniform, within the root of factor / (n_prev + n)
 
 
 class OwnActivation(Protocol):
@@ -181,12 +187,8 @@ def _softmax_backward(d, d0, a, a0, rows, n):
 
 
 def _elementwise(
-    g: Callable[[Value], Value],
-    g_prime: Callable[[Value], Value],
-    *,
-    from_z: bool = False,
-    outputs: tuple[float, float] = (-inf, inf),
-) -> tuple[Callable[..., None], Callable[..., None], bool, bool, tuple[float, float]]:
+    g: Callable[[Value], Value], g_prime: Callable[[Value], Value], **facts: Any
+) -> Activation:
     g_strip, g_prime_strip = strip(g, 1), strip(lambda d, s: d * g_prime(s), 2)
 
     @kernel
@@ -197,25 +199,46 @@ def _elementwise(
     def backward(d, d0, s, s0, rows, n):
         g_prime_strip(rows * n, d, d0, d, d0, s, s0)
 
-    return forward, backward, from_z, False, outputs
+    return Activation(_CODE, forward, backward, **facts)
 
 
-_STRIPS = {
-    "identity": _elementwise(_identity, _identity_prime),
-    "sigmoid": _elementwise(sigmoid, _sigmoid_prime, outputs=(0.0, 1.0)),
-    "relu": _elementwise(_relu, _relu_prime, outputs=(0.0, inf)),
-    "tanh": _elementwise(tanh, _tanh_prime, outputs=(-1.0, 1.0)),
-    "leaky_relu": _elementwise(_leaky_relu, _leaky_relu_prime),
-    "elu": _elementwise(_elu, _elu_prime, outputs=(-1.0, inf)),
-    "gelu": _elementwise(_gelu, _gelu_prime, from_z=True),
-    "silu": _elementwise(_silu, _silu_prime, from_z=True),
-    "softplus": _elementwise(softplus, _softplus_prime, from_z=True, outputs=(0.0, inf)),
-    "exponential": _elementwise(exp, _exponential_prime, outputs=(0.0, inf)),
-    "softmax": (_softmax, _softmax_backward, False, True, (0.0, 1.0)),
+_CODE = -1  # until an entry is in the table
+_SMOOTH: dict[str, Any] = {"is_smooth": True}
+_HE: dict[str, Any] = {"initializer": "he_normal"}
+_ENTRIES = {
+    "identity": _elementwise(_identity, _identity_prime, aliases=("linear",), **_SMOOTH),
+    "sigmoid": _elementwise(
+        sigmoid,
+        _sigmoid_prime,
+        outputs=(0.0, 1.0),
+        sklearn="logistic",
+        sklearn_factor=2.0,
+        **_SMOOTH,
+    ),
+    "relu": _elementwise(_relu, _relu_prime, outputs=(0.0, inf), rectifies=True, **_HE),
+    "tanh": _elementwise(tanh, _tanh_prime, outputs=(-1.0, 1.0), **_SMOOTH),
+    "leaky_relu": _elementwise(_leaky_relu, _leaky_relu_prime, **_HE),
+    "elu": _elementwise(_elu, _elu_prime, outputs=(-1.0, inf), **_HE),
+    "gelu": _elementwise(_gelu, _gelu_prime, from_z=True, **_SMOOTH, **_HE),
+    "silu": _elementwise(_silu, _silu_prime, from_z=True, aliases=("swish",), **_SMOOTH, **_HE),
+    "softplus": _elementwise(
+        softplus, _softplus_prime, from_z=True, outputs=(0.0, inf), **_SMOOTH, **_HE
+    ),
+    "exponential": _elementwise(
+        exp, _exponential_prime, outputs=(0.0, inf), aliases=("exp",), sklearn="exp", **_SMOOTH
+    ),
+    "softmax": Activation(
+        _CODE,
+        _softmax,
+        _softmax_backward,
+        whole_row=True,
+        outputs=(0.0, 1.0),
+        is_distribution=True,
+        **_SMOOTH,
+    ),
 }
 ACTIVATIONS = {
-    name: Activation(code, *facts, rectifies=name == "relu")
-    for code, (name, facts) in enumerate(_STRIPS.items())
+    name: entry._replace(code=code) for code, (name, entry) in enumerate(_ENTRIES.items())
 }
 
 
@@ -236,7 +259,7 @@ def activation_of(activation: str | OwnActivation) -> Activation:
 def native_entry(pair: Pair, outputs: tuple[float, float] = (-inf, inf)) -> Activation:
     """Return the entry of a pair of g(x) and x g'(y), and of the interval that g stays in."""
     forward, backward = partial(activate, pair.code), partial(differentiate, pair.code)
-    return Activation(pair.code, forward, backward, from_z=True, whole_row=False, outputs=outputs)
+    return Activation(pair.code, forward, backward, from_z=True, outputs=outputs)
 
 
 @kernel

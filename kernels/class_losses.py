@@ -2,12 +2,13 @@
 
 Of outputs that are no distribution one is made, as Keras does: q_j = a_j / sum_k a_k. Fused with
 softmax, q is a = softmax(z), and log q_j = z_j - max z - log sum_k exp(z_k - max z) is exact for
-any z. The functions are entries of `losses`.
+any z. The entries are in `LOSSES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ._jit import kernel, sum_kernel
 from ._scalar import Value, copy_strip, fma, formula, strip
 from ._simd import span
 from .activations import divide_row, exp_strip, inner_product, less_top
+from .loss_facts import PROBABILITY, Form
 from .mean_losses import kept, power, where_kept
 from .reduce import row_sum
 from .vmath import expm1, log
@@ -210,3 +212,34 @@ def softmax_focal(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0
         less_top(d, d_i, 1, n)
         _focal_of_log_slopes(n, d, d_i, d, d_i, a, a_i, y, y_i, log_total, ps[0], ps[1])
         _less_shares(n, d, d_i, d, d_i, a, a_i, row_sum(d, d_i, n))
+
+
+_OF_CLASSES: dict[str, Any] = {
+    "targets": PROBABILITY,
+    "outputs": PROBABILITY,
+    "kind": "multiclass",
+    "least_outputs": 2,
+}
+_OF_ROWS, _OF_NUMBERS = "categorical_crossentropy", "sparse_categorical_crossentropy"
+LOSSES = {
+    _OF_ROWS: Form(
+        strip=categorical_crossentropy,
+        fused={"softmax": softmax_crossentropy},
+        other_form=_OF_NUMBERS,
+        **_OF_CLASSES,
+    ),
+    "categorical_focal_crossentropy": Form(
+        strip=categorical_focal,
+        fused={"softmax": softmax_focal},
+        rare=True,
+        parameters=(2.0, 0.25),
+        **_OF_CLASSES,
+    ),
+    _OF_NUMBERS: Form(
+        strip=sparse_crossentropy,
+        fused={"softmax": sparse_softmax_crossentropy},
+        labels=True,
+        other_form=_OF_ROWS,
+        **_OF_CLASSES,
+    ),
+}

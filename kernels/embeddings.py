@@ -265,6 +265,6 @@ OPERATIONS = {
         keeps_outputs=True,
     ),
     "piecewise_linear_embedding": Operation(
-        _boundaries, piecewise_forward, piecewise_backward, details=_numbers
+        _boundaries, piecewise_forward, piecewise_backward, details=_numbers, is_smooth=False
     ),
 }

@@ -116,5 +116,6 @@ OPERATIONS = {
         prelu_backward,
         gradients=prelu_gradients,
         details=lambda row, at: (at["alpha"],),
+        is_smooth=False,
     ),
 }

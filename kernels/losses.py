@@ -12,15 +12,15 @@ probability) and one pass. `y` holds dense targets, `labels` class numbers; `ps`
 parameters, at least `PARAMETERS` and n of them. No two of s, a, y, d and l overlap; d and l serve
 as scratch.
 
-To add a loss, write its function (a mean over the outputs needs only two formulas, see
-`mean_losses`) and its line in `LOSSES`, which also says what the loss takes for targets.
+To add a loss, write its formulas and its entry in `mean_losses` (a mean over the outputs needs only
+two formulas) or `class_losses`: the entry also says what the loss takes for targets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
-from typing import Any, NamedTuple, Protocol
+from dataclasses import fields
+from typing import Any, Protocol
 
 import numpy as np
 from numba import float64, int64
@@ -32,28 +32,9 @@ from ._jit import FLOATS, Leaf, kernel, leaf, pointer
 from ._scalar import copy_strip
 from ._simd import span
 from .arrays import address_of
+from .loss_facts import Facts, Form, Loss, Strip
 from .mean_losses import PARAMETERS
 from .native import FIRST, SECOND, Pair, call_at, call_strip
-
-Strip = Callable[..., None]
-Interval = tuple[float, float]
-ANY, PROBABILITY, NOT_NEGATIVE = (-inf, inf), (0.0, 1.0), (0.0, inf)
-
-
-class Loss(NamedTuple):
-    """A table entry."""
-
-    code: int
-    fused: dict[Any, int]  # output activation -> code of the fused function
-    labels: bool = False  # targets are class numbers
-    targets: Interval = ANY  # where dense targets lie
-    outputs: Interval = ANY  # where outputs have to lie
-    least_outputs: int = 1
-    # What a sample is, and so which accuracy suits: "multiclass" one of n classes, "multilabel" a
-    # yes or no for each output, "any" one of both by the number of outputs, "regression" neither.
-    kind: str = "any"
-    parameters: tuple[float, ...] = (0.0,)  # by default; outputs take them in turn
-
 
 RARE = 100  # the first code of a rare loss's functions
 _common: list[Strip] = []  # compiled into the step's leaf
@@ -65,66 +46,15 @@ def _code(strip: Strip, of: list[Strip]) -> int:
     return len(of) - 1 + (RARE if of is _rare else 0)
 
 
-def _entry(
-    strip: Strip, fused: dict[str, Strip] | None = None, *, rare: bool = False, **facts: Any
-) -> Loss:
-    of = _rare if rare else _common
-    codes = {activation: _code(function, of) for activation, function in (fused or {}).items()}
-    return Loss(_code(strip, of), codes, **facts)
+def _entry(form: Form) -> Loss:
+    of = _rare if form.rare else _common
+    fused = {activation: _code(strip, of) for activation, strip in form.fused.items()}
+    facts = {one.name: getattr(form, one.name) for one in fields(Facts)}
+    return Loss(code=_code(form.strip, of), fused=fused, **facts)
 
 
-_OF_LABELS: dict[str, Any] = {
-    "targets": PROBABILITY,
-    "outputs": PROBABILITY,
-    "kind": "multilabel",
-}
-_OF_CLASSES = _OF_LABELS | {"kind": "multiclass", "least_outputs": 2}
-
-LOSSES = {
-    "mean_squared_error": _entry(mean_losses.squared_error),
-    "mean_absolute_error": _entry(mean_losses.absolute_error),
-    "huber": _entry(mean_losses.huber, parameters=(1.0,)),
-    "log_cosh": _entry(mean_losses.log_cosh, rare=True),
-    "quantile": _entry(mean_losses.quantile, rare=True, kind="regression", parameters=(0.5,)),
-    "poisson": _entry(
-        mean_losses.poisson,
-        {"exponential": mean_losses.exponential_poisson},
-        rare=True,
-        targets=NOT_NEGATIVE,
-        outputs=NOT_NEGATIVE,
-        kind="regression",
-    ),
-    "binary_crossentropy": _entry(
-        mean_losses.binary_crossentropy,
-        {"sigmoid": mean_losses.sigmoid_crossentropy},
-        **_OF_LABELS,
-    ),
-    "binary_focal_crossentropy": _entry(
-        mean_losses.binary_focal,
-        {"sigmoid": mean_losses.sigmoid_focal},
-        rare=True,
-        **_OF_LABELS,
-        parameters=(2.0, 1.0, 1.0),
-    ),
-    "categorical_crossentropy": _entry(
-        class_losses.categorical_crossentropy,
-        {"softmax": class_losses.softmax_crossentropy},
-        **_OF_CLASSES,
-    ),
-    "categorical_focal_crossentropy": _entry(
-        class_losses.categorical_focal,
-        {"softmax": class_losses.softmax_focal},
-        rare=True,
-        **_OF_CLASSES,
-        parameters=(2.0, 0.25),
-    ),
-    "sparse_categorical_crossentropy": _entry(
-        class_losses.sparse_crossentropy,
-        {"softmax": class_losses.sparse_softmax_crossentropy},
-        **_OF_CLASSES,
-        labels=True,
-    ),
-}
+_FORMS = mean_losses.LOSSES | class_losses.LOSSES
+LOSSES = {name: _entry(form) for name, form in _FORMS.items()}
 GIVEN = "given"  # a loss whose y are the derivatives dA themselves, and whose value is 0
 
 
@@ -136,7 +66,7 @@ def _given(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
         l[i] = 0.0
 
 
-_ENTRIES = LOSSES | {GIVEN: _entry(_given, rare=True)}
+_ENTRIES = LOSSES | {GIVEN: _entry(Form(strip=_given, rare=True, is_smooth=False))}
 
 
 def _signature(t: Any) -> tuple[Any, ...]:
@@ -214,4 +144,4 @@ def loss_of(loss: str | OwnLoss) -> Loss:
 
 def native_entry(pair: Pair) -> Loss:
     """Return the entry of a mean over outputs, of a pair of value(a, y) and slope(a, y) / share."""
-    return Loss(pair.code, {})
+    return Loss(code=pair.code, is_smooth=False)

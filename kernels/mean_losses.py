@@ -3,7 +3,7 @@
 Such a loss is two formulas (see `_scalar`) of an output a, its target y and the loss's parameters
 p, a tuple of `PARAMETERS` numbers: the value, and the slope d value / da. A loss fused with an
 activation a = g(z) is two formulas as well: the value of (z, y, p), and d value / dz of (z, a, y,
-p). The functions that are made of them are entries of `losses`.
+p). What is made of them are the entries in `LOSSES`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ._jit import kernel
 from ._scalar import Value, at_least, at_most, fma, strip, where
 from ._simd import span
 from .activations import ACTIVATIONS
+from .loss_facts import NOT_NEGATIVE, PROBABILITY, Form
 from .reduce import row_sum
 from .vmath import exp, expm1, log, log1p, log1p_exp, sigmoid, tanh
 
@@ -228,13 +229,55 @@ def quantile(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
         _pinball_slopes(n, d, d_i, a, a_i, y, y_i, ps, 0, n)
 
 
-squared_error = _mean(_square, _square_slope)
-absolute_error = _mean(_absolute, _absolute_slope)
-huber = _mean(_huber, _huber_slope)
-log_cosh = _mean(_log_cosh, _log_cosh_slope)
-poisson = _mean(_poisson, _poisson_slope)
-exponential_poisson = _fused_mean("exponential", _poisson_of_exponential, _difference)
-binary_crossentropy = _mean(_binary, _binary_slope)
-sigmoid_crossentropy = _fused_mean("sigmoid", _binary_of_sigmoid, _difference)
-binary_focal = _mean(_focal, _focal_slope)
-sigmoid_focal = _fused_mean("sigmoid", _focal_of_sigmoid, _focal_of_sigmoid_slope)
+_OF_LABELS: dict[str, Any] = {
+    "targets": PROBABILITY,
+    "outputs": PROBABILITY,
+    "kind": "multilabel",
+}
+LOSSES = {
+    "mean_squared_error": Form(
+        equation='mean_j (a_j - y_j)^2; also "mse".',
+        strip=_mean(_square, _square_slope),
+    ),
+    "mean_absolute_error": Form(
+        equation="mean_j abs(a_j - y_j), whose derivative is taken as 0 where they are equal; "
+        'also "mae".',
+        strip=_mean(_absolute, _absolute_slope),
+        is_smooth=False,
+    ),
+    "huber": Form(strip=_mean(_huber, _huber_slope), parameters=(1.0,), is_smooth=False),
+    "log_cosh": Form(
+        equation="mean_j log(cosh(a_j - y_j)): near 0 half the squared error, far off the absolute "
+        "one.",
+        strip=_mean(_log_cosh, _log_cosh_slope),
+        rare=True,
+    ),
+    "quantile": Form(
+        strip=quantile, rare=True, kind="regression", parameters=(0.5,), is_smooth=False
+    ),
+    "poisson": Form(
+        equation="""mean_j (a_j - y_j log(a_j + 1e-7)), for counts y >= 0 and outputs >= 0.
+
+    After "exponential" it is computed from Z, without the 1e-7: exp(z) - y z and its derivative
+    exp(z) - y. The constant log(y!) of the Poisson distribution is left out, as in Keras.
+    """,
+        strip=_mean(_poisson, _poisson_slope),
+        fused={"exponential": _fused_mean("exponential", _poisson_of_exponential, _difference)},
+        rare=True,
+        targets=NOT_NEGATIVE,
+        outputs=NOT_NEGATIVE,
+        kind="regression",
+    ),
+    "binary_crossentropy": Form(
+        strip=_mean(_binary, _binary_slope),
+        fused={"sigmoid": _fused_mean("sigmoid", _binary_of_sigmoid, _difference)},
+        **_OF_LABELS,
+    ),
+    "binary_focal_crossentropy": Form(
+        strip=_mean(_focal, _focal_slope),
+        fused={"sigmoid": _fused_mean("sigmoid", _focal_of_sigmoid, _focal_of_sigmoid_slope)},
+        rare=True,
+        **_OF_LABELS,
+        parameters=(2.0, 1.0, 1.0),
+    ),
+}

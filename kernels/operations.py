@@ -56,6 +56,7 @@ class Operation(NamedTuple):
     # the integers that the functions read: from the row, and from where each tensor lies
     details: Callable[[Any, dict[str, int]], tuple[int, ...]] = lambda row, at: ()
     kept: Callable[[Any], tuple[int, int]] = lambda row: (0, 0)  # elements: a sample's, the batch's
+    is_smooth: bool = True  # it has second derivatives everywhere
     over_batch: bool = False  # Z of a sample depends on the whole batch
     keeps_outputs: bool = False  # `backward` reads Z, so no activation may take its place
 

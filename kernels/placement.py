@@ -41,6 +41,7 @@ from .targets import Tile
 from .update import UPDATES
 
 # A network is resident if W, W packed and dW stay near one core, and the samples repay packing W.
+# These bounds and the cuts' sizes: docs/measurements/2026-11-26-segments.md.
 RESIDENT_PARAMETERS, RESIDENT_ROWS = 80_000, DIRECT_ROWS
 RESIDENT_LINES = 5_000  # cache lines of the largest W: it is read and its dW written in each chunk
 # So is a larger one of at most so many, if the batch has so many segments, in each of which are at

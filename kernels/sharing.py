@@ -14,7 +14,8 @@ from .layout import DEPTH, N_PREV, Rank
 from .microkernel import mr_of, nr_of
 from .team import claim, next_round
 
-# Multiply-adds of each rank that repay that its work is taken by pieces, and columns of such one
+# Multiply-adds of each rank that repay that its work is taken by pieces, and columns of such one:
+# docs/measurements/2026-11-25-pieces.md
 TURN_WORK, PIECE_COLUMNS = 4_000_000, 256
 
 

@@ -17,7 +17,8 @@ from . import cgroup
 from .forks import Lock
 
 SHARED_FLOPS = 200_000  # fewer, from one barrier to the next, are not worth sharing
-AWAKE_FLOPS = 16_000_000  # as many are done before a second thread is awake
+# as many are done before a second thread is awake: docs/measurements/2026-11-26-short-calls.md
+AWAKE_FLOPS = 16_000_000
 ELEMENT_FLOPS = 32  # take about as long as an element of X or A that is read, or g of it
 QUOTA_SECONDS = 10.0  # from one look at a container's quota to the next: it may be changed
 _threads: int | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .engine import OF_CALLS, Engine
 
 _OWN = (*OF_CALLS, "_loss_parameters")
@@ -29,6 +31,15 @@ def twin_of(engine: Engine, former: Engine | None = None) -> Engine:
     own = {name: getattr(twin, name) for name in _OWN}
     twin.__dict__.update({**engine.__dict__, **own})
     return twin
+
+
+def doubled(engine: Engine) -> Engine:
+    """Return an engine of the same layers in float64, without penalties and without dropout.
+
+    Its parameters are its own: zeros, in the order of the engine's.
+    """
+    layers = [layer._replace(dropout=0.0, l1=0.0, l2=0.0) for layer in engine.layers]
+    return Engine(layers, dtype=np.float64)
 
 
 def frozen(engine: Engine) -> Engine:

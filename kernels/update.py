@@ -4,7 +4,7 @@
 
 p is the parameter, g its gradient, m and v the rule's slots (it may have none or one), and what
 follows g are the coefficients of the step: an optimizer gives them by these names. To add a rule,
-write its step and its line in `_RULES`.
+write its step and its line in `_RULES`; with its settings it is an optimizer.
 """
 
 from __future__ import annotations
@@ -27,6 +27,13 @@ COEFFICIENTS = 8  # the width of a row of coefficients
 Values = tuple[Value, ...]
 
 
+class Setting(NamedTuple):
+    """A coefficient that is the same in each step: its default, and the interval of its values."""
+
+    default: float
+    interval: str
+
+
 class Update(NamedTuple):
     """A table entry."""
 
@@ -34,6 +41,10 @@ class Update(NamedTuple):
     apply: Callable[..., None]  # (p, g, m, v, rows, c), addresses
     n_slots: int
     coefficients: tuple[str, ...]  # their names, in the order of a row
+    # Of a rule that is an optimizer by itself: all coefficients, "lr" the learning rate at first;
+    # and what its class says. An optimizer that computes coefficients has a class of its own.
+    settings: dict[str, Setting]
+    equation: str
 
 
 def _descent(p: Value, g: Value, lr: Value) -> Values:
@@ -61,10 +72,14 @@ def _rmsprop(
     return fma(-lr * g, reciprocal(sqrt(s) + eps), p), s
 
 
-def _adagrad(p: Value, s: Value, g: Value, lr: Value, initial: Value, eps: Value) -> Values:
-    # s += g^2; theta -= lr g / (sqrt(initial + s) + eps)
+def _adagrad(
+    p: Value, s: Value, g: Value,
+    lr: Value, initial_accumulator_value: Value, epsilon: Value,
+) -> Values:  # fmt: skip
+    # s += g^2; theta -= lr g / (sqrt(initial + s) + epsilon)
     s = fma(g, g, s)
-    return fma(-lr * g, reciprocal(sqrt(initial + s) + eps), p), s
+    root = sqrt(initial_accumulator_value + s)
+    return fma(-lr * g, reciprocal(root + epsilon), p), s
 
 
 def _averages(
@@ -102,6 +117,14 @@ def _lion(
     c = fma(b1, m, rest_1 * g)
     sign = where(c > 0.0, 1.0, where(c < 0.0, -1.0, c))  # 0 and NaN as they are
     return fma(-lr, sign, keep * p), fma(b2, m, rest_2 * g)
+
+
+class _Rule(NamedTuple):
+    """A step, and what `Update` says of a rule that is an optimizer by itself."""
+
+    step: Callable[..., Values]
+    equation: str = ""
+    settings: dict[str, Setting] = {}  # noqa: RUF012 - nobody changes it
 
 
 class Rows(NamedTuple):
@@ -151,17 +174,41 @@ def _applied(step: Callable[..., Values]) -> tuple[Callable[..., None], int, tup
     return apply, n_slots, coefficients
 
 
-_RULES: dict[str, Callable[..., Values]] = {
-    "descent": _descent,
-    "momentum": _momentum,
-    "nesterov": _nesterov,
-    "rmsprop": _rmsprop,
-    "adam": _adam,
-    "adagrad": _adagrad,
-    "nadam": _nadam,
-    "lion": _lion,
+_RULES = {
+    "descent": _Rule(_descent),
+    "momentum": _Rule(_momentum),
+    "nesterov": _Rule(_nesterov),
+    "rmsprop": _Rule(_rmsprop),
+    "adam": _Rule(_adam),
+    "adagrad": _Rule(
+        _adagrad,
+        """s += g^2; theta -= lr g / (sqrt(s) + epsilon). Source: Duchi, Hazan and Singer 2011.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    initial_accumulator_value : float
+        s before the first step, >= 0.
+    epsilon : float
+        > 0.
+
+    Notes
+    -----
+    As in PyTorch, epsilon stands outside the root; Keras has it inside.
+    """,
+        {
+            "lr": Setting(0.001, "[0, inf)"),
+            "initial_accumulator_value": Setting(0.1, "[0, inf)"),
+            "epsilon": Setting(1e-8, "(0, inf)"),
+        },
+    ),
+    "nadam": _Rule(_nadam),
+    "lion": _Rule(_lion),
 }
-UPDATES = {name: Update(i, *_applied(step)) for i, (name, step) in enumerate(_RULES.items())}
+UPDATES = {
+    name: Update(code, *_applied(rule.step), rule.settings, rule.equation)
+    for code, (name, rule) in enumerate(_RULES.items())
+}
 
 _apply = switch([entry.apply for entry in UPDATES.values()])
 

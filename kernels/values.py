@@ -79,13 +79,20 @@ class Values:
         (dW, db) of a dense layer, with None where it has no b; of others, what is trained. Layers
         of which nothing is trained are left out.
         """
-        self._make_gradient()
         found: list[Derivatives] = []
-        for layer, own in zip(self.layers, self._layout.tensors, strict=True):
-            views = tuple(one.view(self.gradient) for one in own if one.tensor.role == TRAINED)
+        for l, layer in enumerate(self.layers, 1):
+            views = tuple(self.derivatives(l).values())
             if views:
                 found.append((*views, None) if layer.is_dense and len(views) == 1 else views)
         return found
+
+    def derivatives(self, l: int) -> dict[str, NDArray[Any]]:
+        """Return those by what layer l = 1, 2, … trains, by name: views into `gradient`."""
+        self._make_gradient()
+        own = self._layout.tensors[l - 1]
+        return {
+            one.tensor.name: one.view(self.gradient) for one in own if one.tensor.role == TRAINED
+        }
 
     def _make_slots(self, n_slots: int) -> None:
         if self.slots.size < n_slots * self._layout.size:

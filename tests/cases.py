@@ -11,6 +11,8 @@ import numpy as np
 
 import fastdnn
 from fastdnn import losses
+from fastdnn.kernels import LOSSES
+from fastdnn.kernels.loss_facts import NOT_NEGATIVE, PROBABILITY
 from fastdnn.optimizers import OPTIMIZERS
 from tests import naive
 from tests.naive import Array, Pair
@@ -49,7 +51,7 @@ class Case:
     @property
     def y(self) -> np.ndarray[Any, Any]:
         """The targets as the model takes them, samples in rows."""
-        return self.Y.argmax(axis=0) if self.loss.startswith("sparse") else self.Y.T
+        return self.Y.argmax(axis=0) if LOSSES[self.loss].labels else self.Y.T
 
     def model(
         self,
@@ -105,11 +107,12 @@ def _draw(
     parameters[-1] = 0.4 * W, np.abs(b) if activations[-1] != "exponential" else -0.5 - np.abs(b)
     X = rng.normal(size=(widths[0], m))
     A = naive.forward(X, parameters, activations)[0][-1]
-    if "categorical" in loss:
+    entry = LOSSES[loss]
+    if entry.kind == "multiclass":
         Y = naive.one_hot(rng.integers(len(A), size=m), len(A))
-    elif "binary" in loss:
+    elif entry.targets == PROBABILITY:
         Y = rng.integers(2, size=A.shape).astype(float)
-    elif loss == "poisson":
+    elif entry.targets == NOT_NEGATIVE:
         Y = rng.integers(4, size=A.shape).astype(float)
     else:  # residuals on both sides of 0 and of Huber's delta = 1
         Y = A + rng.choice([-1, 1], size=A.shape) * rng.choice([0.3, 0.7, 1.4], size=A.shape)
@@ -125,10 +128,11 @@ def _is_smooth(case: Case) -> bool:
     P = A[-1]
     if not max(np.abs(z).max() for z in Z) <= STEEP:
         return False
-    if case.loss == "poisson" and not (P > MARGIN).all():
-        return False  # its logarithm bends as sharply there
-    if "crossentropy" in case.loss and (case.activations[-1], case.loss) not in naive.FUSED:
-        if "categorical" in case.loss:
+    entry = LOSSES[case.loss]
+    if entry.outputs == NOT_NEGATIVE and not (P > MARGIN).all():
+        return False  # a logarithm bends as sharply there
+    if entry.outputs == PROBABILITY and (case.activations[-1], case.loss) not in naive.FUSED:
+        if entry.kind == "multiclass":
             P = P / (P.sum(axis=0) if (P.sum(axis=0) > MARGIN).all() else np.nan)
         if not ((P > MARGIN) & (P < 1 - MARGIN)).all():
             return False

@@ -259,9 +259,12 @@ def test_a_layer_without_parameters_says_how_to_get_them(use: Callable[[Dense], 
 # -------------------------------------------------------------------------------------- arguments
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 def test_the_initializer_suits_the_activation(activation: str | None) -> None:
-    of_relus = {"relu", "leaky_relu", "elu", "gelu", "silu", "softplus"}
-    expected = "he_normal" if activation in of_relus else "glorot_uniform"
+    expected = ACTIVATIONS[activation or "identity"].initializer
     assert Dense(3, activation).kernel_initializer == expected
+    if activation in {"relu", "leaky_relu", "elu", "gelu", "silu", "softplus"}:
+        assert expected == "he_normal"
+    if activation in {None, "identity", "tanh", "sigmoid", "softmax", "exponential"}:
+        assert expected == "glorot_uniform"
     assert Dense(3, activation, kernel_initializer="lecun").kernel_initializer == "lecun"
 
 

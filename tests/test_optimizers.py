@@ -47,6 +47,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "adagrad": {"learning_rate": 0.001, "initial_accumulator_value": 0.1, "epsilon": 1e-8},
 }
 
+for _name, _entry in UPDATES.items():  # an optimizer that follows from its rule
+    if _entry.settings:
+        _settings = {one: default for one, (default, _) in _entry.settings.items()}
+        DEFAULTS.setdefault(_name, {"learning_rate": _settings.pop("lr"), **_settings})
+
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_name_stands_for_the_defaults(name: str) -> None:

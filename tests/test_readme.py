@@ -20,6 +20,7 @@ DOCUMENTS = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 }
+CONTRACT = "kernels/README.md"
 NOTES = [name for name in DOCUMENTS if name.startswith("docs/measurements/")]
 MAX_LINES = 150  # of README.md
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -93,15 +94,30 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [*DOCUMENTS, CONTRACT])
 def test_every_link_leads_somewhere(name: str) -> None:
-    for link in re.findall(r"\]\(([^)]+)\)", FENCED.sub("", DOCUMENTS[name])):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)", FENCED.sub("", text)):
         if "://" in link:
             continue
         path, _, anchor = link.partition("#")
         target = ROOT / name if not path else (ROOT / name).parent / path
         assert target.exists(), link
         assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_the_kernels_contract_is_short_and_names_what_there_is() -> None:
+    """Figures are the notes'; what is named exists, and so do the notes that sources name."""
+    text = (ROOT / CONTRACT).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert not re.findall(r"of the time|\d (?:us|ms|%|times|seconds)\b", text)
+    for module, name in re.findall(r"`(\w+)\.(\w+)`", text):
+        if name not in ("py", "md"):
+            source = (ROOT / "kernels" / f"{module}.py").read_text(encoding="utf-8")
+            assert re.search(rf"\b{name}\b", source), f"{module}.{name}"
+    for path in (ROOT / "kernels").glob("*.py"):
+        for note in re.findall(r"docs/[\w/.-]+\.md", path.read_text(encoding="utf-8")):
+            assert (ROOT / note).is_file(), f"{path.name}: {note}"
 
 
 @pytest.mark.parametrize("name", NOTES)

@@ -178,6 +178,28 @@ def test_outputs_loss_and_gradients_are_pytorchs(name: str) -> None:
     np.testing.assert_allclose(dX, right, rtol=TOLERANCE, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_the_hessian_times_a_vector_is_pytorchs(name: str) -> None:
+    model, X, y = drawn(name)
+    _, function = NETS[name]
+    p = {key: torch.tensor(view) for key, view in model._named_parameters().items()}
+    trained = [one.requires_grad_() for key, one in p.items() if not key.startswith("moving_")]
+    loss = F.mse_loss(function(torch.tensor(X), p, True), torch.tensor(y))
+    gradients = torch.autograd.grad(loss, trained, create_graph=True)
+    rng = np.random.default_rng(5)
+    v = [
+        tuple(None if one is None else rng.normal(size=one.shape) for one in of)
+        for of in model.loss_and_gradients(X, y)[1]
+    ]
+    flat = [torch.tensor(one) for of in v for one in of if one is not None]
+    inner = sum((g * one).sum() for g, one in zip(gradients, flat, strict=True))
+    wanted = torch.autograd.grad(inner, trained, materialize_grads=True)
+    found = [one for of in model.hvp(X, y, v) for one in of if one is not None]
+    largest = max(float(one.abs().max()) for one in wanted)
+    for one, right in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, right, rtol=0, atol=1e-8 * largest)
+
+
 def test_moving_averages_are_pytorchs_but_for_the_variances_divisor() -> None:
     model = Sequential(
         [BatchNormalization(momentum=0.9, epsilon=1e-5), Dense(2)], input_size=3, dtype="float64"

@@ -184,7 +184,7 @@ class _Clock(Callback):
 
 
 def _validation_split(arguments: Namespace) -> float:
-    """The share that is asked for; early stopping needs one."""
+    """Return the share that is asked for; early stopping needs one."""
     share: float | None = arguments.validation_split
     if share is None:
         return 0.0 if arguments.early_stopping is None else 0.1
@@ -194,7 +194,7 @@ def _validation_split(arguments: Namespace) -> float:
 
 
 def _stopping(arguments: Namespace) -> list[EarlyStopping]:
-    """The callback that ends the training early, if that is asked for."""
+    """Return the callback that ends the training early, if that is asked for."""
     if arguments.early_stopping is None:
         return []
     patience = arguments.early_stopping
@@ -202,7 +202,7 @@ def _stopping(arguments: Namespace) -> list[EarlyStopping]:
 
 
 def _checkpoint(output: Path) -> Path:
-    """Where the training is kept while it lasts."""
+    """Return where the training is kept while it lasts."""
     return output.with_name(f"{output.stem}-training.safetensors")
 
 
@@ -211,7 +211,7 @@ def _dense(units: int, activation: str | None, arguments: Namespace) -> Dense:
 
 
 def _hidden_layers(arguments: Namespace) -> list[Layer]:
-    """The hidden layers, made before the data are read: a wrong name shows at once."""
+    """Return the hidden layers, made before the data are read: a wrong name shows at once."""
     Dense(1, arguments.activation)  # also where there is no hidden layer
     layers: list[Layer] = []
     for units in arguments.layers:
@@ -222,7 +222,7 @@ def _hidden_layers(arguments: Namespace) -> list[Layer]:
 
 
 def _optimizer(arguments: Namespace) -> Optimizer:
-    """The optimizer, with its own learning rate unless another is given."""
+    """Return the optimizer, with its own learning rate unless another is given."""
     optimizer = optimizers.get(arguments.optimizer)
     if arguments.learning_rate is None:
         return optimizer
@@ -306,7 +306,7 @@ def _draw(history: History, path: Path) -> None:
 
 
 def _load_model(path: str) -> Sequential:
-    """A saved network."""
+    """Return a saved network."""
     if Path(path).is_dir():
         raise ValueError(f"{path}: a folder; name a model file that 'fastdnn train' wrote")
     if not Path(path).is_file():

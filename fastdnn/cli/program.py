@@ -95,7 +95,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """Return the whole command line."""
     parser = _Parser(
         prog="fastdnn",
         description="Train fully connected deep networks on the CPU, and use them.",
@@ -243,7 +243,7 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    """A whole number from 1."""
+    """Return a whole number from 1."""
     try:
         value = int(text)
     except ValueError:
@@ -254,7 +254,7 @@ def _count(text: str) -> int:
 
 
 def _threads(text: str) -> int:
-    """A number of threads, of as many as there may be."""
+    """Return a number of threads, of as many as there may be."""
     count = _count(text)
     most = max(available_cpus(), int(numba.config.NUMBA_NUM_THREADS))
     if count > most:
@@ -263,7 +263,7 @@ def _threads(text: str) -> int:
 
 
 def _positive(text: str) -> float:
-    """A number above 0."""
+    """Return a number above 0."""
     value = _number(0)(text)
     if value == 0:
         raise argparse.ArgumentTypeError(f"{text!r}; want a number above 0")
@@ -279,7 +279,7 @@ def _names(text: str) -> list[str]:
 
 
 def _number(low: float, high: float = math.inf) -> Callable[[str], float]:
-    """A converter to numbers between two bounds."""
+    """Return a converter to numbers between two bounds."""
 
     def convert(text: str) -> float:
         try:

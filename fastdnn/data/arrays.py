@@ -110,7 +110,7 @@ def arrays_table(path: Path, arrays: dict[str, tuple[Array, Array | None]]) -> T
 
 
 def _load(path: Path, kind: str) -> dict[str, Array]:
-    """The arrays of an .npz file by their names, or the one of an .npy file."""
+    """Return the arrays of an .npz file by their names, or the one of an .npy file."""
     wrong = f"{path}: not an .{kind} file of plain arrays"
     try:
         # Opened here, for NumPy leaves a damaged file open.
@@ -175,5 +175,5 @@ def _check_numbers(path: Path, what: str, data: Array) -> None:
 
 
 def _read_labels(path: Path | None) -> Array | None:
-    """The labels of an IDX file, if there is one."""
+    """Return the labels of an IDX file, if there is one."""
     return None if path is None else read_idx(path)

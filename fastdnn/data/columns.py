@@ -77,7 +77,7 @@ class Column:
         return cls(**{**facts, **lists})
 
     def numbers(self, values: Any) -> list[Array]:
-        """The column as float64 numbers, each (m,), with NaN where a value is missing.
+        """Return the column as float64 numbers, each (m,), with NaN where a value is missing.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class Column:
         return [read_numbers(text, self._style(text, styles, read_numbers, "a number"))]
 
     def texts(self, values: Any) -> Array:
-        """The column's values as text (m,), with "" for what is missing."""
+        """Return the column's values as text (m,), with "" for what is missing."""
         import pandas as pd
 
         text = as_text(pd.Series(values))
@@ -237,7 +237,7 @@ def describe(column: Column, values: Any) -> Column:
 
 
 def _categories(column: Column, texts: Array) -> Column:
-    """The most frequent values of a column of text, or why there are none worth having."""
+    """Return the most frequent values of a column of text, or why there are none worth having."""
     values, counts = np.unique(texts[texts != ""], return_counts=True)
     n, m, missing = len(values), int(counts.sum()), int((texts == "").sum())
     if n == 0:
@@ -267,7 +267,7 @@ def drop(column: Column, why: str) -> Column:
 
 
 def _shown(text: str) -> str:
-    """Text for a message, in quotes and not too long."""
+    """Return text for a message, in quotes and not too long."""
     return repr(text if len(text) <= _AN_EXAMPLE else f"{text[:_AN_EXAMPLE]}…")
 
 

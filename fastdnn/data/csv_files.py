@@ -55,7 +55,7 @@ def read_csv(path: Path, columns: Columns) -> Table:
 
 
 def _table(path: Path, text: str, encoding: str, columns: Columns) -> Table:
-    """What a text holds."""
+    """Return what a text holds."""
     layout = find_layout(text)
     head = _head(path, text, layout, columns)
     label = columns.label(path, head.names, len(head.kept))
@@ -75,7 +75,7 @@ def _table(path: Path, text: str, encoding: str, columns: Columns) -> Table:
 
 
 def as_written(cells: Any, *, decimal_comma: bool = False) -> Array:
-    """Labels of a text file: integers where Python would write them the same, else text.
+    """Return labels of a text file: integers where Python would write them the same, else text.
 
     So 02139 and 1e2 stay what they are. With `decimal_comma`, 0,5 is the number 0.5.
     """
@@ -125,7 +125,7 @@ def _head(path: Path, text: str, layout: Layout, columns: Columns) -> Head:
 
 
 def _named(cells: list[str]) -> list[str]:
-    """Names, with pandas' own where there is none."""
+    """Return names, with pandas' own where there is none."""
     return [cell or f"Unnamed: {i}" for i, cell in enumerate(cells)]
 
 
@@ -141,7 +141,7 @@ def _is_int(columns: Columns) -> bool:
 
 
 def _frame(path: Path, text: str, layout: Layout, head: Head, label: int | None) -> Any:
-    """The rows below the header: numbers where a column holds nothing else, else text."""
+    """Return the rows below the header: numbers where a column holds nothing else, else text."""
     labels = None if label is None else head.kept[label]
     frame = _parsed(path, text, layout, head, labels)
     missing = frame.isna()
@@ -164,7 +164,7 @@ def _frame(path: Path, text: str, layout: Layout, head: Head, label: int | None)
 
 
 def _parsed(path: Path, text: str, layout: Layout, head: Head, labels: int | None) -> Any:
-    """What pandas makes of the rows, the labels as text."""
+    """Return what pandas makes of the rows, the labels as text."""
     pd = pandas(f"{path}: reading a table")
     file = io.StringIO(text)
     file.seek(layout.start)

@@ -265,7 +265,7 @@ def _digits() -> Table:
 
 
 def _dropped(path: Path, table: Table, drop: Sequence[str | int]) -> list[int]:
-    """The numbers among the features of the columns to leave out."""
+    """Return the numbers among the features of the columns to leave out."""
     part = table.train or table.test
     assert part is not None
     n_columns = part.X.shape[1] + (table.label is not None)

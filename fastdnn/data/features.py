@@ -22,12 +22,12 @@ _ID = re.compile(r"(.*[\s_.-])?([iI][dD]|nr|no|key|uuid)|.*(Id|ID)")
 
 
 def column_of(X: Any, i: int) -> Any:
-    """Column i of a table: an array's, or a frame's as a Series."""
+    """Return column i of a table: an array's, or a frame's as a Series."""
     return X[:, i] if isinstance(X, np.ndarray) else X.iloc[:, i]
 
 
 def rows_of(X: Any, rows: Array) -> Any:
-    """Some rows of an array, a frame or one of its columns."""
+    """Return some rows of an array, a frame or one of its columns."""
     return X[rows] if isinstance(X, np.ndarray) else X.iloc[rows]
 
 
@@ -92,7 +92,7 @@ def fit_columns(
 
 
 def _checked_index(column: Column, values: Array, i: int, *, named: bool) -> Column:
-    """The column, dropped if it is an index, or with a word on it if it may be one."""
+    """Return the column, dropped if it is an index, or with a word on it if it may be one."""
     m = len(values)
     numbers = np.sort(values)
     if m < 3 or not np.isfinite(numbers[-1]) or (numbers % 1 != 0).any():
@@ -164,7 +164,7 @@ class Encoder:
 
     @cached_property
     def _one_hot(self) -> Any:
-        """scikit-learn's encoder, made of the categories: it has nothing to learn."""
+        """Return scikit-learn's encoder, made of the categories: it has nothing to learn."""
         from sklearn.preprocessing import OneHotEncoder
 
         categories = [np.array(self.columns[i].categories, object) for i in self.categorical]

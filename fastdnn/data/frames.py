@@ -78,7 +78,7 @@ def labels_of(values: Any) -> Array:
 
 
 def is_frame(X: Any) -> bool:
-    """Whether X is a DataFrame of pandas or polars; neither is imported."""
+    """Return whether X is a DataFrame of pandas or polars; neither is imported."""
     return _is_one_of(X, ("DataFrame",))
 
 
@@ -90,7 +90,7 @@ def _is_one_of(X: Any, names: tuple[str, ...]) -> bool:
 
 
 def as_frame(X: Any) -> Any:
-    """A frame as one of pandas, or rows as an array of numbers or a frame without names.
+    """Return a frame as one of pandas, or rows as an array of numbers or a frame without names.
 
     Parameters
     ----------

@@ -69,5 +69,5 @@ def _are_names(
 
 
 def is_value(cell: str) -> bool:
-    """Whether a cell holds a number or a date, not a name or a category."""
+    """Return whether a cell holds a number or a date, not a name or a category."""
     return _VALUE.fullmatch(cell) is not None

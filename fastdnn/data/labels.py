@@ -138,7 +138,7 @@ def refuse_missing(y: Array) -> None:
 
 
 def missing_labels(y: Array) -> Array:
-    """Which labels (m,) are empty, NaN or infinite."""
+    """Return which labels (m,) are empty, NaN or infinite."""
     if y.dtype.kind in "iub":
         return np.zeros(len(y), bool)
     if y.dtype.kind == "f":
@@ -149,7 +149,7 @@ def missing_labels(y: Array) -> Array:
 
 
 def as_numbers(y: Array, *, decimal_comma: bool = False) -> Array | None:
-    """Labels as float64 with NaN for missing ones, or None if one of them is text."""
+    """Return labels as float64 with NaN for missing ones, or None if one of them is text."""
     if y.dtype.kind in "biuf":
         return y.astype(np.float64)
     missing = missing_labels(y)
@@ -203,12 +203,12 @@ def match_labels(y: Array, classes: Array) -> Array:
 
 
 def _whole(y: Array) -> Array:
-    """Whole floats as the integers that pandas may have made them of."""
+    """Return whole floats as the integers that pandas may have made them of."""
     return y.astype(np.int64) if y.dtype.kind == "f" and (y % 1 == 0).all() else y
 
 
 def as_labels(y: ArrayLike) -> Array:
-    """Labels that a user hands over, as numbers or text (m,).
+    """Return labels that a user hands over, as numbers or text (m,).
 
     Raises
     ------
@@ -233,7 +233,7 @@ def as_labels(y: ArrayLike) -> Array:
 
 
 def plain_labels(y: Array) -> Array:
-    """Labels as numbers or as text, one-dimensional."""
+    """Return labels as numbers or as text, one-dimensional."""
     if y.dtype.kind in "iufU":
         return y.ravel()
     if y.dtype == object and all(type(label) in (int, float) for label in y.flat):

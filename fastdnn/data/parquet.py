@@ -118,7 +118,7 @@ class ParquetBatches:
         self._groups += [(path, i) for i in range(file.metadata.num_row_groups)]
 
     def __len__(self) -> int:
-        """How many batches a pass has."""
+        """Return how many batches a pass has."""
         return -(-self.n_samples // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Array, ...] | Array]:
@@ -156,7 +156,7 @@ class ParquetBatches:
                 at += table.num_rows
 
     def _arrays(self, path: Path, group: int, at: int, table: Any) -> list[Array]:
-        """X, y and weights of a piece of a row group, which begins at its row `at`."""
+        """Return X, y and weights of a piece of a row group, which begins at its row `at`."""
 
         def read(names: Sequence[str], dtype: np.dtype[Any]) -> Array:
             out = np.empty((table.num_rows, len(names)), dtype)
@@ -216,7 +216,7 @@ def _batch(parts: list[Array]) -> tuple[Array, ...] | Array:
 
 
 def _names(name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Names of columns as a tuple, each there once."""
+    """Return names of columns as a tuple, each there once."""
     if not isinstance(given, str | Iterable | None):
         raise TypeError(f"{name}: want names of columns, got {given!r}")
     names = () if given is None else (given,) if isinstance(given, str) else tuple(given)
@@ -226,7 +226,7 @@ def _names(name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _weights(name: str | None, targets: Sequence[str]) -> tuple[str, ...]:
-    """The column of the weights, if there is one, as a tuple."""
+    """Return the column of the weights, if there is one, as a tuple."""
     if name is None:
         return ()
     if not isinstance(name, str):
@@ -237,7 +237,7 @@ def _weights(name: str | None, targets: Sequence[str]) -> tuple[str, ...]:
 
 
 def _files(path: AnyPath | Iterable[AnyPath]) -> list[Path]:
-    """The files that a path, or several, mean."""
+    """Return the files that a path, or several, mean."""
     if not isinstance(path, str | PathLike | Iterable):
         raise TypeError(f"path: want a file, a folder or a list of such, got {path!r}")
     found: list[Path] = []
@@ -261,7 +261,7 @@ def _files(path: AnyPath | Iterable[AnyPath]) -> list[Path]:
 
 
 def _opened(path: Path) -> Any:
-    """A Parquet file of which the description has been read."""
+    """Return a Parquet file of which the description has been read."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -311,7 +311,7 @@ def _check_columns(path: Path, schema: Any, names: Sequence[str]) -> None:
 
 
 def _is_whole(column: Any) -> bool:
-    """Whether a column's values fit in int64."""
+    """Return whether a column's values fit in int64."""
     import pyarrow.types as types
 
     is_integer = types.is_integer(column.type) and not types.is_uint64(column.type)

@@ -115,7 +115,7 @@ class Preparation:
         return self.scaling.apply(numbers, dtype)
 
     def _columns(self, X: Any) -> dict[int, Any]:
-        """The columns that are read, by their numbers in the training file."""
+        """Return the columns that are read, by their numbers in the training file."""
         has_names = is_frame(X) and list(X.columns) != list(range(X.shape[1]))
         if self.features is not None and has_names:
             names = [str(name).strip() for name in X.columns]
@@ -139,15 +139,15 @@ class Preparation:
         return {i: column_of(X, places[i]) for i in self._used}
 
     def labels(self, A: Array) -> Array:
-        """Labels (m,) of what `outputs` gave: the likeliest class, or the target."""
+        """Return labels (m,) of what `outputs` gave: the likeliest class, or the target."""
         return A[:, 0] if self.classes is None else np.asarray(self.classes[A.argmax(axis=1)])
 
     def outputs(self, A: Array) -> Array:
-        """A as users want it: probabilities as they are, a target (m, 1) in its own unit."""
+        """Return A as users want it: probabilities as they are, a target (m, 1) in its own unit."""
         return A if self.target_scaling is None else self.target_scaling.undo(A)
 
     def targets(self, y: ArrayLike) -> Array:
-        """Labels as the training file has them, as the network compares with its outputs.
+        """Return labels as the training file has them, as the network compares with its outputs.
 
         Returns
         -------
@@ -246,12 +246,12 @@ class Preparation:
 
     @staticmethod
     def kept_apart(metadata: Mapping[str, str]) -> dict[str, str]:
-        """The entries of a model file's metadata that are not `to_metadata`'s."""
+        """Return the entries of a model file's metadata that are not `to_metadata`'s."""
         return {key: text for key, text in metadata.items() if key != _KEY}
 
     @staticmethod
     def _decoded(state: dict[str, Any]) -> dict[str, Any]:
-        """The fields that `_plain` made JSON of."""
+        """Return the fields that `_plain` made JSON of."""
         for name in ("scaling", "target_scaling"):
             if state[name] is not None:
                 state[name] = Scaling(**{k: np.asarray(v) for k, v in state[name].items()})
@@ -281,7 +281,7 @@ def _check_scaling(scaling: Scaling, sizes: set[int]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A field as JSON knows it."""
+    """Return a field as JSON knows it."""
     if isinstance(value, Scaling):
         return {"mean": value.mean.tolist(), "deviation": value.deviation.tolist()}
     if isinstance(value, tuple) and value and isinstance(value[0], Column):

@@ -102,7 +102,7 @@ def _split(y: Array, classes: Array | None, shares: Shares) -> tuple[Array, Arra
 
 
 def _pick(rows: Array, n: int, stratify: Array | None, seed: int) -> tuple[Array, Array]:
-    """The other rows, and n of them."""
+    """Return the other rows, and n of them."""
     from sklearn.model_selection import train_test_split
 
     rest, picked = train_test_split(rows, test_size=n, random_state=seed, stratify=stratify)

@@ -36,12 +36,12 @@ def _is_array(X: Any) -> bool:
 
 
 def _is_indexed(X: Any) -> bool:
-    """Whether X gives a batch by number, as Keras's Sequence does."""
+    """Return whether X gives a batch by number, as Keras's Sequence does."""
     return hasattr(X, "__getitem__") and hasattr(X, "__len__")
 
 
 def _is_batch(one: Any) -> bool:
-    """Whether this is a tuple or list that begins with a matrix."""
+    """Return whether this is a tuple or list that begins with a matrix."""
     return isinstance(one, list | tuple) and len(one) > 0 and _depth(one[0]) >= 2
 
 
@@ -269,7 +269,7 @@ def _is_function(source: Any) -> bool:
 
 
 def _is_iterator(source: Any) -> bool:
-    """Whether a source is its own iterator, which `iter` does not begin anew.
+    """Return whether a source is its own iterator, which `iter` does not begin anew.
 
     A class may write ``__iter__`` so that it does; all others return `self` and do nothing else.
     """
@@ -319,7 +319,7 @@ def _named(name: str, batch: Any) -> Iterator[None]:
 
 
 def _is_sample(batch: Any) -> bool:
-    """Whether this is no batch, but one sample, with its target or alone."""
+    """Return whether this is no batch, but one sample, with its target or alone."""
     if isinstance(batch, list | tuple):
         is_pair = len(batch) in (2, 3)
         return is_pair and batch[1] is not None and (_depth(batch[0]) == 1 or not _depth(batch[1]))
@@ -331,7 +331,7 @@ def _empty(name: str) -> ValueError:
 
 
 def _length(source: Any) -> int | None:
-    """How many batches a source says that it has."""
+    """Return how many batches a source says that it has."""
     try:
         return len(source)
     except (TypeError, AttributeError, NotImplementedError):

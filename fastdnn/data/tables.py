@@ -117,7 +117,7 @@ class Columns:
         )
 
     def _locate(self, path: Path, names: Sequence[str] | None, n_columns: int) -> int:
-        """The number of the label column of a table that has one."""
+        """Return the number of the label column of a table that has one."""
         target = -1 if self.target is None else self.target
         if self.position is not None and (names is None or target not in names):
             target = self.position
@@ -147,7 +147,7 @@ def locate(
 
 
 def split_label(part: Part, names: tuple[str, ...] | None, label: int) -> Table:
-    """A table whose label column is known, `names` being those of all columns."""
+    """Return a table whose label column is known, `names` being those of all columns."""
     if names is None:
         return Table(part, label=label)
     features = names[:label] + names[label + 1 :]
@@ -163,7 +163,7 @@ def check_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def quoted(names: Sequence[str], most: int = 8) -> str:
-    """Names for a message: ``'a', 'b', … (100)``."""
+    """Return names for a message: ``'a', 'b', … (100)``."""
     shown = ", ".join(repr(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown}, … ({len(names)})"
 

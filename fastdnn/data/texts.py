@@ -114,7 +114,7 @@ def read_text(path: Path) -> tuple[str, str]:
 
 
 def _guess(content: bytes) -> str:
-    """The encoding of a text without a byte order mark."""
+    """Return the encoding of a text without a byte order mark."""
     start = content[:1000]
     for encoding, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[0::2])):
         if len(start) > 3 and zeros.count(0) > 0.6 * len(zeros):
@@ -153,7 +153,7 @@ def find_layout(text: str) -> Layout:
 
 
 def rows(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
-    """The cells of each row that is not empty."""
+    """Return the cells of each row that is not empty."""
     return (row for row in reader(lines, delimiter) if row)
 
 
@@ -167,7 +167,7 @@ def reader(lines: Iterable[str], delimiter: str) -> Any:
 
 
 def first_lines(text: str, start: int = 0) -> Iterator[str]:
-    """Lines of a text from a place on, as many as tell how it is laid out."""
+    """Return lines of a text from a place on, as many as tell how it is laid out."""
     for _ in range(_SAMPLE):
         end = text.find("\n", start)
         yield text[start:] if end < 0 else text[start:end]
@@ -177,7 +177,7 @@ def first_lines(text: str, start: int = 0) -> Iterator[str]:
 
 
 def _delimiter(lines: list[str], told: str | None) -> tuple[str, int]:
-    """What makes the most rows equally long, and how long these are."""
+    """Return what makes the most rows equally long, and how long these are."""
     best, found = 0.0, (told or ",", 1)
     for delimiter in told or _DELIMITERS:
         widths = Counter(len(row) for row in rows(lines, delimiter))
@@ -191,7 +191,7 @@ def _delimiter(lines: list[str], told: str | None) -> tuple[str, int]:
 
 
 def _spaces_part(lines: list[str], delimiter: str) -> bool:
-    """Whether spaces part the cells, not the delimiter that parts some of them as well.
+    """Return whether spaces part the cells, not the delimiter that parts some of them as well.
 
     Commas may be those of numbers, and a tab may stand before the last of many cells.
     """

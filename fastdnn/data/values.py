@@ -55,7 +55,7 @@ DATE_STYLES = ("ISO8601", *(day + time for day in _DAYS for time in _TIMES))
 
 
 def as_text(values: pd.Series) -> pd.Series:
-    """Values of any kind as text without spaces around it; what is missing becomes "".
+    """Return values of any kind as text without spaces around it; what is missing becomes "".
 
     A whole float is written as the integer: where a value is missing, pandas makes floats of
     integers.
@@ -90,24 +90,24 @@ def is_missing_cell(cell: str) -> bool:
 
 
 def is_missing(text: pd.Series, tokens: frozenset[str] = MISSING) -> pd.Series:
-    """Where text, of `as_text`, stands for a missing value."""
+    """Return where text, of `as_text`, stands for a missing value."""
     return text.str.lower().isin(tokens)
 
 
 def is_number_dtype(values: pd.Series) -> bool:
-    """Whether the values are numbers or truth values already, not text or objects."""
+    """Return whether the values are numbers or truth values already, not text or objects."""
     import pandas as pd
 
     return bool(pd.api.types.is_numeric_dtype(values) and values.dtype.kind != "c")
 
 
 def plain_numbers(values: pd.Series) -> Array:
-    """Numbers (m,) as float64, with NaN for what is missing."""
+    """Return numbers (m,) as float64, with NaN for what is missing."""
     return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def read_numbers(text: pd.Series, style: str) -> Array:
-    """Text as float64; NaN where it is missing or not a number of this style.
+    """Return text as float64; NaN where it is missing or not a number of this style.
 
     Signs of currencies and percents are left out: 12.5 % is 12.5.
     """
@@ -137,7 +137,7 @@ def read_truth(text: pd.Series, style: str) -> Array:
 
 
 def read_dates(values: pd.Series, style: str) -> pd.Series:
-    """Dates and times without a zone, UTC where there was one; NaT where it is none.
+    """Return dates and times without a zone, UTC where there was one; NaT where it is none.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def date_numbers(dates: pd.Series, hours: bool) -> list[Array]:
 
 
 def number_styles(decimal_comma: bool) -> tuple[str, ...]:
-    """The ways to write numbers, the likelier first.
+    """Return the ways to write numbers, the likelier first.
 
     Parameters
     ----------
@@ -196,5 +196,5 @@ def first_style(
 
 
 def not_read(found: Any) -> Array:
-    """Where one of the readers above found nothing."""
+    """Return where one of the readers above found nothing."""
     return np.asarray(found.isna() if hasattr(found, "isna") else np.isnan(found))

@@ -37,6 +37,8 @@ from ._parameters import (
     check_use,
     hidden_activations,
     hidden_units,
+    output_name,
+    start_factor,
 )
 from ._rules import forget_records, open_records
 from ._samples import native
@@ -45,7 +47,6 @@ from ._solvers import optimizer_of
 Array = NDArray[Any]
 SPARSE = ["csr", "csc"]
 FLOATS = (np.float64, np.float32)
-OUTPUT_NAMES = {"sigmoid": "logistic", "exponential": "exp"}  # fastdnn's to scikit-learn's
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
@@ -196,8 +197,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Draw W and b, layer by layer, and start all records."""
         n_outputs, output, _ = self._output()
         units = [data.X.shape[1], *hidden_units(self), n_outputs]
-        factor = 2.0 if self.activation in ("logistic", "sigmoid") else 6.0
-        dtype = data.X.dtype
+        factor, dtype = start_factor(self), data.X.dtype
         coefs: list[Any] = []
         intercepts: list[Any] = []
         for n_prev, n in pairwise(units):
@@ -209,7 +209,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self._state = State(0)
         self.n_iter_ = self.t_ = 0
         self.n_layers_, self.n_outputs_ = len(units), n_outputs
-        self.out_activation_ = OUTPUT_NAMES.get(output, output)
+        self.out_activation_ = output_name(output)
         forget_records(self)
 
     # ------------------------------------------------------------------------- the network

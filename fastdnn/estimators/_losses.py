@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,32 @@ from fastdnn.losses import Loss, Quantile
 
 Array = NDArray[Any]
 ANY = "any"  # a loss of numbers, which classes as 0 and 1 are too
+
+
+class Convention(NamedTuple):
+    """How a regressor's loss of scikit-learn differs from fastdnn's."""
+
+    loss: str  # fastdnn's name
+    factor: float  # scikit-learn's is so many times it, summed over the outputs
+    tells_mean: bool = False  # what scikit-learn tells is the mean over the outputs all the same
+    constants: Callable[[Array], Array] | None = None  # of y, which fastdnn leaves out
+
+
+def _poisson_constants(y: Array) -> Array:
+    y = y.astype(np.float64)
+    terms = y * np.log(np.where(y > 0, y, 1.0)) - y
+    return np.asarray(terms.sum(axis=1))
+
+
+_OF_SKLEARN = {
+    "squared_error": Convention("mean_squared_error", 0.5, tells_mean=True),
+    "poisson": Convention("poisson", 1.0, constants=_poisson_constants),
+}
+
+
+def convention_of(loss: str | Loss) -> Convention | None:
+    """Return scikit-learn's convention, if the loss has one of its names."""
+    return _OF_SKLEARN.get(loss) if isinstance(loss, str) else None
 
 
 def loss_of(given: str | Loss, n: int) -> Loss:

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from fastdnn import activations
 from fastdnn._checks import check_flag, check_number
 from fastdnn.hooks import check_callbacks
+from fastdnn.kernels import ACTIVATIONS
 from fastdnn.kernels.lookup import lookup
 from fastdnn.optimizers import Optimizer
 from fastdnn.schedules import Schedule
@@ -21,7 +22,7 @@ from ._rules import scorer_of
 from ._solvers import SOLVERS
 
 # scikit-learn's names of activations that fastdnn calls otherwise
-ACTIVATIONS = {"logistic": "sigmoid"}
+_ACTIVATIONS = {entry.sklearn: name for name, entry in ACTIVATIONS.items() if entry.sklearn}
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
 _INTERVALS = {
     "alpha": "[0, inf)",
@@ -206,4 +207,16 @@ def hidden_activations(of: Any) -> list[str]:
         raise ValueError(
             f"activation: want one name, or one for each of {len(units)} hidden layers, got {given}"
         )
-    return [activations.resolve(ACTIVATIONS.get(g, g)) for g in given]
+    return [activations.resolve(_ACTIVATIONS.get(g, g)) for g in given]
+
+
+def output_name(activation: str) -> str:
+    """Return scikit-learn's name of an activation."""
+    return ACTIVATIONS[activation].sklearn or activation
+
+
+def start_factor(of: Any) -> float:
+    """Return scikit-learn's factor of the bounds of W at the start: its one activation says it."""
+    given = of.activation
+    name = activations.resolve(_ACTIVATIONS.get(given, given)) if isinstance(given, str) else None
+    return ACTIVATIONS[name or activations.resolve(None)].sklearn_factor

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
-from fastdnn.optimizers import (
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    Lion,
-    NAdam,
-    Optimizer,
-    RMSprop,
-    UncorrectedAdam,
-)
+from fastdnn.optimizers import OPTIMIZERS, SGD, Lion, Optimizer, UncorrectedAdam
 from fastdnn.schedules import Schedule
 
 
@@ -25,23 +16,22 @@ def _sgd(of: Any, rate: float | Schedule) -> Optimizer:
     return SGD(learning_rate=rate, momentum=of.momentum, nesterov=nesterov)
 
 
-def _with_moments(
-    kind: type[Adam] | type[AdamW] | type[NAdam],
-) -> Callable[[Any, float | Schedule], Optimizer]:
-    return lambda of, rate: kind(
-        learning_rate=rate, beta_1=of.beta_1, beta_2=of.beta_2, epsilon=of.epsilon
-    )
+_SHARED = ("beta_1", "beta_2", "epsilon")  # parameters of an estimator that are optimizers' too
+
+
+def _of(kind: type[Optimizer]) -> Callable[[Any, float | Schedule], Optimizer]:
+    """Return how an optimizer is made of an estimator's parameters that it has."""
+    known = {one.name for one in fields(kind)}
+    shared = [name for name in _SHARED if name in known]
+    return lambda of, rate: kind(learning_rate=rate, **{one: getattr(of, one) for one in shared})
 
 
 # How each solver by name is made of an estimator's parameters and its learning rate.
 SOLVERS: dict[str, Callable[[Any, float | Schedule], Optimizer]] = {
+    **{name: _of(kind) for name, kind in OPTIMIZERS.items()},
     "sgd": _sgd,
-    "adam": _with_moments(UncorrectedAdam),
-    "adamw": _with_moments(AdamW),
-    "nadam": _with_moments(NAdam),
-    "lion": lambda of, rate: Lion(learning_rate=rate),
-    "rmsprop": lambda of, rate: RMSprop(learning_rate=rate, epsilon=of.epsilon),
-    "adagrad": lambda of, rate: Adagrad(learning_rate=rate, epsilon=of.epsilon),
+    "adam": _of(UncorrectedAdam),
+    "lion": lambda of, rate: Lion(learning_rate=rate),  # its betas mean something else
 }
 
 

@@ -16,7 +16,7 @@ from fastdnn.losses import Loss, Quantile
 
 from ._base import BaseMLP, has_steps
 from ._compat import with_callbacks
-from ._losses import d2_of_quantiles, of_numbers, targets_of
+from ._losses import convention_of, d2_of_quantiles, of_numbers, targets_of
 
 Array = NDArray[Any]
 
@@ -169,27 +169,24 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return Data(X, y, targets_of(loss, y, n, X.dtype), None)
 
     def _output(self) -> tuple[int, str, Loss]:
-        name = "mean_squared_error" if self.loss == "squared_error" else self.loss
-        return of_numbers(name, self._n_targets)
+        convention = convention_of(self.loss)
+        return of_numbers(convention.loss if convention else self.loss, self._n_targets)
 
     @property
     def _summed(self) -> float:  # type: ignore[override]
-        # scikit-learn's are half the squared error and the Poisson loss, summed over the outputs
-        if self.loss == "squared_error":
-            return 0.5 * self._n_targets
-        return float(self._n_targets) if self.loss == "poisson" else 1.0
+        convention = convention_of(self.loss)
+        return convention.factor * self._n_targets if convention else 1.0
 
     @property
     def _averaged(self) -> float:  # type: ignore[override]
-        # the squared error that scikit-learn tells is a mean over the outputs all the same
-        return float(self._n_targets) if self.loss == "squared_error" else 1.0
+        convention = convention_of(self.loss)
+        return float(self._n_targets) if convention and convention.tells_mean else 1.0
 
     def _constants(self, data: Data) -> Array | None:
-        if self.loss != "poisson":
+        convention = convention_of(self.loss)
+        if convention is None or convention.constants is None:
             return None
-        y = data.y.astype(np.float64)
-        terms = y * np.log(np.where(y > 0, y, 1.0)) - y
-        return np.asarray(terms.sum(axis=1))
+        return convention.constants(data.y)
 
     def _labels(self, data: Data) -> Array:
         return data.y[:, 0] if data.y.shape[1] == 1 else data.y

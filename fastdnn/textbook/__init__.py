@@ -1,4 +1,7 @@
-"""The notes' network, function by function: relu in the hidden layers, sigmoid in the output layer.
+"""The textbook's network, function by function: hidden layers of relu, an output of sigmoid.
+
+The *textbook convention* is that of the course "Neural Networks and Deep Learning" by Ng,
+Katanforoosh and Bensouda (deeplearning.ai, 2017): its names, shapes and functions.
 
 Samples are columns: X is (n[0], m) and Y (1, m), of 0 and 1. For each layer, with m samples,
 

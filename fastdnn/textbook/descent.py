@@ -61,7 +61,7 @@ def _engine(start: Mapping[str, Array], dtype: np.dtype[Any]) -> Engine:
 
 
 def _views(engine: Engine) -> Iterator[tuple[str, Array]]:
-    """The engine's parameters by the notes' names and shapes."""
+    """Return the engine's parameters by the textbook convention's names and shapes."""
     for l in range(1, len(engine.layers) + 1):
         b = engine.bias(l)
         assert b is not None  # every layer has one
@@ -72,7 +72,7 @@ def _views(engine: Engine) -> Iterator[tuple[str, Array]]:
 def _all_costs(
     engine: Engine, X: Array, Y: Array, learning_rate: float, num_iterations: int
 ) -> Iterator[float]:
-    """The cost before each update, as slices of about `SLICE` seconds make them."""
+    """Return the cost before each update, as slices of about `SLICE` seconds make them."""
     targets = Targets(np.ascontiguousarray(Y.T, engine.dtype))
     done, size = 0, 1
     while done < num_iterations:

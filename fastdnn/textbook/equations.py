@@ -24,7 +24,7 @@ ACTIVATIONS = {name: kernels.ACTIVATIONS[name] for name in ("sigmoid", "relu", "
 
 # ------------------------------------------------------------------------------------------ start
 def initialize_parameters(n_x: int, n_h: int, n_y: int) -> dict[str, Array]:
-    """W = 0.01 N(0, 1) by NumPy's legacy generator from seed 1, b = 0.
+    """Return parameters W = 0.01 N(0, 1) by NumPy's legacy generator from seed 1, b = 0.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def initialize_parameters(n_x: int, n_h: int, n_y: int) -> dict[str, Array]:
 def initialize_parameters_deep(
     layer_dims: Sequence[int], *, seed: int = 3, scale: float = 0.01
 ) -> dict[str, Array]:
-    """W[l] = scale N(0, 1), b[l] = 0.
+    """Return parameters W[l] = scale N(0, 1), b[l] = 0.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def start(dims: Sequence[int], seed: int, scaled: Callable[[Array], Array]) -> d
 
 # ---------------------------------------------------------------------------------------- forward
 def linear_forward(A: ArrayLike, W: ArrayLike, b: ArrayLike) -> tuple[Array, LinearCache]:
-    """Z = W A + b.
+    """Return Z = W A + b.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def linear_forward(A: ArrayLike, W: ArrayLike, b: ArrayLike) -> tuple[Array, Lin
 def linear_activation_forward(
     A_prev: ArrayLike, W: ArrayLike, b: ArrayLike, activation: str
 ) -> tuple[Array, Cache]:
-    """Z = W A_prev + b, A = g(Z).
+    """Return A = g(Z) of Z = W A_prev + b, and what the backward step reads.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def linear_activation_forward(
 
 
 def L_model_forward(X: ArrayLike, parameters: Mapping[str, ArrayLike]) -> tuple[Array, list[Cache]]:
-    """A[l] = g(W[l] A[l-1] + b[l]) for all layers, from A[0] = X.
+    """Return A[L], by A[l] = g(W[l] A[l-1] + b[l]) for all layers, from A[0] = X.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def L_model_forward(X: ArrayLike, parameters: Mapping[str, ArrayLike]) -> tuple[
 
 
 def compute_cost(AL: ArrayLike, Y: ArrayLike) -> float:
-    """J = -1/m sum(Y log AL + (1 - Y) log(1 - AL)), where 0 log 0 = 0.
+    """Return J = -1/m sum(Y log AL + (1 - Y) log(1 - AL)), where 0 log 0 = 0.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def compute_cost(AL: ArrayLike, Y: ArrayLike) -> float:
 
 # --------------------------------------------------------------------------------------- backward
 def linear_backward(dZ: ArrayLike, cache: LinearCache) -> tuple[Array, Array, Array]:
-    """The products dW = dZ A_prev^T / m, db = sum(dZ) / m and dA_prev = W^T dZ.
+    """Return the products dW = dZ A_prev^T / m, db = sum(dZ) / m and dA_prev = W^T dZ.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def linear_backward(dZ: ArrayLike, cache: LinearCache) -> tuple[Array, Array, Ar
 def linear_activation_backward(
     dA: ArrayLike, cache: Cache, activation: str
 ) -> tuple[Array, Array, Array]:
-    """From dZ = dA * g'(Z) on as `linear_backward`.
+    """Return what `linear_backward` does, of dZ = dA * g'(Z).
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def _activation_backward(dA: ArrayLike, Z: Array, activation: str) -> Array:
 
 
 def L_model_backward(AL: ArrayLike, Y: ArrayLike, caches: Sequence[Cache]) -> dict[str, Array]:
-    """From dAL = -(Y / AL - (1 - Y) / (1 - AL)) back through all layers.
+    """Return all gradients, from dAL = -(Y / AL - (1 - Y) / (1 - AL)) back through the layers.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def L_model_backward(AL: ArrayLike, Y: ArrayLike, caches: Sequence[Cache]) -> di
 def update_parameters(
     parameters: Mapping[str, ArrayLike], grads: Mapping[str, ArrayLike], learning_rate: float
 ) -> dict[str, Array]:
-    """W[l] - learning_rate dW[l] and b[l] - learning_rate db[l], as new arrays.
+    """Return W[l] - learning_rate dW[l] and b[l] - learning_rate db[l], as new arrays.
 
     Parameters
     ----------

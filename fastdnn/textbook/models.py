@@ -22,7 +22,7 @@ def two_layer_model(
     num_iterations: int = 3000,
     print_cost: bool = False,
 ) -> tuple[dict[str, Array], list[float]]:
-    """`L_layer_model` with one hidden layer, started by `initialize_parameters`.
+    """Train `L_layer_model` with one hidden layer, started by `initialize_parameters`.
 
     Parameters
     ----------
@@ -50,7 +50,9 @@ def L_layer_model(
     num_iterations: int = 3000,
     print_cost: bool = False,
 ) -> tuple[dict[str, Array], list[float]]:
-    """Gradient descent on all samples, from W[l] = N(0, 1) / sqrt(n[l-1]) of seed 1 and b = 0.
+    """Train by gradient descent on all samples, from W[l] = N(0, 1) / sqrt(n[l-1]) and b = 0.
+
+    W is drawn from seed 1.
 
     Parameters
     ----------
@@ -86,7 +88,7 @@ def predict(
     y: ArrayLike | None = None,
     parameters: Mapping[str, ArrayLike] | None = None,
 ) -> Array:
-    """1 where AL > 0.5, else 0; prints the accuracy where the labels are known.
+    """Return 1 where AL > 0.5, else 0; prints the accuracy where the labels are known.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Checks of matrices against the notes' rules of shapes (samples are columns), stated in errors."""
+"""Checks of matrices against the textbook convention's shapes (samples are columns), by errors."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.engine import OF_CALLS, Engine
 from fastdnn.kernels.parameters import Layer
-from fastdnn.kernels.twins import frozen, twin_of
+from fastdnn.kernels.twins import doubled, frozen, twin_of
 
 
 def test_a_twin_has_the_parameters_and_memory_of_its_own() -> None:
@@ -54,3 +54,21 @@ def test_a_frozen_engine_stays_as_it_is() -> None:
     again = pickle.loads(pickle.dumps(still))
     assert set(again.parameters) == set(again.slots) == {1}
     assert again.forward(np.ones((1, 5), np.float32), batch=1).tolist() == [[6, 6]]
+
+
+def test_a_double_computes_the_loss_alone_in_float64() -> None:
+    rng = np.random.default_rng(0)
+    layers = [Layer(5, 7, "tanh", dropout=0.5, l1=0.1), Layer(7, 2, use_bias=False, l2=0.2)]
+    engine = Engine(layers, input_dropout=0.5)
+    engine.parameters[:] = rng.standard_normal(engine.parameters.size)
+    X, targets = rng.standard_normal((9, 5), np.float32), Targets(np.ones((9, 2), np.float32))
+    double = doubled(engine)
+    assert double.parameters.dtype == np.float64
+    assert not double.parameters.any()
+    double.parameters[:] = engine.parameters
+    bare = Engine([layer._replace(dropout=0.0, l1=0.0, l2=0.0) for layer in layers])
+    bare.parameters[:] = engine.parameters
+    wanted = bare.differentiate(X, targets)
+    found = double.differentiate(X, Targets(np.ones((9, 2))))
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_allclose(double.gradient, bare.gradient, rtol=1e-5, atol=1e-7)

@@ -69,7 +69,7 @@ def bench(arguments: Namespace) -> int:
 
 
 def _figure(picture: Path, n_cases: int) -> Figure:
-    """An empty figure, which matplotlib can write by the picture's name."""
+    """Return an empty figure, which matplotlib can write by the picture's name."""
     figure = new_figure((2.0 + 1.5 * n_cases, 4.5))
     suffixes = [f".{kind}" for kind in figure.canvas.get_supported_filetypes()]
     if picture.suffix.lower() not in suffixes:
@@ -78,7 +78,7 @@ def _figure(picture: Path, n_cases: int) -> Figure:
 
 
 def _names(option: str, given: str | None, table: Mapping[str, object]) -> list[str]:
-    """The names in a list with commas, each looked up; all of them where there is none."""
+    """Return the names in a list with commas, each looked up; all of them where there is none."""
     if given is None:
         return list(table)
     names = [name.strip() for name in given.split(",")]

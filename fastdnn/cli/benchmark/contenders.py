@@ -112,7 +112,7 @@ def fastdnn_model(net: Case, dtype: str = "float32") -> Any:
 
 
 def fastdnn_loss(net: Case) -> str:
-    """The cross-entropy that fits a case's output."""
+    """Return the cross-entropy that fits a case's output."""
     return "binary_crossentropy" if net.sizes[-1] == 1 else "sparse_categorical_crossentropy"
 
 
@@ -134,7 +134,7 @@ def _fastdnn(work: Work) -> Network:
 
 
 def _numpy(work: Work) -> Network:
-    """The notes' equations, samples in rows, products by BLAS."""
+    """Run the textbook's equations, samples in rows, products by BLAS."""
     import numpy as np
 
     net, (X, labels) = work.net, data(work)

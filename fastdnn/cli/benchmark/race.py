@@ -94,7 +94,7 @@ class Runner:
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Runner]:
-    """A `Runner` that ends with the block, whatever happens in it."""
+    """Give a `Runner` that ends with the block, whatever happens in it."""
     runner = Runner(command, environment)
     try:
         yield runner
@@ -103,7 +103,7 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 
 def why_not(name: str) -> str | None:
-    """Why a contender cannot run here, with the command that changes it; None if it can."""
+    """Return why a contender cannot run here, with the command that changes it; None if it can."""
     module = name.removesuffix("_compile")
     if find_spec(module) is not None:
         return None
@@ -166,7 +166,7 @@ def _note(lane: Lane, answer: dict[str, Any]) -> None:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """The number of threads for every library; and where this process finds fastdnn."""
+    """Return the number of threads for every library; and where this process finds fastdnn."""
     found = find_spec("fastdnn")
     assert found is not None
     assert found.origin is not None

@@ -30,7 +30,7 @@ NAMES = {
 
 
 def result_of(settings: Mapping[str, Any], lanes: Mapping[str, Mapping[str, Lane]]) -> Result:
-    """All that was measured, ready for JSON.
+    """Return all that was measured, ready for JSON.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def result_of(settings: Mapping[str, Any], lanes: Mapping[str, Mapping[str, Lane
 
 
 def _environment(versions: Mapping[str, str]) -> dict[str, Any]:
-    """The machine, without its name, and what runs on it."""
+    """Return the machine, without its name, and what runs on it."""
     info = kernels.info()
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -73,7 +73,7 @@ def _environment(versions: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _cpu() -> str | None:
-    """The CPU's name as Linux says it, with the microarchitecture that LLVM sees."""
+    """Return the CPU's name as Linux says it, with the microarchitecture that LLVM sees."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -89,7 +89,7 @@ def best(case: Mapping[str, Any], name: str) -> float | None:
 
 
 def ratio(case: Mapping[str, Any]) -> tuple[float, str] | None:
-    """How many times faster fastdnn is than the best of the others, and which that is."""
+    """Return how many times faster fastdnn is than the best of the others, and which that is."""
     own = best(case, "fastdnn")
     others = {name: best(case, name) for name in case if name != "fastdnn"}
     ran = {name: time for name, time in others.items() if time is not None}
@@ -112,7 +112,7 @@ def layers(case: str) -> str:
 
 
 def _rows(result: Result) -> list[list[str]]:
-    """The table: a heading, then a row for each case."""
+    """Return the table: a heading, then a row for each case."""
     cases = result["cases"]
     names = list(next(iter(cases.values())))
     rows = [["case", "layers", "batch", *(NAMES[name] for name in names), "fastdnn to the best"]]
@@ -137,7 +137,7 @@ def _digits(value: float) -> str:
 
 
 def _about(result: Result) -> list[str]:
-    """What was measured, where, and what was left out."""
+    """Return what was measured, where, and what was left out."""
     of, how = result["environment"], result["settings"]
     lines = [
         f"Microseconds per training step, the best of {how['rounds']} rounds; {how['optimizer']}, "
@@ -157,7 +157,7 @@ def _about(result: Result) -> list[str]:
 
 
 def text(result: Result) -> str:
-    """A table for the terminal."""
+    """Return a table for the terminal."""
     rows = _rows(result)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -171,7 +171,7 @@ def text(result: Result) -> str:
 
 
 def markdown(result: Result) -> str:
-    """A table for a README."""
+    """Return a table for a README."""
     heading, *rows = _rows(result)
     align = ["---", "---", *["---:"] * (len(heading) - 2)]
     lines = ["| " + " | ".join(row) + " |" for row in (heading, align, *rows)]
