@@ -11,10 +11,21 @@ from ._jit import kernel, small_kernel
 from ._simd import address, nowhere
 from .arrays import Matrix
 from .dropout import drop_range, dropout_key
-from .gemm import FORWARD, PLAIN, Start, block_depth, calls_of, finish_forward, product
+from .epilogue import (
+    BACKWARD,
+    FORWARD,
+    Epilogue,
+    Mask,
+    calls_of,
+    finish_forward,
+    scaled,
+)
+from .gemm import Factor, Size, block_depth, product
 from .layout import (
+    CODE,
     DEPTH,
     DROP,
+    FROM_Z,
     N_PREV,
     NO,
     ONE,
@@ -27,6 +38,7 @@ from .layout import (
     X_OFFSET,
     X_OTHER,
     X_ROW,
+    YES,
     ZERO,
     A,
     B,
@@ -34,7 +46,8 @@ from .layout import (
     S,
     W,
 )
-from .output import output_rows
+from .operands import Region, moved, rows_from, zeros_at
+from .output import output_of, output_rows
 from .pack import gather_other_rows, gather_rows
 from .reduce import add_parts
 from .sharing import (
@@ -94,6 +107,24 @@ def input_of(plan, net, samples, ws, batch, begin, l):
     return Matrix(ws, net.table[l - 1, A], net.table[l, N_PREV], ONE)
 
 
+@small_kernel
+def after_forward(table, l, ws, row, key):
+    """A_l = g(Z_l) and dropout; Z_l begins with this row of the batch."""
+    s, a = address(ws, table[l, S]), address(ws, table[l, A])
+    return Epilogue(
+        FORWARD, table[l, CODE], table[l, RECTIFY] == 1, table[l, WHOLE_ROW] == 1,
+        a if table[l, FROM_Z] else s, a, Mask(table[l, DROP], row, key), 1.0,
+    )  # fmt: skip
+
+
+@small_kernel
+def after_backward(table, l, ws, row, key):
+    """dZ_l = dA_l * g'(Z_l), dropped as A_l was; dA_l begins with this row of the batch."""
+    s = address(ws, table[l, S])
+    mask = Mask(table[l, DROP], row, key)
+    return Epilogue(BACKWARD, table[l, CODE], NO, table[l, WHOLE_ROW] == 1, s, s, mask, 1.0)
+
+
 @kernel
 def gather_batch(plan, net, samples, ws, batch, rank):
     """A_0, in rows: what the rank needs of it in layer 1."""
@@ -124,23 +155,20 @@ def region_forward(plan, net, ws, batch, x, l, group, region):
     n, k, depth, is_cut = table[l, N], table[l, N_PREV], table[l, DEPTH], group.of > 1
     if depth == 0:
         depth = block_depth(k, ws)
-    step, mode = depth if is_cut else k, PLAIN if is_cut else FORWARD
-    key = dropout_key(plan[SEED], batch.number, l)
+    step, key = depth if is_cut else k, dropout_key(plan[SEED], batch.number, l)
+    after = scaled(1.0, ws) if is_cut else after_forward(table, l, ws, ZERO, key)
     for at in range(group.begin, group.end, step):
         # The first group adds block to block, as one rank would; then each block is added to these
-        first, start, to = ws, Start(ZERO, ZERO, ZERO), table[l, S]
+        start, to = zeros_at(ws), address(ws, table[l, S])
         if group.number > 0:
-            to = table[l, PARTS] + (at // depth - 1) * m * n
+            to = address(ws, table[l, PARTS] + (at // depth - 1) * m * n)
         elif at > 0:
-            start = Start(to, n, ONE)
+            start = rows_from(to, n)
         elif table[l, B] >= 0:
-            first, start = p, Start(table[l, B], ZERO, ONE)
-        inputs = Matrix(x.flat, x.offset + at * x.column_stride, x.row_stride, x.column_stride)
-        product(
-            region, m, n, min(step, group.end - at), depth, inputs,
-            Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), first, start, ws, to, True,
-            mode, table, l, ws, 1.0, key, group.rank,
-        )  # fmt: skip
+            start = Matrix(p, table[l, B], ZERO, ONE)
+        size = Size(m, n, min(step, group.end - at), depth)
+        weights = Factor(Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), YES)
+        product(size, region, moved(x, ZERO, at), weights, start, to, after, group.rank)
 
 
 @kernel
@@ -191,7 +219,8 @@ def forward(plan, net, samples, memory, batch, rank):
             left, right = part(width, UNIT, following.rank.number, following.rank.of)
             left, right = following.begin + left, following.begin + right
             add_groups(table, ws, m, l, group.of, ZERO, m, left, right)
-            finish_forward(table, l, ws, ZERO, ZERO, m, left, right - left, key)
+            after, z = after_forward(table, l, ws, ZERO, key), address(ws, table[l, S])
+            finish_forward(after, z, table[l, N], Region(ZERO, m, left, right))
             meet_before(following, rank)
 
 
@@ -208,9 +237,8 @@ def loss(plan, net, samples, memory, batch, ps, rank):
         if groups > 1:
             n = net.table[last, N]
             add_groups(net.table, memory.ws, batch.m, last, groups, begin, end, ZERO, n)
-        memory.partial[chunk] = output_rows(
-            plan, net, samples, memory, memory.ws, batch, ps, begin, end, begin
-        )
+        rows = output_of(plan, net, memory.ws, begin, end, begin)
+        memory.partial[chunk] = output_rows(plan, samples, memory, batch, ps, rows)
     barrier(rank.team, rank.of, rank.number)
     total = 0.0
     for chunk in range(chunks):

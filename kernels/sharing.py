@@ -12,19 +12,11 @@ from typing import NamedTuple
 from ._jit import kernel, small_kernel
 from .layout import DEPTH, N_PREV, Rank
 from .microkernel import mr_of, nr_of
+from .operands import Region
 from .team import claim, next_round
 
 # Multiply-adds of each rank that repay that its work is taken by pieces, and columns of such one
 TURN_WORK, PIECE_COLUMNS = 4_000_000, 256
-
-
-class Region(NamedTuple):
-    """A block of C: rows [top, bottom), columns [left, right)."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
 
 
 class Group(NamedTuple):
