@@ -41,6 +41,7 @@ from .operands import Region, Right, Target, element, moved, rows_from, transpos
 from .pack import packs_A
 from .reduce import add_absolutes, add_not_finite, column_sums
 from .sharing import (
+    claimed,
     column_pieces,
     columns_of,
     group_of,
@@ -49,7 +50,6 @@ from .sharing import (
     piece_of,
     pieces_of,
     share,
-    take,
     turn_of,
 )
 from .team import barrier, is_stopped
@@ -86,11 +86,7 @@ def gradient_by_pieces(plan, net, memory, m, x, l, rank):
         owner = owner_of(turn, ahead)
         whole = rows_of(table, l, owner, ws)
         pieces = pieces_of(turn, whole.bottom - whole.top, PIECE_ROWS)
-        piece = -1
-        while True:
-            piece = take(turn, owner, piece, pieces)
-            if piece >= pieces:
-                break
+        for piece in claimed(turn, owner, pieces):
             if turn.owners > 1 and (whole.left != left or whole.right != right):
                 left, right, panels = whole.left, whole.right, address(packed, packed_B(ws))
                 pack_whole_B(dZ, m, depth, left, right, panels)
@@ -174,11 +170,7 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
         wide = max(min(region.right - region.left, BLOCK_COLUMNS // nr * nr), 1)
         height = min(max(BLOCK_SIZE // wide // mr, 1) * mr, mc_of(ws))
         pieces = (region.bottom - region.top + height - 1) // height
-        piece = -1
-        while True:
-            piece = take(turn, owner, piece, pieces)
-            if piece >= pieces:
-                break
+        for piece in claimed(turn, owner, pieces):
             if region.left != left or region.right != right:
                 left, right = region.left, region.right
                 pack_whole_B(dZ, m, m, left, right, panels)
@@ -263,11 +255,7 @@ def propagate(net, memory, batch, key, l, rank):
         left, right = group.begin + inner.left, group.begin + inner.right
         region = Region(inner.top, inner.bottom, left, right)
         pieces = column_pieces(turn, region, whole)
-        piece = -1
-        while True:
-            piece = take(turn, owner, piece, pieces)
-            if piece >= pieces:
-                break
+        for piece in claimed(turn, owner, pieces):
             taken = columns_of(region, piece, pieces, ws)
             product(size, taken, dZ, weights, zeros_at(ws), dA_prev, after, rank)
 

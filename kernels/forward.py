@@ -52,13 +52,13 @@ from .pack import gather_other_rows, gather_rows
 from .reduce import add_parts
 from .sharing import (
     blocks_of,
+    claimed,
     column_pieces,
     columns_of,
     group_of,
     owner_of,
     part,
     share,
-    take,
     turn_of,
 )
 from .team import barrier, is_stopped
@@ -183,11 +183,7 @@ def layer_forward(plan, net, samples, ws, batch, l, group):
         owner = owner_of(turn, ahead)
         region = share(m, n, owner, NO, whole_rows, ws)
         pieces = column_pieces(turn, region, whole_rows)
-        piece = -1
-        while True:
-            piece = take(turn, owner, piece, pieces)
-            if piece >= pieces:
-                break
+        for piece in claimed(turn, owner, pieces):
             taken = columns_of(region, piece, pieces, ws)
             region_forward(plan, net, ws, batch, x, l, group, taken)
 

@@ -122,14 +122,17 @@ def owner_of(turn, ahead):
 
 
 @kernel
-def take(turn, owner, last, pieces):
-    """The next piece of the owner's that the rank makes, `pieces` if all are taken.
-
-    `last` is the one that it has made before, or -1.
-    """
-    if turn.owners == 1:
-        return last + 1
-    return claim(turn.rank.team, owner.of, owner.number, turn.number, pieces)
+def claimed(turn, owner, pieces):
+    """Yield the pieces of the owner's work that the rank makes: nobody else has taken them."""
+    piece = -1
+    while True:
+        if turn.owners == 1:
+            piece += 1
+        else:
+            piece = claim(turn.rank.team, owner.of, owner.number, turn.number, pieces)
+        if piece >= pieces:
+            break
+        yield piece
 
 
 @kernel
