@@ -14,18 +14,9 @@ from ._jit import kernel
 from ._simd import address, nowhere, span
 from .arrays import Matrix
 from .dropout import dropout_key
-from .forward import UNIT, input_of
-from .gemm import BACKWARD as PRODUCT_BACKWARD
-from .gemm import (
-    PLAIN,
-    Start,
-    block_depth,
-    calls_of,
-    finish_backward,
-    pack_whole_B,
-    packed_B,
-    product,
-)
+from .epilogue import calls_of, finish_backward, scaled
+from .forward import UNIT, after_backward, input_of
+from .gemm import Factor, Size, block_depth, left_block, pack_whole_B, packed_B, product
 from .layout import (
     DEFERRED,
     DELTA,
@@ -44,20 +35,22 @@ from .layout import (
     N,
     W,
 )
+from .linear import unit_gradient
 from .macrokernel import multiply_by_width, whole_vectors
 from .microkernel import mc_of, mr_of, nr_of
+from .operands import Region, Right, Target, element, moved, rows_from, transposed, zeros_at
 from .operations import (
-    BACKWARD,
     GRADIENTS,
+    ROWS_BACKWARD,
     has,
     is_operation,
     operate_on_columns,
     operate_on_rows,
 )
-from .pack import pack_A_block, packs_A
-from .reduce import add_absolutes, add_not_finite, column_sums, weighted_sums
+from .pack import packs_A
+from .reduce import add_absolutes, add_not_finite, column_sums
 from .sharing import (
-    Region,
+    claimed,
     column_pieces,
     columns_of,
     group_of,
@@ -66,7 +59,6 @@ from .sharing import (
     piece_of,
     pieces_of,
     share,
-    take,
     turn_of,
 )
 from .team import barrier, is_stopped
@@ -75,13 +67,6 @@ from .update import update_range, update_rows
 PIECE_ROWS = 64  # of dW^T, of the smallest piece that goes from rank to rank
 # A block of dW that is used while it is in L2: its columns, and elements
 BLOCK_COLUMNS, BLOCK_SIZE = 512, 32 * 1024
-
-
-@kernel
-def gradient_of_unit(net, ws, m, x, l, top, bottom, gradient, at):
-    """Elements [top, bottom) of the dW of a layer of one unit; the first lies at gradient[at]."""
-    source, dZ = address(x.flat, x.offset + top), address(ws, net.table[l, DELTA])
-    weighted_sums(m, bottom - top, source, x.row_stride, dZ, ONE, False, address(gradient, at))
 
 
 @kernel  # called from many places: put into each, it would make the first start 3 % longer
@@ -102,27 +87,23 @@ def gradient_by_pieces(plan, net, memory, m, x, l, rank):
     """
     table, ws, found = net.table, memory.ws, address(memory.flags, rank.number)
     n, k, depth, packed = table[l, N], table[l, N_PREV], block_depth(m, ws), rank.packed
-    A_prev = Matrix(x.flat, x.offset, x.column_stride, x.row_stride)
-    dZ, panels, left, right = Matrix(ws, table[l, DELTA], n, ONE), nowhere(packed), -1, -1
+    dZ, zeros, size = Matrix(ws, table[l, DELTA], n, ONE), zeros_at(ws), Size(k, n, m, depth)
+    dW, panels, left, right = address(net.gradient, table[l, W]), nowhere(packed), -1, -1
     has_room = packed_B(ws) + m * whole_vectors(n, ws) <= plan[DELTA_PANELS]
     turn = turn_of(rank, m * n * k if has_room else ZERO)
     for ahead in range(turn.owners):
         owner = owner_of(turn, ahead)
         whole = rows_of(table, l, owner, ws)
         pieces = pieces_of(turn, whole.bottom - whole.top, PIECE_ROWS)
-        piece = -1
-        while True:
-            piece = take(turn, owner, piece, pieces)
-            if piece >= pieces:
-                break
+        for piece in claimed(turn, owner, pieces):
             if turn.owners > 1 and (whole.left != left or whole.right != right):
                 left, right, panels = whole.left, whole.right, address(packed, packed_B(ws))
                 pack_whole_B(dZ, m, depth, left, right, panels)
             begin, end = piece_of(whole.bottom - whole.top, mr_of(ws), piece, pieces)
             region = Region(whole.top + begin, whole.top + end, whole.left, whole.right)
             product(
-                region, k, n, m, depth, A_prev, dZ, panels, ws, Start(ZERO, ZERO, ZERO),
-                net.gradient, table[l, W], True, PLAIN, table, l, ws, 1.0, np.uint64(0), rank,
+                size, region, transposed(x), Factor(dZ, panels, YES), zeros, dW, scaled(1.0, ws),
+                rank,
             )  # fmt: skip
             for i in range(region.top, region.bottom):
                 at = table[l, W] + i * n
@@ -141,7 +122,8 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
     if n == 1 and l > 1:
         region = rows_of(table, l, rank, ws)
         at = table[l, W] + region.top
-        gradient_of_unit(net, ws, m, x, l, region.top, region.bottom, net.gradient, at)
+        dW = Target(address(net.gradient, at), ONE, region.bottom - region.top, ONE, NO)
+        unit_gradient(moved(x, ZERO, region.top), rows_from(address(ws, d), n), m, NO, dW)
         add_not_finite(net.gradient, at, region.bottom - region.top, ONE, found)
     else:
         gradient_by_pieces(plan, net, memory, m, x, l, rank)
@@ -197,27 +179,18 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
         wide = max(min(region.right - region.left, BLOCK_COLUMNS // nr * nr), 1)
         height = min(max(BLOCK_SIZE // wide // mr, 1) * mr, mc_of(ws))
         pieces = (region.bottom - region.top + height - 1) // height
-        piece = -1
-        while True:
-            piece = take(turn, owner, piece, pieces)
-            if piece >= pieces:
-                break
+        for piece in claimed(turn, owner, pieces):
             if region.left != left or region.right != right:
                 left, right = region.left, region.right
                 pack_whole_B(dZ, m, m, left, right, panels)
             i0 = region.top + piece * height
             rows, packs = min(height, region.bottom - i0), packs_A(right - left, x.row_stride, ws)
-            A_prev = address(x.flat, x.offset + i0 * x.column_stride)
-            if packs:
-                pack_A_block(A_prev, x.column_stride, x.row_stride, rows, m, packed)
-                A_prev = packed
+            A_prev = left_block(moved(transposed(x), i0, ZERO), rows, m, packs, packed)
             for j0 in range(left, right, wide):
                 columns, at = min(wide, right - j0), table[l, W] + i0 * n + j0
-                multiply_by_width(
-                    A_prev, x.column_stride, x.row_stride, packs, address(panels, (j0 - left) * m),
-                    ZERO, m,
-                    address(ws, ZERO), ZERO, ZERO, block, columns, rows, columns, False,
-                )  # fmt: skip
+                of_dZ = Right(address(panels, (j0 - left) * m), ZERO, m)
+                dW = Target(block, columns, rows, columns, NO)
+                multiply_by_width(A_prev, of_dZ, zeros_at(ws), dW)
                 calls, lines = calls_of(rows, columns, n)
                 update_rows(
                     plan[UPDATE], net.p, block, net.slots, size, at, calls, lines * columns, n,
@@ -232,7 +205,7 @@ def descend_by_rows(plan, net, ws, x, coefficients, l, region):
     rows, columns = region.bottom - region.top, region.right - region.left
     at = net.table[l, W] + region.top * n + region.left
     dZ = address(ws, net.table[l, DELTA] + region.left)
-    factors = address(x.flat, x.offset + region.top * x.column_stride)
+    factors = element(x, ZERO, region.top)
     update_rows(
         plan[UPDATE], net.p, dZ, net.slots, size, at, rows, columns, n, ZERO,
         1.0, factors, x.column_stride, coefficients,
@@ -243,9 +216,10 @@ def descend_by_rows(plan, net, ws, x, coefficients, l, region):
 def descend_unit(plan, net, ws, m, x, coefficients, l, region, packed):
     """The same for a layer of one unit, whose dW is one vector."""
     block, size = address(packed, plan[DELTA_PANELS]), plan[PARAMETERS]
+    dZ = rows_from(address(ws, net.table[l, DELTA]), ONE)
     for top in range(region.top, region.bottom, BLOCK_SIZE):
         bottom, at = min(top + BLOCK_SIZE, region.bottom), net.table[l, W] + top
-        gradient_of_unit(net, ws, m, x, l, top, bottom, block, ZERO)
+        unit_gradient(moved(x, ZERO, top), dZ, m, NO, Target(block, ONE, bottom - top, ONE, NO))
         dW, to = address(block, -at), at + bottom - top
         update_range(plan[UPDATE], net.p, dW, net.slots, size, at, to, 1.0, coefficients)
 
@@ -276,10 +250,13 @@ def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
 @kernel
 def propagate(net, memory, batch, key, l, rank):
     """dA_{l-1} = W_l^T dZ_l, and dZ_{l-1} = dA_{l-1} * g'."""
-    table, ws, zeros = net.table, memory.ws, Start(ZERO, ZERO, ZERO)
+    table, ws = net.table, memory.ws
     n, k = table[l, N], table[l, N_PREV]
     whole, turn = table[l - 1, WHOLE_ROW] == 1, turn_of(rank, batch.m * n * k)
-    dZ, weights = Matrix(ws, table[l, DELTA], n, ONE), Matrix(net.p, table[l, W], ONE, n)
+    dZ, dA_prev = Matrix(ws, table[l, DELTA], n, ONE), address(ws, table[l - 1, DELTA])
+    weights = Factor(Matrix(net.p, table[l, W], ONE, n), nowhere(ws), YES)
+    size = Size(batch.m, k, n, block_depth(n, ws))
+    after = after_backward(table, l - 1, ws, ZERO, key)
     for ahead in range(turn.owners):
         owner = owner_of(turn, ahead)
         group = group_of(table, l, owner)
@@ -287,16 +264,9 @@ def propagate(net, memory, batch, key, l, rank):
         left, right = group.begin + inner.left, group.begin + inner.right
         region = Region(inner.top, inner.bottom, left, right)
         pieces = column_pieces(turn, region, whole)
-        piece = -1
-        while True:
-            piece = take(turn, owner, piece, pieces)
-            if piece >= pieces:
-                break
-            product(
-                columns_of(region, piece, pieces, ws), batch.m, k, n, block_depth(n, ws), dZ,
-                weights, nowhere(ws), ws, zeros, ws, table[l - 1, DELTA], True, PRODUCT_BACKWARD,
-                table, l - 1, ws, 1.0, key, rank,
-            )  # fmt: skip
+        for piece in claimed(turn, owner, pieces):
+            taken = columns_of(region, piece, pieces, ws)
+            product(size, taken, dZ, weights, zeros_at(ws), dA_prev, after, rank)
 
 
 @kernel
@@ -316,10 +286,9 @@ def operate_backward(plan, net, memory, batch, l, rank):
         add_not_finite(net.gradient, table[l, W] + begin, end - begin, ONE, found)
     if l > 1:
         top, bottom = part(m, ONE, rank.number, rank.of)
-        operate_on_rows(BACKWARD, net, ws, l, top, bottom, learning)
-        key = dropout_key(plan[SEED], batch.number, l - 1)
-        d = table[l - 1, DELTA]
-        finish_backward(table, l - 1, ws, d, top, top, bottom - top, ZERO, k, key)
+        operate_on_rows(ROWS_BACKWARD, net, ws, l, top, bottom, learning)
+        after = after_backward(table, l - 1, ws, ZERO, dropout_key(plan[SEED], batch.number, l - 1))
+        finish_backward(after, address(ws, table[l - 1, DELTA]), k, Region(top, bottom, ZERO, k))
         barrier(rank.team, rank.of, rank.number)
 
 

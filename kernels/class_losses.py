@@ -16,6 +16,7 @@ from ._jit import kernel, sum_kernel
 from ._scalar import Value, copy_strip, fma, formula, strip
 from ._simd import span
 from .activations import divide_row, exp_strip, inner_product, less_top
+from .layout import ONE, ZERO
 from .loss_facts import PROBABILITY, Form
 from .mean_losses import kept, power, where_kept
 from .reduce import row_sum
@@ -63,27 +64,29 @@ def _by_outputs(d, d0, a, a0, n, total):
 
 
 @kernel
-def categorical_crossentropy(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+def categorical_crossentropy(x):
     """l = -sum_j y_j log q_j."""
-    for i in range(rows):
-        a_i, y_i, d_i = a0 + i * n, y0 + i * n, d0 + i * n
-        total = row_sum(a, a_i, n)
-        _log_losses(n, d, d_i, a, a_i, y, y_i, total)
-        l[l0 + i] = row_sum(d, d_i, n)
-        _log_loss_slopes(n, d, d_i, a, a_i, y, y_i, total)
-        _by_outputs(d, d_i, a, a_i, n, total)
+    n, a, y, d = x.n, x.a, x.y, x.d
+    for i in range(x.rows):
+        at = i * n
+        total = row_sum(a, at, n)
+        _log_losses(n, d, at, a, at, y, at, total)
+        x.l[i] = row_sum(d, at, n)
+        _log_loss_slopes(n, d, at, a, at, y, at, total)
+        _by_outputs(d, at, a, at, n, total)
 
 
 @kernel
-def categorical_focal(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+def categorical_focal(x):
     """l = -alpha sum_j y_j (1 - q_j)^gamma log q_j."""
-    for i in range(rows):
-        a_i, y_i, d_i = a0 + i * n, y0 + i * n, d0 + i * n
-        total = row_sum(a, a_i, n)
-        _focals(n, d, d_i, a, a_i, y, y_i, total, ps[0], ps[1])
-        l[l0 + i] = row_sum(d, d_i, n)
-        _focal_slopes(n, d, d_i, a, a_i, y, y_i, total, ps[0], ps[1])
-        _by_outputs(d, d_i, a, a_i, n, total)
+    n, a, y, d, gamma, alpha = x.n, x.a, x.y, x.d, x.ps[0], x.ps[1]
+    for i in range(x.rows):
+        at = i * n
+        total = row_sum(a, at, n)
+        _focals(n, d, at, a, at, y, at, total, gamma, alpha)
+        x.l[i] = row_sum(d, at, n)
+        _focal_slopes(n, d, at, a, at, y, at, total, gamma, alpha)
+        _by_outputs(d, at, a, at, n, total)
 
 
 @kernel
@@ -96,23 +99,22 @@ def _smoothed(d, d0, n, label, smoothing):
 
 
 @kernel
-def sparse_crossentropy(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+def sparse_crossentropy(x):
     """The categorical cross-entropy where y is 1 at the label and 0 elsewhere, or smoothed."""
-    one, smoothing = a.dtype.type(1), ps[0]
-    for i in range(rows):
-        at, label = i * n, labels[label0 + i]
-        total = a.dtype.type(row_sum(a, a0 + at, n))
+    n, a, d, smoothing, one = x.n, x.a, x.d, x.ps[0], x.a.dtype.type(1)
+    for i in range(x.rows):
+        at, label = i * n, x.labels[i]
+        total = a.dtype.type(row_sum(a, at, n))
         if smoothing > 0:
-            a_i, d_i = a0 + at, d0 + at
-            _smoothed(d, d_i, n, label, smoothing)
-            _log_losses(n, d, d_i, a, a_i, d, d_i, total)
-            l[l0 + i] = row_sum(d, d_i, n)
-            _smoothed(d, d_i, n, label, smoothing)
-            _log_loss_slopes(n, d, d_i, a, a_i, d, d_i, total)
-            _by_outputs(d, d_i, a, a_i, n, total)
+            _smoothed(d, at, n, label, smoothing)
+            _log_losses(n, d, at, a, at, d, at, total)
+            x.l[i] = row_sum(d, at, n)
+            _smoothed(d, at, n, label, smoothing)
+            _log_loss_slopes(n, d, at, a, at, d, at, total)
+            _by_outputs(d, at, a, at, n, total)
             continue
-        output, slopes = a[a0 + at + label], span(d, d0 + at, n)
-        l[l0 + i] = _log_loss_of_one(output, one, total)
+        output, slopes = a[at + label], span(d, at, n)
+        x.l[i] = _log_loss_of_one(output, one, total)
         slope = _log_loss_slope_of_one(output, one, total) / total
         common = slope * (output / total)
         for j in range(n):
@@ -125,15 +127,16 @@ _log_strip = strip(log, 1)
 
 
 @kernel
-def _softmax_of_strip(s, s0, a, a0, d, d0, rows, n, l, l0):
+def _softmax_of_strip(x):
     # a = softmax(z), d_j = z_j - max z, l = log sum_j exp(d_j)
-    copy_strip(rows * n, d, d0, s, s0)
-    less_top(d, d0, rows, n)
-    exp_strip(rows * n, a, a0, d, d0)
-    for i in range(rows):
-        l[l0 + i] = row_sum(a, a0 + i * n, n)
-        divide_row(a, a0 + i * n, n, l[l0 + i])
-    _log_strip(rows, l, l0, l, l0)
+    n, a, d, l = x.n, x.a, x.d, x.l
+    copy_strip(x.rows * n, d, ZERO, x.s, ZERO)
+    less_top(d, ZERO, x.rows, n)
+    exp_strip(x.rows * n, a, ZERO, d, ZERO)
+    for i in range(x.rows):
+        l[i] = row_sum(a, i * n, n)
+        divide_row(a, i * n, n, l[i])
+    _log_strip(x.rows, l, ZERO, l, ZERO)
 
 
 @sum_kernel
@@ -151,33 +154,33 @@ _products_less = strip(lambda a, y, mass: fma(a, mass, -y), 2)
 
 
 @kernel
-def softmax_crossentropy(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+def softmax_crossentropy(x):
     """Of a = softmax(z): l = sum_j y_j (log sum_k exp(z_k) - z_j), dz = a sum_j y_j - y."""
-    _softmax_of_strip(s, s0, a, a0, d, d0, rows, n, l, l0)
-    for i in range(rows):
-        at = i * n
-        value, mass = _crossentropy_of_logs(y, y0 + at, d, d0 + at, n, l[l0 + i])
-        l[l0 + i] = value
-        _products_less(n, d, d0 + at, a, a0 + at, y, y0 + at, mass)
+    _softmax_of_strip(x)
+    for i in range(x.rows):
+        at = i * x.n
+        value, mass = _crossentropy_of_logs(x.y, at, x.d, at, x.n, x.l[i])
+        x.l[i] = value
+        _products_less(x.n, x.d, at, x.a, at, x.y, at, mass)
 
 
 @kernel
-def sparse_softmax_crossentropy(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+def sparse_softmax_crossentropy(x):
     """The same where y is 1 at the label and 0 elsewhere, or smoothed."""
-    _softmax_of_strip(s, s0, a, a0, d, d0, rows, n, l, l0)
-    labels, l, smoothing = span(labels, label0, rows), span(l, l0, rows), ps[0]
-    for i in range(rows):
-        at_label = d[d0 + i * n + labels[i]]
+    _softmax_of_strip(x)
+    n, d, l, smoothing = x.n, x.d, x.l, x.ps[0]
+    for i in range(x.rows):
+        at_label = d[i * n + x.labels[i]]
         if smoothing > 0:
-            l[i] += smoothing * (at_label - row_sum(d, d0 + i * n, n) / n)
+            l[i] += smoothing * (at_label - row_sum(d, i * n, n) / n)
         l[i] -= at_label
-    copy_strip(rows * n, d, d0, a, a0)
-    for i in range(rows):
+    copy_strip(x.rows * n, d, ZERO, x.a, ZERO)
+    for i in range(x.rows):
         if smoothing > 0:
-            row, share = span(d, d0 + i * n, n), smoothing / n
+            row, share = span(d, i * n, n), smoothing / n
             for j in range(n):
                 row[j] -= share
-        d[d0 + i * n + labels[i]] -= 1 - smoothing
+        d[i * n + x.labels[i]] -= 1 - smoothing
 
 
 def _focal_of_log(d: Value, y: Value, log_total: Value, gamma: Value, alpha: Value) -> Value:
@@ -200,18 +203,18 @@ _less_shares = strip(lambda d, a, total: fma(-a, total, d), 2)
 
 
 @kernel
-def softmax_focal(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+def softmax_focal(x):
     """Of a = softmax(z): dz_k = h_k - a_k sum_j h_j, h_j = a_j dl/da_j."""
-    _softmax_of_strip(s, s0, a, a0, d, d0, rows, n, l, l0)
-    for i in range(rows):
-        at, log_total = i * n, l[l0 + i]
-        a_i, y_i, d_i = a0 + at, y0 + at, d0 + at
-        _focals_of_log(n, d, d_i, d, d_i, y, y_i, log_total, ps[0], ps[1])
-        l[l0 + i] = row_sum(d, d_i, n)
-        copy_strip(n, d, d_i, s, s0 + at)
-        less_top(d, d_i, 1, n)
-        _focal_of_log_slopes(n, d, d_i, d, d_i, a, a_i, y, y_i, log_total, ps[0], ps[1])
-        _less_shares(n, d, d_i, d, d_i, a, a_i, row_sum(d, d_i, n))
+    _softmax_of_strip(x)
+    n, a, y, d, gamma, alpha = x.n, x.a, x.y, x.d, x.ps[0], x.ps[1]
+    for i in range(x.rows):
+        at, log_total = i * n, x.l[i]
+        _focals_of_log(n, d, at, d, at, y, at, log_total, gamma, alpha)
+        x.l[i] = row_sum(d, at, n)
+        copy_strip(n, d, at, x.s, at)
+        less_top(d, at, ONE, n)
+        _focal_of_log_slopes(n, d, at, d, at, a, at, y, at, log_total, gamma, alpha)
+        _less_shares(n, d, at, d, at, a, at, row_sum(d, at, n))
 
 
 _OF_CLASSES: dict[str, Any] = {

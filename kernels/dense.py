@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import threading
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import float64, int64, types
+from numba import boolean, float64, int64, types
 from numpy.typing import ArrayLike, NDArray
 
 from . import targets, threads
-from ._jit import matrix, named, vector
+from ._jit import named, vector
 from ._simd import address, nowhere
 from .activations import Activation, OwnActivation, activate, activation_of, differentiate
 from .arrays import Matrix, aligned_empty, as_float, as_matrix, grown, rounded
 from .entry import entry
-from .gemm import FORWARD, PLAIN, Start, block_depth, packed_elements, product
-from .layout import CODE, FIELDS, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, ZEROS, A, B, N, Rank, S
+from .epilogue import FORWARD, PLAIN, Epilogue, Mask
+from .gemm import Factor, Size, block_depth, packed_elements, product
+from .layout import NO, ONE, ZERO, ZEROS, Rank
 from .reduce import COLUMNS, column_sums
 from .sharing import part, share
 
@@ -34,25 +35,42 @@ _NO_BYTES = np.empty(0, np.uint8)
 
 
 # --------------------------------------------------------------------------------------- compiled
+class After(NamedTuple):
+    """What is done with C, and where it and what it becomes lie in one vector."""
+
+    mode: int = PLAIN
+    code: int = -1  # of the activation; < 0: none
+    rectifies: bool = False  # the activation is max(C, 0)
+    whole_rows: bool = False
+    c: int = 0
+    s: int = 0  # where g(C) goes
+    a: int = 0  # and what dropout makes of it
+    drop: int = 0  # of its `LEVELS`
+    scale: float = 1.0
+
+
+_NO_MORE = After()
+
+
 def _product_signature(t: types.Float) -> tuple[types.Type, ...]:
     v = vector(t)
     operand = named(Matrix, v, int64, int64, int64)
-    return int64, int64, int64, operand, operand, v, float64, int64, matrix(int64), v, v
+    after = named(After, int64, int64, boolean, boolean, *[int64] * 4, float64)
+    return *[int64] * 3, *[operand] * 3, v, after, v
 
 
 @entry(_product_signature)
-def _product(number, n_ranks, team, m, n, k, a, b, c, scale, mode, table, p, packed):
+def _product(number, n_ranks, team, m, n, k, a, b, c0, c, after, packed):
     each = packed.size // n_ranks
     own = address(packed, number * each)
-    rank = Rank(number, n_ranks, own, team, nowhere(table))
-    l, key = np.int64(0), np.uint64(0)
-    region = share(m, n, rank, False, mode != PLAIN and table[l, WHOLE_ROW] == 1, c)
-    # without a bias, p is zeros
-    start = Start(max(table[l, B], ZERO), ZERO, ONE if table[l, B] >= 0 else ZERO)
-    product(
-        region, m, n, k, block_depth(k, c), a, b, nowhere(c), p, start, c, table[l, S], False,
-        mode, table, l, c, scale, key, rank,
+    rank = Rank(number, n_ranks, own, team, nowhere(team))
+    epilogue = Epilogue(
+        after.mode, after.code, after.rectifies, after.whole_rows, address(c, after.s),
+        address(c, after.a), Mask(after.drop, ZERO, np.uint64(0)), after.scale,
     )  # fmt: skip
+    region = share(m, n, rank, NO, after.whole_rows, c)
+    size, factor = Size(m, n, k, block_depth(k, c)), Factor(b, nowhere(c), NO)
+    product(size, region, a, factor, c0, address(c, after.c), epilogue, rank)
 
 
 @entry(lambda t: (int64, int64, int64, vector(t), vector(t)))
@@ -72,39 +90,25 @@ def _column_sums(rank, n_ranks, team, m, n, z, scale, out):
 
 
 def _multiply(
-    m: int, n: int, k: int, a: Matrix, b: Matrix, c: Array, *, scale: float = 1.0,
-    mode: int = PLAIN, table: Array | None = None, p: Array | None = None,
-) -> None:  # fmt: skip
-    """C = C0 + A B, A m x k and B k x n."""
-    dtype = c.dtype
+    size: tuple[int, int, int],
+    a: Matrix,
+    b: Matrix,
+    c: Array,
+    *,
+    c0: Matrix | None = None,
+    after: After = _NO_MORE,
+) -> None:
+    """C = C0 + A B, A m x k and B k x n: `size` is m, n, k."""
+    (m, n, k), dtype = size, c.dtype
     n_ranks = threads.workers(2 * m * n * k)
-    _product(
-        dtype, n_ranks, m, n, k, a, b, c, scale, mode, _table(n) if table is None else table,
-        _zeros(dtype) if p is None else p, _packed(n_ranks, n, dtype),
-    )  # fmt: skip
-
-
-@lru_cache
-def _table(
-    n: int,
-    has_bias: bool = False,
-    activation: str | OwnActivation = "identity",
-    keeps_z: bool = False,
-    a_at: int = 0,
-) -> Array:
-    """A network's table of one layer, whose Z lies at 0 and A at `a_at`."""
-    g = activation_of(activation)
-    row = np.zeros((1, FIELDS), np.int64)
-    row[0, [N, B, CODE]] = n, 0 if has_bias else -1, g.code
-    row[0, [FROM_Z, WHOLE_ROW, A]] = keeps_z, g.whole_row, a_at
-    row[0, RECTIFY] = g.rectifies and not keeps_z
-    return row
+    start = _no_start(dtype) if c0 is None else c0
+    _product(dtype, n_ranks, m, n, k, a, b, start, c, after, _packed(n_ranks, n, dtype))
 
 
 @cache
-def _zeros(dtype: np.dtype[Any]) -> Array:
+def _no_start(dtype: np.dtype[Any]) -> Matrix:
     """C0 where there is no bias."""
-    return np.zeros(ZEROS, dtype)
+    return Matrix(np.zeros(ZEROS, dtype), 0, 0, 0)
 
 
 @lru_cache
@@ -211,7 +215,7 @@ def linear_forward(
         If a shape does not fit the others, the activation is unknown, or an array holds no real
         numbers.
     """
-    activation_of(activation)
+    g = activation_of(activation)
     A_prev, W = _check_layer(A_prev, W)
     (n, k), m, dtype = W.shape, A_prev.shape[1], W.dtype
     bias = None if b is None else _check_bias(b, n, dtype)
@@ -222,8 +226,9 @@ def linear_forward(
     in_place = out if Z is None and _can_take(out, dtype, (A_prev, W, bias)) else None
     ws = aligned_empty(a_at + m * n, dtype) if in_place is None else in_place.T.reshape(-1)
     a, w = as_matrix(A_prev.T), as_matrix(W.T)
-    table = _table(n, bias is not None, activation, Z is not None, a_at)
-    _multiply(m, n, k, a, w, ws, mode=FORWARD, table=table, p=bias)
+    after = After(FORWARD, g.code, g.rectifies and Z is None, g.whole_row, s=a_at, a=a_at)
+    start = None if bias is None else Matrix(bias, 0, 0, 1)
+    _multiply((m, n, k), a, w, ws, c0=start, after=after)
     if Z is not None:
         Z[...] = ws[: m * n].reshape(m, n).T
     if in_place is not None:
@@ -369,10 +374,11 @@ def linear_backward(
     if activation != "identity":
         dZ = activation_backward(dZ, activation, A=A, Z=Z)
     dW = aligned_empty(n_prev * n, W.dtype)
-    _multiply(n_prev, n, m, as_matrix(A_prev), as_matrix(dZ.T), dW, scale=1.0 / m if m else 0.0)
+    mean = After(scale=1.0 / m if m else 0.0)
+    _multiply((n_prev, n, m), as_matrix(A_prev), as_matrix(dZ.T), dW, after=mean)
     dA_prev = None
     if need_dA_prev:
         values = aligned_empty(m * n_prev, W.dtype)
-        _multiply(m, n_prev, n, as_matrix(dZ.T), as_matrix(W), values)
+        _multiply((m, n_prev, n), as_matrix(dZ.T), as_matrix(W), values)
         dA_prev = values.reshape(m, n_prev).T
     return dA_prev, dW.reshape(n_prev, n).T, bias_gradient(dZ)

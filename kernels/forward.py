@@ -11,11 +11,21 @@ from ._jit import kernel, small_kernel
 from ._simd import address, nowhere
 from .arrays import Matrix
 from .dropout import drop_range, dropout_key
-from .gemm import FORWARD as PRODUCT_FORWARD
-from .gemm import PLAIN, Start, block_depth, calls_of, finish_forward, product
+from .epilogue import (
+    BACKWARD,
+    FORWARD,
+    Epilogue,
+    Mask,
+    calls_of,
+    finish_forward,
+    scaled,
+)
+from .gemm import Factor, Size, block_depth, product
 from .layout import (
+    CODE,
     DEPTH,
     DROP,
+    FROM_Z,
     LEARNING,
     N_PREV,
     NO,
@@ -37,26 +47,27 @@ from .layout import (
     S,
     W,
 )
+from .operands import Region, moved, rows_from, zeros_at
 from .operations import (
-    FORWARD,
+    ROWS_FORWARD,
     STATISTICS,
     has,
     is_operation,
     operate_on_columns,
     operate_on_rows,
 )
-from .output import output_rows
+from .output import output_of, output_rows
 from .pack import gather_other_rows, gather_rows
 from .reduce import add_parts
 from .sharing import (
     blocks_of,
+    claimed,
     column_pieces,
     columns_of,
     group_of,
     owner_of,
     part,
     share,
-    take,
     turn_of,
 )
 from .team import barrier, is_stopped
@@ -105,6 +116,24 @@ def input_of(plan, net, samples, ws, batch, begin, l):
     return Matrix(ws, net.table[l - 1, A], net.table[l, N_PREV], ONE)
 
 
+@small_kernel
+def after_forward(table, l, ws, row, key):
+    """A_l = g(Z_l) and dropout; Z_l begins with this row of the batch."""
+    s, a = address(ws, table[l, S]), address(ws, table[l, A])
+    return Epilogue(
+        FORWARD, table[l, CODE], table[l, RECTIFY] == 1, table[l, WHOLE_ROW] == 1,
+        a if table[l, FROM_Z] else s, a, Mask(table[l, DROP], row, key), 1.0,
+    )  # fmt: skip
+
+
+@small_kernel
+def after_backward(table, l, ws, row, key):
+    """dZ_l = dA_l * g'(Z_l), dropped as A_l was; dA_l begins with this row of the batch."""
+    s = address(ws, table[l, S])
+    mask = Mask(table[l, DROP], row, key)
+    return Epilogue(BACKWARD, table[l, CODE], NO, table[l, WHOLE_ROW] == 1, s, s, mask, 1.0)
+
+
 @kernel
 def gather_batch(plan, net, samples, ws, batch, rank):
     """A_0, in rows: what the rank needs of it in layer 1."""
@@ -135,23 +164,20 @@ def region_forward(plan, net, ws, batch, x, l, group, region):
     n, k, depth, is_cut = table[l, N], table[l, N_PREV], table[l, DEPTH], group.of > 1
     if depth == 0:
         depth = block_depth(k, ws)
-    step, mode = depth if is_cut else k, PLAIN if is_cut else PRODUCT_FORWARD
-    key = dropout_key(plan[SEED], batch.number, l)
+    step, key = depth if is_cut else k, dropout_key(plan[SEED], batch.number, l)
+    after = scaled(1.0, ws) if is_cut else after_forward(table, l, ws, ZERO, key)
     for at in range(group.begin, group.end, step):
         # The first group adds block to block, as one rank would; then each block is added to these
-        first, start, to = ws, Start(ZERO, ZERO, ZERO), table[l, S]
+        start, to = zeros_at(ws), address(ws, table[l, S])
         if group.number > 0:
-            to = table[l, PARTS] + (at // depth - 1) * m * n
+            to = address(ws, table[l, PARTS] + (at // depth - 1) * m * n)
         elif at > 0:
-            start = Start(to, n, ONE)
+            start = rows_from(to, n)
         elif table[l, B] >= 0:
-            first, start = p, Start(table[l, B], ZERO, ONE)
-        inputs = Matrix(x.flat, x.offset + at * x.column_stride, x.row_stride, x.column_stride)
-        product(
-            region, m, n, min(step, group.end - at), depth, inputs,
-            Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), first, start, ws, to, True,
-            mode, table, l, ws, 1.0, key, group.rank,
-        )  # fmt: skip
+            start = Matrix(p, table[l, B], ZERO, ONE)
+        size = Size(m, n, min(step, group.end - at), depth)
+        weights = Factor(Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), YES)
+        product(size, region, moved(x, ZERO, at), weights, start, to, after, group.rank)
 
 
 @kernel
@@ -166,11 +192,7 @@ def layer_forward(plan, net, samples, ws, batch, l, group):
         owner = owner_of(turn, ahead)
         region = share(m, n, owner, NO, whole_rows, ws)
         pieces = column_pieces(turn, region, whole_rows)
-        piece = -1
-        while True:
-            piece = take(turn, owner, piece, pieces)
-            if piece >= pieces:
-                break
+        for piece in claimed(turn, owner, pieces):
             taken = columns_of(region, piece, pieces, ws)
             region_forward(plan, net, ws, batch, x, l, group, taken)
 
@@ -197,9 +219,10 @@ def operate_forward(plan, net, ws, batch, l, rank):
         operate_on_columns(STATISTICS, net, ws, l, m, left, right, YES, NO, nowhere(ws))
         barrier(rank.team, rank.of, rank.number)
     top, bottom = part(m, ONE, rank.number, rank.of)
-    operate_on_rows(FORWARD, net, ws, l, top, bottom, learning)
-    key = dropout_key(plan[SEED], batch.number, l)
-    finish_forward(table, l, ws, top, top, bottom - top, ZERO, table[l, N], key)
+    operate_on_rows(ROWS_FORWARD, net, ws, l, top, bottom, learning)
+    after = after_forward(table, l, ws, ZERO, dropout_key(plan[SEED], batch.number, l))
+    n = table[l, N]
+    finish_forward(after, address(ws, table[l, S]), n, Region(top, bottom, ZERO, n))
     barrier(rank.team, rank.of, rank.number)
 
 
@@ -220,7 +243,8 @@ def forward(plan, net, samples, memory, batch, rank):
             left, right = part(width, UNIT, following.rank.number, following.rank.of)
             left, right = following.begin + left, following.begin + right
             add_groups(table, ws, m, l, group.of, ZERO, m, left, right)
-            finish_forward(table, l, ws, ZERO, ZERO, m, left, right - left, key)
+            after, z = after_forward(table, l, ws, ZERO, key), address(ws, table[l, S])
+            finish_forward(after, z, table[l, N], Region(ZERO, m, left, right))
             meet_before(following, rank)
 
 
@@ -237,9 +261,8 @@ def loss(plan, net, samples, memory, batch, ps, rank):
         if groups > 1:
             n = net.table[last, N]
             add_groups(net.table, memory.ws, batch.m, last, groups, begin, end, ZERO, n)
-        memory.partial[chunk] = output_rows(
-            plan, net, samples, memory, memory.ws, batch, ps, begin, end, begin
-        )
+        rows = output_of(plan, net, memory.ws, begin, end, begin)
+        memory.partial[chunk] = output_rows(plan, samples, memory, batch, ps, rows)
     barrier(rank.team, rank.of, rank.number)
     total = 0.0
     for chunk in range(chunks):

@@ -8,43 +8,46 @@ How a region is cut changes no bit: each element of C is one sum in the order of
 same blocks of depth. So regions may follow the number of ranks (`sharing`). A few rows times
 columns that run along k (dA_prev of so many samples) are scalar products, and nothing is packed.
 
-When a block's last k is added, it is finished while it is in L2: by the forward pass's activation
-and dropout, or the backward pass's dropout and g'. What a layer lacks is skipped, so fusions
-combine and none is enumerated.
+When a block's last k is added, it is finished while it is in L2 (see `epilogue`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ._jit import kernel, small_kernel
-from ._simd import address, exists, span
-from .activations import activate, differentiate
-from .arrays import ALIGNMENT
+from ._simd import address, exists
+from .arrays import ALIGNMENT, Matrix
 from .arrays import rounded as _rounded
-from .dropout import drop_range
-from .layout import CODE, DROP, FROM_Z, ONE, RECTIFY, WHOLE_ROW, ZERO, A, N, S
-from .macrokernel import multiply_by_width, multiply_in_runs, run_of, whole_vectors
+from .epilogue import BACKWARD, PLAIN, finish
+from .layout import ZERO
+from .macrokernel import multiply_block, whole_vectors
 from .microkernel import kc_of, mc_of, mr_of, nc_of, pairs_of
+from .operands import Left, Region, Right, Target, element, moved, rows_from
 from .pack import SPARE, pack_A_block, pack_B_block, packs_A
-from .products import scalar_products
+from .products import dot_products
 from .reduce import outer_product
 from .targets import Tile
 from .team import is_stopped
 
 
-class Start(NamedTuple):
-    """C0: a matrix whose rows or columns may lie 0 apart."""
+class Size(NamedTuple):
+    """C is m x n, a sum has k terms, and a block of them is `depth` deep."""
 
-    offset: int
-    row_stride: int
-    column_stride: int
+    m: int
+    n: int
+    k: int
+    depth: int
 
 
-# What finishes a block. NumPy integers: numba compiles a function anew for each literal argument.
-PLAIN, FORWARD, BACKWARD = cast(list[int], list(np.arange(3)))
+class Factor(NamedTuple):
+    """B, k x n, and how it may be read."""
+
+    matrix: Matrix
+    panels: Any  # unless it is the address 0: the region's columns, as `pack_whole_B` leaves them
+    may_read_past: bool  # rows may be read past their ends, to fill up a vector
+
+
 DIRECT_ROWS = 12  # of C: fewer do not repay packing B
 SCALAR_ROWS = 4  # of C: so few do not repay packing B where its columns run along k
 
@@ -80,7 +83,7 @@ def packed_elements(tile: Tile, columns: int, other: int = 0) -> int:
 def pack_whole_B(b, k, depth, left, right, panels):
     """Pack columns [left, right) of B for `product`: all blocks of depth one behind the other."""
     for pc in range(0, k, depth):
-        block = address(b.flat, b.offset + pc * b.row_stride + left * b.column_stride)
+        block = element(b, pc, left)
         to = address(panels, pc * whole_vectors(right - left, panels))
         pack_B_block(block, b.row_stride, b.column_stride, min(depth, k - pc), right - left, to)
 
@@ -91,164 +94,101 @@ def packed_B(c):
     return (mc_of(c) * kc_of(c) + SPARE + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT  # `_rounded`
 
 
-# --------------------------------------------------------------------------------------- finishing
-@small_kernel
-def calls_of(rows, columns, n):
-    """How often a function of rows is called, and for how many: at once where they are whole."""
-    return (ONE, rows) if columns == n else (rows, ONE)
-
-
-@kernel
-def finish_forward(table, l, ws, i0, number, rows, j0, columns, key):
-    """A = g(Z), dropout; Z lies at S, or g(Z) where the product has rectified.
-
-    Row i0 of the workspace is row `number` of the batch.
-    """
-    n, code, drop = table[l, N], table[l, CODE], table[l, DROP]
-    s, a = table[l, S] + i0 * n + j0, table[l, A] + i0 * n + j0
-    if code < 0:
-        return
-    g = a if table[l, FROM_Z] else s
-    if table[l, RECTIFY] == 0:
-        calls, height = calls_of(rows, columns, n)
-        for i in range(calls):
-            activate(code, ws, s + i * n, ws, g + i * n, height, columns)
-    if drop > 0:
-        for i in range(rows):
-            at, first = i * n, (number + i) * n + j0
-            drop_range(ws, g + at, ws, a + at, columns, first, drop, key)
-
-
-@kernel
-def finish_backward(table, l, ws, d0, i0, number, rows, j0, columns, key):
-    """dA lies at ws[d0:]: dropped as A was, then dZ = dA * g'(S)."""
-    n, code, drop = table[l, N], table[l, CODE], table[l, DROP]
-    d, s = d0 + i0 * n + j0, table[l, S] + i0 * n + j0
-    if drop > 0:
-        for i in range(rows):
-            at, first = d + i * n, (number + i) * n + j0
-            drop_range(ws, at, ws, at, columns, first, drop, key)
-    if code < 0:
-        return
-    calls, height = calls_of(rows, columns, n)
-    for i in range(calls):
-        differentiate(code, ws, d + i * n, ws, s + i * n, height, columns)
-
-
-@kernel
-def scale_block(c, c0, ldc, rows, n, scale):
-    """C *= scale."""
-    for i in range(rows):
-        row = span(c, c0 + i * ldc, n)
-        for j in range(n):
-            row[j] *= scale
-
-
-@kernel
-def finish(mode, table, l, ws, c, c0, n, i0, rows, j0, columns, scale, key):
-    """Do what follows the product on a block of C, which is `ws` but in the plain mode."""
-    if mode == FORWARD:
-        finish_forward(table, l, ws, i0, i0, rows, j0, columns, key)
-    elif mode == BACKWARD:
-        finish_backward(table, l, ws, c0, i0, i0, rows, j0, columns, key)
-    elif scale != 1.0:
-        scale_block(c, c0 + i0 * n + j0, n, rows, columns, scale)
-
-
 # -------------------------------------------------------------------------------------- the product
 @kernel
-def multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify):
+def multiply_few(size, region, a, b, c0, c, after):
     """C = C0 + A B, or max(C0 + A B, 0), if that is best done without tiles; whether it is."""
     if a.column_stride != 1 or b.row_stride != 1:
         return False
-    top, left, from_c = region.top, region.left, start.offset + region.top * start.row_stride
-    rows, columns = region.bottom - top, region.right - left
-    x, y = address(a.flat, a.offset + top * a.row_stride), address(c, c0 + top * n + left)
-    if m <= SCALAR_ROWS and b.column_stride != 1:
+    n, k, rectify = size.n, size.k, after.rectifies
+    rows, columns = region.bottom - region.top, region.right - region.left
+    x, w = moved(a, region.top, ZERO), moved(b, ZERO, region.left)
+    start, to = moved(c0, region.top, region.left), address(c, region.top * n + region.left)
+    if size.m <= SCALAR_ROWS and b.column_stride != 1:
         # so few columns at once that each is used for two rows, and while it is near
-        wide = max(columns, 1) if m == 1 else pairs_of(c)
+        wide = max(columns, 1) if size.m == 1 else pairs_of(c)
         for j in range(0, columns, wide):
-            w = address(b.flat, b.offset + (left + j) * b.column_stride)
-            z = address(first, from_c + (left + j) * start.column_stride)
-            scalar_products(
-                rows, min(wide, columns - j), k, x, a.row_stride, w, b.column_stride,
-                z, start.row_stride, start.column_stride, address(y, j), n, rectify,
-            )  # fmt: skip
+            target = Target(address(to, j), n, rows, min(wide, columns - j), rectify)
+            dot_products(k, x, moved(w, ZERO, j), moved(start, ZERO, j), target)
         return True
     # dA_prev of one unit; C0 is 0
-    if mode == BACKWARD and k == a.row_stride == b.column_stride == 1:
-        outer_product(rows, columns, x, address(b.flat, b.offset + left), y, n)
+    if after.mode == BACKWARD and k == a.row_stride == b.column_stride == 1:
+        outer_product(rows, columns, x.flat, w.flat, to, n)
         return True
-    if region.right == n == 1 and mode != PLAIN:  # one unit: C^T = C0^T + B^T A^T
-        scalar_products(
-            ONE, rows, k, address(b.flat, b.offset), k, x, a.row_stride,
-            address(first, from_c), ZERO, start.row_stride, y, rows, rectify,
-        )  # fmt: skip
+    if region.right == n == 1 and after.mode != PLAIN:  # one unit
+        dot_products(k, x, w, start, Target(to, n, rows, columns, rectify))
         return True
     return False
 
 
 @kernel
-def product(
-    region, m, n, k, depth, a, b, panels, first, start, c, c0, direct, mode, table, l, ws, scale,
-    key, rank,
-):  # fmt: skip
-    """C = (C0 + A B) * scale on a region, finished by `mode`.
+def reads_in_place(b, rows, n, c):
+    """Whether B's rows are read where they lie, for so few rows of C."""
+    whole = b.may_read_past or whole_vectors(n, c) == n
+    x = b.matrix
+    return (
+        whole
+        and not exists(b.panels)
+        and x.column_stride == 1
+        and x.row_stride != 0  # which would say that B is panels
+        and rows < DIRECT_ROWS
+    )
 
-    A (m x k) and B (k x n) are `Matrix`, a block of them is `depth` deep; C lies at ``c[c0:]``, its
-    rows n apart; C0 is `start` in the flat array `first`. `direct`: B's rows may be read past
-    their ends, to fill up a vector. Unless it is the address 0, `panels` holds the region's columns
-    of B, as `pack_whole_B` leaves them. Nothing more is made once the rank's call shall end.
+
+@small_kernel
+def right_block(b, block, region, in_place, packed):
+    """A block of B for the region of C: rows and columns of B."""
+    x, kc = b.matrix, block.bottom - block.top
+    at, ld = element(x, block.top, block.left), x.row_stride
+    if exists(b.panels):
+        width = whole_vectors(region.right - region.left, at)
+        at = address(b.panels, block.top * width + (block.left - region.left) * kc)
+        ld = ZERO
+    elif not in_place:
+        pack_B_block(at, x.row_stride, x.column_stride, kc, block.right - block.left, packed)
+        at, ld = packed, ZERO
+    return Right(at, ld, kc)
+
+
+@small_kernel
+def left_block(a, rows, kc, packs, packed):
+    """So many rows and steps of k from A's first element; packed, if that repays itself."""
+    at = element(a, ZERO, ZERO)
+    if packs:
+        pack_A_block(at, a.row_stride, a.column_stride, rows, kc, packed)
+        at = packed
+    return Left(at, a.row_stride, a.column_stride, packs)
+
+
+@kernel
+def product(size, region, a, b, c0, c, after, rank):
+    """C = C0 + A B on a region, and what comes `after`: an `Epilogue`.
+
+    A and C0 are a `Matrix`, B a `Factor`; C lies at an address, its rows size.n apart. Nothing more
+    is made once the rank's call shall end.
     """
-    rows = region.bottom - region.top
-    block = block_rows(rows, c)
-    direct = direct or whole_vectors(n, c) == n
-    direct = direct and not exists(panels) and b.column_stride == 1 and rows < DIRECT_ROWS
-    rectify = mode == FORWARD and table[l, RECTIFY] == 1
-    is_small = multiply_few(region, m, n, k, a, b, first, start, c, c0, mode, rectify)
-    whole = is_small or (mode != PLAIN and table[l, WHOLE_ROW] == 1)
+    n, k, rows = size.n, size.k, region.bottom - region.top
+    block, in_place = block_rows(rows, c), reads_in_place(b, rows, n, c)
+    is_small = multiply_few(size, region, a, b.matrix, c0, c, after)
+    whole = is_small or after.whole_rows
     packed_a, packed_b = rank.packed, address(rank.packed, packed_B(c))
     for jc in range(region.left, region.left if is_small else region.right, nc_of(c)):
         columns = min(nc_of(c), region.right - jc)
-        pack_rows = rows >= DIRECT_ROWS and packs_A(columns, a.column_stride, c)
-        for pc in range(0, max(k, 1), depth):
-            kc = min(depth, k - pc)
-            at = b.offset + pc * b.row_stride + jc * b.column_stride
-            blocks, ldb = address(b.flat, at), b.row_stride
-            if exists(panels):
-                width = whole_vectors(region.right - region.left, c)
-                blocks, ldb = address(panels, pc * width + (jc - region.left) * kc), ZERO
-            elif not direct:
-                pack_B_block(blocks, b.row_stride, b.column_stride, kc, columns, packed_b)
-                blocks, ldb = packed_b, ZERO
+        packs = rows >= DIRECT_ROWS and packs_A(columns, a.column_stride, c)
+        for pc in range(0, max(k, 1), size.depth):
+            kc = min(size.depth, k - pc)
+            is_last = pc + kc == k
+            of_b = Region(pc, pc + kc, jc, jc + columns)
+            right = right_block(b, of_b, region, in_place, packed_b)
             for i0 in range(region.top, region.bottom, block):
                 if is_stopped(rank):
                     return
-                height = min(block, region.bottom - i0)
-                left = address(a.flat, a.offset + i0 * a.row_stride + pc * a.column_stride)
-                if pack_rows:
-                    pack_A_block(left, a.row_stride, a.column_stride, height, kc, packed_a)
-                    left = packed_a
-                to_c = address(c, c0 + i0 * n + jc)
-                from_c, ld0, step0 = to_c, n, 1
-                if pc == 0:
-                    at = start.offset + i0 * start.row_stride + jc * start.column_stride
-                    from_c, ld0 = address(first, at), start.row_stride
-                    step0 = start.column_stride
-                rectifies = rectify and pc + kc == k
-                run = run_of(kc, ldb, height, columns, c) if direct else kc
-                if run < kc:
-                    multiply_in_runs(
-                        left, a.row_stride, a.column_stride, blocks, ldb, kc, from_c, ld0, step0,
-                        to_c, n, height, columns, rectifies, run, packed_b,
-                    )  # fmt: skip
-                else:
-                    multiply_by_width(
-                        left, a.row_stride, a.column_stride, pack_rows, blocks, ldb, kc,
-                        from_c, ld0, step0, to_c, n, height, columns, rectifies,
-                    )  # fmt: skip
-                if pc + kc == k and not whole:
-                    finish(mode, table, l, ws, c, c0, n, i0, height, jc, columns, scale, key)
+                height, to = min(block, region.bottom - i0), address(c, i0 * n + jc)
+                left = left_block(moved(a, i0, pc), height, kc, packs, packed_a)
+                start = moved(c0, i0, jc) if pc == 0 else rows_from(to, n)
+                target = Target(to, n, height, columns, after.rectifies and is_last)
+                multiply_block(left, right, start, target, packed_b)
+                if is_last and not whole:
+                    finish(after, c, n, Region(i0, i0 + height, jc, jc + columns))
     if whole and rows > 0:
-        left, columns = region.left, region.right - region.left
-        finish(mode, table, l, ws, c, c0, n, region.top, rows, left, columns, scale, key)
+        finish(after, c, n, region)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-Strip = Callable[..., None]
+Function = Callable[..., None]  # of a `mean_losses.Strip`
 Interval = tuple[float, float]
 ANY, PROBABILITY, NOT_NEGATIVE = (-inf, inf), (0.0, 1.0), (0.0, inf)
 
@@ -33,8 +33,8 @@ class Facts:
 class Form(Facts):
     """A loss as the file of its formulas states it."""
 
-    strip: Strip
-    fused: Mapping[str, Strip] = field(default_factory=dict)  # by the output's activation
+    strip: Function
+    fused: Mapping[str, Function] = field(default_factory=dict)  # by the output's activation
     rare: bool = False  # compiled for who chooses it, not into the step
 
 

@@ -1,16 +1,12 @@
 """Every loss: its value for each sample and the derivative to start from, one table.
 
 For a sample with target y and output a (n outputs) a loss is l and its derivatives. Each entry
-states one function of a strip, `rows` samples one after the other:
-
-    ``strip(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0)``
-
-It writes l to l[l0 + i], float64, and n derivatives to d[d0 + i n:], for each sample i. A *plain*
-loss reads a and writes dA = dl/da. Fused with the activation whose inverse link it is, a loss reads
-Z from s instead, writes a itself and gives dZ = dl/dz: more accurate (no log of a rounded
-probability) and one pass. `y` holds dense targets, `labels` class numbers; `ps` holds the loss's
-parameters, at least `PARAMETERS` and n of them. No two of s, a, y, d and l overlap; d and l serve
-as scratch.
+states one function of a `Strip`, `rows` samples one after the other. It writes l to l[i], float64,
+and n derivatives to d[i n:], for each sample i. A *plain* loss reads a and writes dA = dl/da. Fused
+with the activation whose inverse link it is, a loss reads Z from s instead, writes a itself and
+gives dZ = dl/dz: more accurate (no log of a rounded probability) and one pass. `y` holds dense
+targets, `labels` class numbers; `ps` holds the loss's parameters, at least `PARAMETERS` and n of
+them. No two of s, a, y, d and l overlap; d and l serve as scratch.
 
 To add a loss, write its formulas and its entry in `mean_losses` (a mean over the outputs needs only
 two formulas) or `class_losses`: the entry also says what the loss takes for targets.
@@ -32,23 +28,24 @@ from ._jit import FLOATS, Leaf, kernel, leaf, pointer
 from ._scalar import copy_strip
 from ._simd import span
 from .arrays import address_of
-from .loss_facts import Facts, Form, Loss, Strip
-from .mean_losses import PARAMETERS
+from .layout import ZERO
+from .loss_facts import Facts, Form, Function, Loss
+from .mean_losses import PARAMETERS, Strip
 from .native import FIRST, SECOND, Pair, call_at, call_strip
 
 RARE = 100  # the first code of a rare loss's functions
-_common: list[Strip] = []  # compiled into the step's leaf
-_rare: list[Strip] = []  # each a leaf of its own, compiled for who chooses it
+_common: list[Function] = []  # compiled into the step's leaf
+_rare: list[Function] = []  # each a leaf of its own, compiled for who chooses it
 
 
-def _code(strip: Strip, of: list[Strip]) -> int:
-    of.append(strip)
+def _code(function: Function, of: list[Function]) -> int:
+    of.append(function)
     return len(of) - 1 + (RARE if of is _rare else 0)
 
 
 def _entry(form: Form) -> Loss:
     of = _rare if form.rare else _common
-    fused = {activation: _code(strip, of) for activation, strip in form.fused.items()}
+    fused = {activation: _code(other, of) for activation, other in form.fused.items()}
     facts = {one.name: getattr(form, one.name) for one in fields(Facts)}
     return Loss(code=_code(form.strip, of), fused=fused, **facts)
 
@@ -59,11 +56,10 @@ GIVEN = "given"  # a loss whose y are the derivatives dA themselves, and whose v
 
 
 @kernel
-def _given(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
-    copy_strip(rows * n, d, d0, y, y0)
-    l = span(l, l0, rows)
-    for i in range(rows):
-        l[i] = 0.0
+def _given(x):
+    copy_strip(x.rows * x.n, x.d, ZERO, x.y, ZERO)
+    for i in range(x.rows):
+        x.l[i] = 0.0
 
 
 _ENTRIES = LOSSES | {GIVEN: _entry(Form(strip=_given, rare=True, is_smooth=False))}
@@ -83,16 +79,16 @@ def _own(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
     call_strip(code, SECOND, rows * n, d, d0, a, a0, y, y0, np.float64(n))
 
 
-def _on_spans(pick: Strip, name: str) -> Callable[..., None]:
-    """Make the function of addresses that calls `pick(code, …)` with the strip's spans."""
+def _on_strip(pick: Function, name: str) -> Callable[..., None]:
+    """Make the function of addresses that calls `pick(code, strip)`."""
 
     def rows(code, s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
         size = rows * n
-        pick(
-            code, span(s, s0, size), 0, span(a, a0, size), 0, span(y, y0, size), 0,
-            span(labels, label0, rows), 0, span(d, d0, size), 0, rows, n,
-            span(ps, 0, n + PARAMETERS), span(l, l0, rows), 0,
+        strip = Strip(
+            span(s, s0, size), span(a, a0, size), span(y, y0, size), span(labels, label0, rows),
+            span(d, d0, size), rows, n, span(ps, 0, n + PARAMETERS), span(l, l0, rows),
         )  # fmt: skip
+        pick(code, strip)
 
     # code from the cache is told apart by names
     rows.__name__ = rows.__qualname__ = name
@@ -100,8 +96,8 @@ def _on_spans(pick: Strip, name: str) -> Callable[..., None]:
 
 
 SPARES = [
-    Leaf(_on_spans(switch([strip]), f"rare_{number}"), _signature)
-    for number, strip in enumerate(_rare)
+    Leaf(_on_strip(switch([function]), f"rare_{number}"), _signature)
+    for number, function in enumerate(_rare)
 ]
 SPARES.append(Leaf(_own, _signature))
 _places: dict[tuple[str, int, str], NDArray[np.int64]] = {}
@@ -125,8 +121,19 @@ def native_code(code: int, dtype: np.dtype[Any]) -> int:
     return address_of(_places[key])
 
 
+_call_at = call_at(_own, _signature)
+
+
+@kernel
+def _at_address(code, x):
+    _call_at(
+        code, x.s, ZERO, x.a, ZERO, x.y, ZERO, x.labels, ZERO, x.d, ZERO, x.rows, x.n, x.ps, x.l,
+        ZERO,
+    )  # fmt: skip
+
+
 # The loss of each sample of a strip, and its derivatives.
-loss_rows = leaf(_signature)(_on_spans(switch(_common, call_at(_own, _signature)), "loss_rows"))
+loss_rows = leaf(_signature)(_on_strip(switch(_common, _at_address), "loss_rows"))
 
 
 class OwnLoss(Protocol):

@@ -7,9 +7,9 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import kernel, leaf, pointer, small_kernel
+from ._jit import kernel, leaf, pointer
 from ._simd import address, constant, span
-from .layout import ZEROS
+from .layout import NO, ZERO, ZEROS
 from .microkernel import (
     FLAT,
     UNROLL,
@@ -25,6 +25,7 @@ from .microkernel import (
     tile_of,
     widest,
 )
+from .operands import Right, Target, element, moved, zeros_at
 
 LEAST_RUN = 8  # steps of k
 FLAT_ROWS = max(FLAT)
@@ -109,13 +110,40 @@ def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc
             multiply_tile(h, rows, rs, ks, columns, ld, kc, start, ld0, to, ldc, w, ahead, rectify)
 
 
-@small_kernel
-def run_of(kc, ldb, m, n, c):
+@kernel
+def multiply_tiles(a, b, c0, c):
+    """`multiply` of operands; C0 is a `Matrix`, whose rows or columns may lie 0 apart."""
+    multiply(
+        a.at, a.row_stride, a.k_stride, a.packed, b.at, b.ld, b.kc, element(c0, ZERO, ZERO),
+        c0.row_stride, c0.column_stride, c.at, c.ld, c.rows, c.columns, c.rectify,
+    )  # fmt: skip
+
+
+@kernel
+def multiply_by_width(a, b, c0, c):
+    """`multiply_tiles`, with the last columns for themselves where they are few: in 2 mr rows.
+
+    In a tile of mr rows, so few sums would wait for themselves.
+    """
+    rest = c.columns % nr_of(c.at)
+    if a.packed or c.rows <= mr_of(c.at) or rest == c.columns or rest > narrow_of(c.at):
+        rest = 0
+    whole = c.columns - rest
+    multiply_tiles(a, b, c0, Target(c.at, c.ld, c.rows, whole, c.rectify))
+    if rest > 0:
+        columns = Right(address(b.at, whole * (b.kc if b.ld == 0 else 1)), b.ld, b.kc)
+        last = Target(address(c.at, whole), c.ld, c.rows, rest, c.rectify)
+        multiply_tiles(a, columns, moved(c0, ZERO, whole), last)
+
+
+# ---------------------------------------------------------------------------------------- runs of k
+@kernel
+def run_of(b, c):
     """Steps of k in a run of `multiply_in_runs`; all, if it would not pay."""
-    most = mr_of(c) if ldb >= page_of(c) else FLAT_ROWS
-    if m < 1 or m > most or n <= narrow_of(c):
-        return kc
-    return min(max(near_of(c) // n & -UNROLL, LEAST_RUN), kc)
+    most = mr_of(c.at) if b.ld >= page_of(c.at) else FLAT_ROWS
+    if b.ld == 0 or c.rows < 1 or c.rows > most or c.columns <= narrow_of(c.at):
+        return b.kc
+    return min(max(near_of(c.at) // c.columns & -UNROLL, LEAST_RUN), b.kc)
 
 
 @leaf(
@@ -143,53 +171,41 @@ def continue_product(
 
 
 @kernel
-def multiply_in_runs(
-    a, row_stride, k_stride, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify, run, sums
-):  # fmt: skip
-    """`multiply` of a few rows and a B that is no panels, in runs of some steps of k.
+def _continue_run(a, b, pc, c0, c, sums):
+    # the steps of k from number pc, as many as b says
+    continue_product(
+        address(a.at, pc * a.k_stride), a.row_stride, a.k_stride, address(b.at, pc * b.ld), b.ld,
+        b.kc, element(c0, ZERO, ZERO), c0.row_stride, c0.column_stride, c.at, c.ld, c.rows,
+        c.columns, c.rectify, sums.at, sums.ld,
+    )  # fmt: skip
+
+
+@kernel
+def multiply_in_runs(a, b, c0, c, run, sums):
+    """`multiply_tiles` of a few rows and a B that is no panels, in runs of some steps of k.
 
     Few rows read each element of B once, and a tile would read a short part of row after row, from
     page to page of memory. In a run, all columns pass so many steps of k: the CPU fetches ahead
     along as many rows. There are two runs at least; `sums` has room for `ZEROS` elements and m rows
     of whole vectors.
     """
-    none, kept, width = span(sums, 0, ZEROS), address(sums, ZEROS), whole_vectors(n, c)
+    none, zeros = span(sums, 0, ZEROS), zeros_at(sums)
     for i in range(ZEROS):
         none[i] = -0.0  # x + -0 is x, whatever sign a 0 has
-    multiply(
-        a, row_stride, k_stride, False, b, ldb, run, sums, 0, 0, kept, width, m, n, False
-    )  # fmt: skip
-    last = (kc - 1) // run * run
+    kept = Target(address(sums, ZEROS), whole_vectors(c.columns, sums), c.rows, c.columns, NO)
+    one = Right(b.at, b.ld, run)
+    multiply_tiles(a, one, zeros, kept)
+    last = (b.kc - 1) // run * run
     for pc in range(run, last, run):
-        continue_product(
-            address(a, pc * k_stride), row_stride, k_stride, address(b, pc * ldb), ldb, run,
-            sums, 0, 0, kept, width, m, n, False, kept, width,
-        )  # fmt: skip
-    continue_product(
-        address(a, last * k_stride), row_stride, k_stride, address(b, last * ldb), ldb, kc - last,
-        c0, ld0, step0, c, ldc, m, n, rectify, kept, width,
-    )  # fmt: skip
+        _continue_run(a, one, pc, zeros, kept, kept)
+    _continue_run(a, Right(b.at, b.ld, b.kc - last), last, c0, c, kept)
 
 
 @kernel
-def multiply_by_width(
-    a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify
-):  # fmt: skip
-    """`multiply`, with the last columns for themselves where they are few: in tiles of 2 mr rows.
-
-    In a tile of mr rows, so few sums would wait for themselves.
-    """
-    rest = n % nr_of(c)
-    if packed or m <= mr_of(c) or rest == n or rest > narrow_of(c):
-        rest = 0
-    whole = n - rest
-    multiply(
-        a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, whole, rectify
-    )  # fmt: skip
-    if rest > 0:
-        columns = address(b, whole * (kc if ldb == 0 else 1))
-        start, to = address(c0, whole * step0), address(c, whole)
-        multiply(
-            a, row_stride, k_stride, packed, columns, ldb, kc, start, ld0, step0, to, ldc, m, rest,
-            rectify,
-        )  # fmt: skip
+def multiply_block(a, b, c0, c, sums):
+    """C = C0 + A B, or max(that, 0), in the way that pays; `sums` is for `multiply_in_runs`."""
+    run = run_of(b, c)
+    if run < b.kc:
+        multiply_in_runs(a, b, c0, c, run, sums)
+    else:
+        multiply_by_width(a, b, c0, c)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._jit import kernel
 from ._scalar import Value, at_least, at_most, fma, strip, where
 from ._simd import span
 from .activations import ACTIVATIONS
+from .layout import ZERO
 from .loss_facts import NOT_NEGATIVE, PROBABILITY, Form
 from .reduce import row_sum
 from .vmath import exp, expm1, log, log1p, log1p_exp, sigmoid, tanh
@@ -23,6 +24,20 @@ from .vmath import exp, expm1, log, log1p, log1p_exp, sigmoid, tanh
 CLIP = 1e-7  # probabilities are kept this far from 0 and 1 where a loss takes their logarithm
 PARAMETERS = 3  # that a formula is given; a loss with fewer does not read the others
 Parameters = tuple[Value, ...]
+
+
+class Strip(NamedTuple):
+    """What a loss reads and writes of some samples, one after the other; see `losses`."""
+
+    s: Any  # Z
+    a: Any
+    y: Any  # dense targets
+    labels: Any
+    d: Any
+    rows: int
+    n: int
+    ps: Any
+    l: Any
 
 
 def _square(a: Value, y: Value, p: Parameters) -> Value:
@@ -178,10 +193,11 @@ def _mean(value: Callable[..., Value], slope: Callable[..., Value]) -> Callable[
     values, slopes = _terms(value), _terms(slope)
 
     @kernel
-    def mean(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
-        values(rows * n, d, d0, a, a0, y, y0, ps[0], ps[1], ps[2], 1)
-        row_means(d, d0, rows, n, l, l0)
-        slopes(rows * n, d, d0, a, a0, y, y0, ps[0], ps[1], ps[2], n)
+    def mean(x):
+        count, ps = x.rows * x.n, x.ps
+        values(count, x.d, ZERO, x.a, ZERO, x.y, ZERO, ps[0], ps[1], ps[2], 1)
+        row_means(x.d, ZERO, x.rows, x.n, x.l, ZERO)
+        slopes(count, x.d, ZERO, x.a, ZERO, x.y, ZERO, ps[0], ps[1], ps[2], x.n)
 
     return mean  # type: ignore[no-any-return]
 
@@ -193,11 +209,12 @@ def _fused_mean(
     slopes = strip(lambda z, a, y, p, q, r, share: slope(z, a, y, (p, q, r)) / share, 3)
 
     @kernel
-    def fused(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
-        values(rows * n, d, d0, s, s0, y, y0, ps[0], ps[1], ps[2], 1)
-        row_means(d, d0, rows, n, l, l0)
-        forward(s, s0, a, a0, rows, n)
-        slopes(rows * n, d, d0, s, s0, a, a0, y, y0, ps[0], ps[1], ps[2], n)
+    def fused(x):
+        count, ps = x.rows * x.n, x.ps
+        values(count, x.d, ZERO, x.s, ZERO, x.y, ZERO, ps[0], ps[1], ps[2], 1)
+        row_means(x.d, ZERO, x.rows, x.n, x.l, ZERO)
+        forward(x.s, ZERO, x.a, ZERO, x.rows, x.n)
+        slopes(count, x.d, ZERO, x.s, ZERO, x.a, ZERO, x.y, ZERO, ps[0], ps[1], ps[2], x.n)
 
     return fused  # type: ignore[no-any-return]
 
@@ -218,15 +235,16 @@ _pinballs, _pinball_slopes = strip(_pinball, 3), strip(_pinball_slope, 3)
 
 
 @kernel
-def quantile(s, s0, a, a0, y, y0, labels, label0, d, d0, rows, n, ps, l, l0):
+def quantile(x):
     """The pinball loss; each output has its own quantile, a parameter."""
-    for i in range(rows):
-        a_i, y_i, d_i = a0 + i * n, y0 + i * n, d0 + i * n
-        _pinballs(n, d, d_i, a, a_i, y, y_i, ps, 0)
-    row_means(d, d0, rows, n, l, l0)
-    for i in range(rows):
-        a_i, y_i, d_i = a0 + i * n, y0 + i * n, d0 + i * n
-        _pinball_slopes(n, d, d_i, a, a_i, y, y_i, ps, 0, n)
+    n = x.n
+    for i in range(x.rows):
+        at = i * n
+        _pinballs(n, x.d, at, x.a, at, x.y, at, x.ps, ZERO)
+    row_means(x.d, ZERO, x.rows, n, x.l, ZERO)
+    for i in range(x.rows):
+        at = i * n
+        _pinball_slopes(n, x.d, at, x.a, at, x.y, at, x.ps, ZERO, n)
 
 
 _OF_LABELS: dict[str, Any] = {

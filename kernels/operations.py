@@ -66,8 +66,8 @@ def none(row: Any) -> tuple[Tensor, ...]:
     return ()
 
 
-STATISTICS, FORWARD, GRADIENTS, BACKWARD, FOLLOW = range(5)
-OF_ROWS = FORWARD, BACKWARD
+STATISTICS, ROWS_FORWARD, GRADIENTS, ROWS_BACKWARD, FOLLOW = range(5)
+OF_ROWS = ROWS_FORWARD, ROWS_BACKWARD
 _PLACE = 16  # bytes of an address and what `call_at` wants beside it
 
 

@@ -5,8 +5,10 @@ And what a call hands out of each sample: A_L, or dZ_1.
 
 from __future__ import annotations
 
-from ._jit import kernel
-from ._simd import exists, span
+from typing import Any, NamedTuple
+
+from ._jit import kernel, small_kernel
+from ._simd import address, exists, span
 from .activations import activate, differentiate
 from .layout import (
     DELTA,
@@ -19,6 +21,7 @@ from .layout import (
     OUT_FROM_Z,
     OUTPUTS,
     TARGETS,
+    ZERO,
     A,
     N,
     S,
@@ -33,75 +36,94 @@ def sample_at(samples, i):
     return samples.order[i] if exists(samples.order) else i
 
 
+class Rows(NamedTuple):
+    """Rows [begin, end) of the batch, and where their Z_L, A_L, dZ_L and y lie."""
+
+    begin: int
+    end: int
+    n: int
+    s: Any
+    a: Any
+    d: Any
+    y: Any
+
+
+@small_kernel
+def output_of(plan, net, ws, begin, end, place):
+    """Rows of the batch that begin in the workspace with number `place`."""
+    last = net.table.shape[0] - 1
+    n = net.table[last, N]
+    at = place * n
+    return Rows(
+        begin, end, n, address(ws, net.table[last, S] + at), address(ws, net.table[last, A] + at),
+        address(ws, net.table[last, DELTA] + at), address(ws, plan[TARGETS] + at),
+    )  # fmt: skip
+
+
 @kernel
-def _targets(samples, memory, ws, at, n, batch, begin, end):
+def _targets(samples, memory, batch, rows):
     """Copy the targets of the rows behind each other, where the samples are not in order."""
-    for i in range(begin, end):
+    n = rows.n
+    for i in range(rows.begin, rows.end):
         sample = samples.order[batch.first + i]
         if exists(samples.labels):
             memory.labels[i] = samples.labels[sample]
         if exists(samples.y):
-            row, source = span(ws, at + (i - begin) * n, n), span(samples.y, sample * n, n)
+            row, source = span(rows.y, (i - rows.begin) * n, n), span(samples.y, sample * n, n)
             for j in range(n):
                 row[j] = source[j]
 
 
 @kernel
-def _loss_and_gradient(plan, samples, memory, ws, s, a, d, y, n, batch, ps, begin, end):
+def _scale_row(d, at, n, share):
+    dZ = span(d, at, n)
+    scale = dZ.dtype.type(share)
+    for j in range(n):
+        dZ[j] *= scale
+
+
+@kernel
+def _loss_and_gradient(plan, samples, memory, batch, ps, rows):
     """The samples' losses and dZ_L; returns the sum of the losses' shares in the batch."""
-    rows, losses = end - begin, memory.sample_losses
+    n, count, losses = rows.n, rows.end - rows.begin, memory.sample_losses
+    y, labels, label = rows.y, memory.labels, rows.begin
     if exists(samples.order):
-        _targets(samples, memory, ws, y, n, batch, begin, end)
-        loss_rows(
-            plan[LOSS], ws, s, ws, a, ws, y, memory.labels, begin, ws, d, rows, n,
-            ps, losses, begin,
-        )  # fmt: skip
+        _targets(samples, memory, batch, rows)
     else:
-        at = batch.first + begin
-        loss_rows(
-            plan[LOSS], ws, s, ws, a, samples.y, at * n, samples.labels, at, ws, d, rows, n,
-            ps, losses, begin,
-        )  # fmt: skip
+        label = batch.first + rows.begin
+        y, labels = address(samples.y, label * n), samples.labels
+    loss_rows(
+        plan[LOSS], rows.s, ZERO, rows.a, ZERO, y, ZERO, labels, label, rows.d, ZERO, count, n, ps,
+        losses, rows.begin,
+    )  # fmt: skip
     if plan[FUSED] == 0:
-        differentiate(plan[OUT_CODE], ws, d, ws, s if plan[OUT_FROM_Z] == 1 else a, rows, n)
+        s = rows.s if plan[OUT_FROM_Z] == 1 else rows.a
+        differentiate(plan[OUT_CODE], rows.d, ZERO, s, ZERO, count, n)
     total, share = 0.0, 1.0 / batch.m
     if not exists(samples.weights):
-        dZ = span(ws, d, rows * n)
-        scale = dZ.dtype.type(share)
-        for e in range(rows * n):
-            dZ[e] *= scale
-        return row_sum(losses, begin, rows) * share
-    for i in range(begin, end):
+        _scale_row(rows.d, ZERO, count * n, share)
+        return row_sum(losses, rows.begin, count) * share
+    for i in range(rows.begin, rows.end):
         share = samples.weights[sample_at(samples, batch.first + i)] / batch.m
-        dZ = span(ws, d + (i - begin) * n, n)
-        scale = dZ.dtype.type(share)
-        for j in range(n):
-            dZ[j] *= scale
+        _scale_row(rows.d, (i - rows.begin) * n, n, share)
         total += share * losses[i]
     return total
 
 
 @kernel
-def output_rows(plan, net, samples, memory, ws, batch, ps, begin, end, place):
-    """A_L, the loss and dZ_L for rows [begin, end) of the batch; returns their part of the loss.
-
-    In the workspace these rows begin with number `place`.
-    """
-    last = net.table.shape[0] - 1
-    n = net.table[last, N]
-    s, a = net.table[last, S] + place * n, net.table[last, A] + place * n
-    total = 0.0
+def output_rows(plan, samples, memory, batch, ps, rows):
+    """A_L, the loss and dZ_L for some rows of the batch; returns their part of the loss."""
+    n, total = rows.n, 0.0
     if plan[FUSED] == 0:
-        activate(plan[OUT_CODE], ws, s, ws, a, end - begin, n)
+        activate(plan[OUT_CODE], rows.s, ZERO, rows.a, ZERO, rows.end - rows.begin, n)
     if plan[LOSS] >= 0:
-        d, y = net.table[last, DELTA] + place * n, plan[TARGETS] + place * n
-        total = _loss_and_gradient(plan, samples, memory, ws, s, a, d, y, n, batch, ps, begin, end)
+        total = _loss_and_gradient(plan, samples, memory, batch, ps, rows)
     if plan[OUTPUTS] == OF_LAST:
         # a loss of logits has left probabilities in A, and the layer's own outputs are Z
-        given = s if plan[FUSED] == LOGITS else a
-        for i in range(begin, end):
+        given = rows.s if plan[FUSED] == LOGITS else rows.a
+        for i in range(rows.begin, rows.end):
             to = sample_at(samples, batch.first + i) * n
-            row, source = span(samples.outputs, to, n), span(ws, given + (i - begin) * n, n)
+            row, source = span(samples.outputs, to, n), span(given, (i - rows.begin) * n, n)
             for j in range(n):
                 row[j] = source[j]
     return total

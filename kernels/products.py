@@ -18,9 +18,11 @@ from typing import Any
 from numba import boolean, int64, types
 from numba.extending import intrinsic
 
-from ._jit import leaf, pointer
+from ._jit import kernel, leaf, pointer
 from ._simd import Vectors, address, constant, counted_loop, element_of, merge
+from .layout import ONE, ZERO
 from .microkernel import lanes_of, pairs_of, tile_of
+from .operands import element
 
 
 def _step(vec: Vectors, xs: list[Any], rows: list[Any], mask: Any, state: Any) -> list[Any]:
@@ -143,3 +145,22 @@ def scalar_products(m, n, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify):
             _of_one(
                 count, k, row, lda, address(b, j * ldb), ldb, start, ld0, step0, to, ldc, rectify
             )
+
+
+@kernel
+def dot_products(k, a, b, c0, c):
+    """C = C0 + A B, or max(that, 0): A's rows and B's columns run along k.
+
+    A single column is made as a row, C^T = C0^T + B^T A^T: one vector of sums.
+    """
+    x, w, start = element(a, ZERO, ZERO), element(b, ZERO, ZERO), element(c0, ZERO, ZERO)
+    if c.columns == c.ld == 1:
+        scalar_products(
+            ONE, c.rows, k, w, k, x, a.row_stride, start, ZERO, c0.row_stride, c.at, c.rows,
+            c.rectify,
+        )  # fmt: skip
+    else:
+        scalar_products(
+            c.rows, c.columns, k, x, a.row_stride, w, b.column_stride, start, c0.row_stride,
+            c0.column_stride, c.at, c.ld, c.rectify,
+        )  # fmt: skip

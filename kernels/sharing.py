@@ -12,20 +12,12 @@ from typing import NamedTuple
 from ._jit import kernel, small_kernel
 from .layout import DEPTH, N_PREV, Rank
 from .microkernel import mr_of, nr_of
+from .operands import Region
 from .team import claim, next_round
 
 # Multiply-adds of each rank that repay that its work is taken by pieces, and columns of such one:
 # docs/measurements/2026-11-25-pieces.md
 TURN_WORK, PIECE_COLUMNS = 4_000_000, 256
-
-
-class Region(NamedTuple):
-    """A block of C: rows [top, bottom), columns [left, right)."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
 
 
 class Group(NamedTuple):
@@ -131,14 +123,17 @@ def owner_of(turn, ahead):
 
 
 @kernel
-def take(turn, owner, last, pieces):
-    """The next piece of the owner's that the rank makes, `pieces` if all are taken.
-
-    `last` is the one that it has made before, or -1.
-    """
-    if turn.owners == 1:
-        return last + 1
-    return claim(turn.rank.team, owner.of, owner.number, turn.number, pieces)
+def claimed(turn, owner, pieces):
+    """Yield the pieces of the owner's work that the rank makes: nobody else has taken them."""
+    piece = -1
+    while True:
+        if turn.owners == 1:
+            piece += 1
+        else:
+            piece = claim(turn.rank.team, owner.of, owner.number, turn.number, pieces)
+        if piece >= pieces:
+            break
+        yield piece
 
 
 @kernel

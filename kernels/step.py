@@ -72,7 +72,7 @@ from .layout import (
 from .operations import FOLLOW, is_operation, operate_on_columns
 from .output import hand_out_delta
 from .resident import joins, resident_step, segments_of
-from .sharing import owner_of, part, take, turn_of
+from .sharing import claimed, owner_of, part, turn_of
 from .team import barrier, is_stopped
 from .update import COEFFICIENTS, add_penalty_gradient, sum_of_squares, sum_ranges, update_range
 
@@ -170,11 +170,8 @@ def update(plan, net, memory, batch, rule, coefficients, combined, rank):
     for ahead in range(turn.owners):
         owner = owner_of(turn, ahead)
         begin, end = part(chunks.shape[0], ONE, owner.number, owner.of)
-        chunk = begin - 1
-        while True:
-            chunk = begin + take(turn, owner, chunk - begin, end - begin)
-            if chunk >= end:
-                break
+        for piece in claimed(turn, owner, end - begin):
+            chunk = begin + piece
             start, stop, tensor = chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2]
             if not combined:
                 combine(plan, net, memory, batch, start, stop, rank)

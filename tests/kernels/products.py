@@ -14,9 +14,9 @@ from unittest import mock
 import numpy as np
 
 import fastdnn
-from fastdnn.kernels import dense, gemm, layout, targets, threads
+from fastdnn.kernels import dense, epilogue, gemm, layout, targets, threads
 from fastdnn.kernels.activations import ACTIVATIONS
-from fastdnn.kernels.arrays import as_matrix
+from fastdnn.kernels.arrays import Matrix, as_matrix
 from fastdnn.kernels.microkernel import FLAT
 from fastdnn.kernels.targets import Tile
 from tests import naive
@@ -49,7 +49,7 @@ def product(
     a: Array,
     b: Array,
     *,
-    mode: Any = gemm.PLAIN,
+    mode: Any = epilogue.PLAIN,
     row: Array | None = None,
     p: Array | None = None,
     scale: float = 1.0,
@@ -61,13 +61,16 @@ def product(
     (m, k), n = a.shape, b.shape[1]
     row = row_of() if row is None else row
     copies = 2 if row[layout.FROM_Z] else 1
-    row[[layout.N, layout.S, layout.A]] = n, MARGIN, MARGIN + (copies - 1) * m * n
+    at = MARGIN + (copies - 1) * m * n
+    is_plain = mode == epilogue.PLAIN
+    after = dense.After(
+        mode, int(row[layout.CODE]), bool(row[layout.RECTIFY]) and not is_plain,
+        bool(row[layout.WHOLE_ROW]) and not is_plain, MARGIN, at, at, int(row[layout.DROP]), scale,
+    )  # fmt: skip
+    start = None if p is None else Matrix(p, int(row[layout.B]), 0, 1)
     c = nan(copies * m * n + 2 * MARGIN, dtype=a.dtype)
     with mock.patch.object(threads, "SHARED_FLOPS", 0):
-        dense._multiply(
-            m, n, k, as_matrix(a), as_matrix(b), c, scale=scale, mode=mode,
-            table=row.reshape(1, -1), p=p,
-        )  # fmt: skip
+        dense._multiply((m, n, k), as_matrix(a), as_matrix(b), c, c0=start, after=after)
     assert np.isnan(c[:MARGIN]).all(), "wrote before C"
     assert np.isnan(c[len(c) - MARGIN :]).all(), "wrote behind C"
     return c[MARGIN : len(c) - MARGIN].reshape(copies * m, n)
@@ -124,7 +127,7 @@ def check_forward(shape: Shape, activation: str, dtype: Any, of_w: str = "C") ->
     bias = draw(3, n + 7, dtype=dtype)
     g = ACTIVATIONS[activation]
     row = row_of(B=7, CODE=g.code, WHOLE_ROW=g.whole_row, FROM_Z=1)
-    both = product(a, w, mode=gemm.FORWARD, row=row, p=bias)
+    both = product(a, w, mode=epilogue.FORWARD, row=row, p=bias)
     Z = naive.linear_forward(
         a.T.astype(np.float64), w.T.astype(np.float64), bias[7:, None].astype(np.float64)
     )
@@ -133,7 +136,7 @@ def check_forward(shape: Shape, activation: str, dtype: Any, of_w: str = "C") ->
     A = naive.ACTIVATIONS[activation][0](Z)
     assert_within(both[m:].T, A, activation_bound(activation, A, bound, dtype))
     row[layout.FROM_Z] = 0  # and without Z, the same
-    alone = product(a, w, mode=gemm.FORWARD, row=row, p=bias)
+    alone = product(a, w, mode=epilogue.FORWARD, row=row, p=bias)
     np.testing.assert_array_equal(alone, both[m:])
 
 
@@ -152,8 +155,8 @@ def check_rectified(shape: Shape, dtype: Any, of_b: str = "C") -> None:
     a, b = draw(1, m, k, dtype=dtype), LAYOUTS[of_b](draw(2, k, n, dtype=dtype))
     a[m // 2, k // 2] = np.nan
     row = row_of(CODE=ACTIVATIONS["relu"].code, RECTIFY=1)
-    got = product(a, b, mode=gemm.FORWARD, row=row)
-    plain = product(a, b, mode=gemm.FORWARD, row=row_of(CODE=-1))
+    got = product(a, b, mode=epilogue.FORWARD, row=row)
+    plain = product(a, b, mode=epilogue.FORWARD, row=row_of(CODE=-1))
     np.testing.assert_array_equal(got, np.maximum(plain, 0))
 
 
@@ -174,7 +177,7 @@ def same_bits_for_all_ranks(shape: Shape, dtype: Any, of_b: str = "C") -> None:
     m, n, k = shape
     a, b = draw(1, m, k, dtype=dtype), LAYOUTS[of_b](draw(2, k, n, dtype=dtype))
     row = row_of(CODE=ACTIVATIONS["softmax"].code, WHOLE_ROW=1)
-    for mode in (gemm.PLAIN, gemm.FORWARD):
+    for mode in (epilogue.PLAIN, epilogue.FORWARD):
         run = partial(product, a, b, mode=mode, row=row)
         assert len(set(for_each_count(run))) == 1, (shape, mode)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numba import int64
 
 import fastdnn
-from fastdnn.kernels import gemm, targets
+from fastdnn.kernels import epilogue, gemm, targets
 from fastdnn.kernels._jit import matrix, vector
 from fastdnn.kernels.activations import ACTIVATIONS
 from fastdnn.kernels.dropout import LEVELS
@@ -88,6 +88,16 @@ def test_broadcast_operands(dtype: Any) -> None:
 
 
 @each_dtype
+@pytest.mark.parametrize("m", [1, 5, gemm.DIRECT_ROWS, 40])
+def test_few_rows_times_one_row_for_all_of_b(dtype: Any, m: int) -> None:
+    """Of whole vectors, B is read where it lies; its rows lie 0 apart, and it is no panels."""
+    for n in (TILES[dtype].lanes, 2 * TILES[dtype].nr):
+        a, row = draw(1, m, 41, dtype=dtype), draw(2, 1, n, dtype=dtype)
+        b = np.broadcast_to(row, (41, n))
+        np.testing.assert_array_equal(product(a, b), product(a, b.copy()))
+
+
+@each_dtype
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("layout", ["Fortran", "strided Fortran", "all backwards"])
 @pytest.mark.parametrize("m", [*range(gemm.SCALAR_ROWS + 2), TILES[DTYPES[0]].mr + 1])
@@ -132,7 +142,7 @@ def test_whole_rows_without_a_bias(dtype: Any) -> None:
         a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype) / k**0.5
         b = b.astype(dtype)
         row = row_of(CODE=g.code, WHOLE_ROW=1, FROM_Z=1)
-        both = product(a, b, mode=gemm.FORWARD, row=row)
+        both = product(a, b, mode=epilogue.FORWARD, row=row)
         Z, bound = (a.astype(np.float64) @ b.astype(np.float64)).T, product_bound(a, b, dtype).T
         assert_within(both[:m].T, Z, bound)
         A = naive.softmax(Z)
@@ -164,7 +174,7 @@ def test_nan_and_infinity_pass(dtype: Any) -> None:
 def test_nan_stays_nan_through_a_fused_relu(dtype: Any) -> None:
     a, b = draw(1, 5, 7, dtype=dtype), draw(2, 7, 9, dtype=dtype)
     a[2, 3] = np.nan
-    got = product(a, b, mode=gemm.FORWARD, row=row_of(CODE=ACTIVATIONS["relu"].code))
+    got = product(a, b, mode=epilogue.FORWARD, row=row_of(CODE=ACTIVATIONS["relu"].code))
     assert np.isnan(got[2]).all()
     np.testing.assert_array_equal(
         np.delete(got, 2, 0), np.maximum(np.delete(product(a, b), 2, 0), 0)
@@ -178,9 +188,9 @@ def test_dropout_is_applied_after_the_activation(dtype: Any, activation: str) ->
     m, n, k = 37, 2 * TILES[dtype].nr + 3, 5
     a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
     plain = row_of(CODE=g.code, WHOLE_ROW=g.whole_row, FROM_Z=1)
-    A = product(a, b, mode=gemm.FORWARD, row=plain)[m:]
+    A = product(a, b, mode=epilogue.FORWARD, row=plain)[m:]
     dropped = row_of(CODE=g.code, WHOLE_ROW=g.whole_row, FROM_Z=1, DROP=LEVELS // 4)
-    got = product(a, b, mode=gemm.FORWARD, row=dropped)[m:]
+    got = product(a, b, mode=epilogue.FORWARD, row=dropped)[m:]
     kept = got != 0
     assert 0.5 < kept.mean() < 0.95
     wanted = np.where(kept, A.astype(np.float64) / 0.75, 0)
@@ -204,7 +214,7 @@ def test_dropout_of_what_the_product_has_rectified(dtype: Any) -> None:
     a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
     fields = {"CODE": ACTIVATIONS["relu"].code, "DROP": LEVELS // 4}
     got, wanted = (
-        product(a, b, mode=gemm.FORWARD, row=row_of(RECTIFY=flag, **fields)) for flag in (1, 0)
+        product(a, b, mode=epilogue.FORWARD, row=row_of(RECTIFY=flag, **fields)) for flag in (1, 0)
     )
     np.testing.assert_array_equal(got, wanted)
 
@@ -215,7 +225,7 @@ def test_a_bias_is_one_more_term_of_the_sum(dtype: Any, k: int) -> None:
     t = TILES[dtype]
     m, n = 2 * t.mr + 1, 2 * t.nr + 3
     a, b, bias = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype), draw(3, n, dtype=dtype)
-    got = product(a, b, mode=gemm.FORWARD, row=row_of(B=0), p=bias)
+    got = product(a, b, mode=epilogue.FORWARD, row=row_of(B=0), p=bias)
     # [A 1] times B above the bias
     left, right = np.c_[a, np.ones(m, dtype)], np.r_[b, bias[None]]
     wanted = left.astype(np.float64) @ right.astype(np.float64)
@@ -225,7 +235,7 @@ def test_a_bias_is_one_more_term_of_the_sum(dtype: Any, k: int) -> None:
         huge = dtype.type(2) ** 60
         a[:], b[:] = 1, 0
         b[0], b[k - 1] = 1, -huge
-        got = product(a, b, mode=gemm.FORWARD, row=row_of(B=0), p=np.full(n, huge))
+        got = product(a, b, mode=epilogue.FORWARD, row=row_of(B=0), p=np.full(n, huge))
         np.testing.assert_array_equal(got, np.zeros((m, n)))
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from fastdnn.kernels import operation_table
 from fastdnn.kernels.layout import FIELDS, OPERATION, PHASES
-from fastdnn.kernels.operations import BACKWARD, FORWARD
+from fastdnn.kernels.operations import ROWS_BACKWARD, ROWS_FORWARD
 from tests.kernels.common import DTYPES
 
 
 def test_every_operation_goes_both_ways() -> None:
     for name, leaves in operation_table.LEAVES.items():
-        assert {FORWARD, BACKWARD} <= set(leaves), name
+        assert {ROWS_FORWARD, ROWS_BACKWARD} <= set(leaves), name
     names = [leaf.name for leaves in operation_table.LEAVES.values() for leaf in leaves.values()]
     shared = {"joins.pass_forward", "joins.pass_backward"}  # by identity, fork and join
     assert len({name for name in names if name not in shared}) == sum(
@@ -36,7 +36,7 @@ def test_a_table_is_linked_for_its_dtype() -> None:
         operation_table.link(table, [None, "prelu", "identity"], np.dtype(dtype))
         assert table[1, OPERATION] == table[0, OPERATION] == 0
         assert table[2, OPERATION] != table[3, OPERATION]
-        assert (table[2:, PHASES] >> FORWARD & 1 == 1).all()
+        assert (table[2:, PHASES] >> ROWS_FORWARD & 1 == 1).all()
         again = table.copy()
         operation_table.link(again, [None, "prelu", "identity"], np.dtype(dtype))
         np.testing.assert_array_equal(again, table)

@@ -12,7 +12,7 @@ import fastdnn
 from fastdnn.kernels import layout, placement, targets
 from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.resident import PACKED_SIZE
+from fastdnn.kernels.linear import PACKED_SIZE
 from tests.kernels import regimes
 from tests.kernels.common import (
     DTYPES,

@@ -16,13 +16,13 @@ from fastdnn.kernels.layout import Rank
 from fastdnn.kernels.sharing import (
     TURN_WORK,
     Turn,
+    claimed,
     group_of,
     owner_of,
     part,
     piece_of,
     pieces_of,
     share,
-    take,
     turn_of,
 )
 from tests.kernels.common import DTYPES, RANKS, Array, compiled, each_dtype, run_python
@@ -157,10 +157,8 @@ def _turns(rank, n_ranks, team, work, rounds, pieces, c, times, owners):  # type
         owners[rank] = turn.owners
         for ahead in range(turn.owners):
             owner = owner_of(turn, ahead)
-            piece = take(turn, owner, -1, pieces)
-            while piece < pieces:
+            for piece in claimed(turn, owner, pieces):
                 atomic_add(times, (i * n_ranks + owner.number) * pieces + piece, 1)
-                piece = take(turn, owner, piece, pieces)
 
 
 def turns(work: int, n_ranks: int) -> None:
@@ -192,8 +190,7 @@ def _one_stands_still(rank, n_ranks, team, pieces, patience, c, done, made):  # 
     turn = turn_of(Rank(rank, n_ranks, address(c, 0), team, nowhere(team)), n_ranks * TURN_WORK)
     for ahead in range(turn.owners):
         owner = owner_of(turn, ahead)
-        piece = take(turn, owner, -1, pieces)
-        while piece < pieces:
+        for _ in claimed(turn, owner, pieces):
             # the first rank keeps its first piece until the others have made all the rest
             rounds = 0
             others = n_ranks * pieces - 1 if rank == 0 and n_ranks > 1 else 0
@@ -202,7 +199,6 @@ def _one_stands_still(rank, n_ranks, team, pieces, patience, c, done, made):  # 
                 rounds += 1
             atomic_add(done, 0, 1)
             made[rank] += 1
-            piece = take(turn, owner, piece, pieces)
 
 
 @pytest.mark.parametrize("n_ranks", [2, 3])

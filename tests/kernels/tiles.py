@@ -11,9 +11,11 @@ from numba import boolean, int64
 from fastdnn.kernels import targets
 from fastdnn.kernels._jit import vector
 from fastdnn.kernels._simd import address
+from fastdnn.kernels.arrays import Matrix
 from fastdnn.kernels.layout import ZEROS
-from fastdnn.kernels.macrokernel import multiply_by_width, multiply_in_runs, run_of
+from fastdnn.kernels.macrokernel import multiply_block, multiply_by_width
 from fastdnn.kernels.microkernel import widest
+from fastdnn.kernels.operands import Left, Right, Target
 from tests.kernels.common import DTYPES, Array, compiled, nan
 
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
@@ -38,18 +40,13 @@ def multiply(  # type: ignore[no-untyped-def]
     rank, n_ranks, team, a, a0, row_stride, k_stride, packed, b, b0, ldb, kc,
     first, first0, ld0, step0, c, c0, ldc, m, n, rectify, sums,
 ):  # fmt: skip
-    left, right, start, to = address(a, a0), address(b, b0), address(first, first0), address(c, c0)
-    run = run_of(kc, ldb, m, n, c) if sums.size > 0 else kc
-    if run < kc:
-        multiply_in_runs(
-            left, row_stride, k_stride, right, ldb, kc, start, ld0, step0, to, ldc, m, n, rectify,
-            run, address(sums, 0),
-        )  # fmt: skip
+    left = Left(address(a, a0), row_stride, k_stride, packed)
+    right, start = Right(address(b, b0), ldb, kc), Matrix(first, first0, ld0, step0)
+    to = Target(address(c, c0), ldc, m, n, rectify)
+    if sums.size > 0:
+        multiply_block(left, right, start, to, address(sums, 0))
     else:
-        multiply_by_width(
-            left, row_stride, k_stride, packed, right, ldb, kc, start, ld0, step0, to, ldc, m, n,
-            rectify,
-        )  # fmt: skip
+        multiply_by_width(left, right, start, to)
 
 
 def within_nan(x: Array) -> Array:
