@@ -144,6 +144,7 @@ def stderr_of(statement: str, cache: Path) -> list[str]:
     return [line for line in run.stderr.splitlines() if "epoch" not in line]
 
 
+@pytest.mark.nightly
 def test_a_cold_start_is_shown_once(tmp_path: Path) -> None:
     first, *_, last = stderr_of(SHOWN["fit"], tmp_path)
     assert first.startswith(f"{_first_use.TITLE}: ")

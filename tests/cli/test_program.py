@@ -258,7 +258,14 @@ def in_a_shell(rest: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of other systems closes streams")
-@pytest.mark.parametrize("closed", CLOSED)
+@pytest.mark.parametrize(
+    "closed",
+    [
+        "stdout",
+        "all",
+        *(pytest.param(one, marks=pytest.mark.nightly) for one in ("stderr", "both")),
+    ],
+)
 def test_closed_streams(closed: str) -> None:
     run = in_a_shell(f"train --data iris.csv --epochs 1 {CLOSED[closed]}")
     assert run.returncode == 0

@@ -63,7 +63,7 @@ def product(
     copies = 2 if row[layout.FROM_Z] else 1
     row[[layout.N, layout.S, layout.A]] = n, MARGIN, MARGIN + (copies - 1) * m * n
     c = nan(copies * m * n + 2 * MARGIN, dtype=a.dtype)
-    with mock.patch.object(threads, "SHARED_FLOPS", 0):
+    with mock.patch.multiple(threads, SHARED_FLOPS=0, AWAKE_FLOPS=0):
         dense._multiply(
             m, n, k, as_matrix(a), as_matrix(b), c, scale=scale, mode=mode,
             table=row.reshape(1, -1), p=p,

@@ -35,6 +35,8 @@ from tests.kernels.common import (
     team_after,
 )
 
+pytestmark = pytest.mark.usefixtures("awake_threads")
+
 DOUBLE = np.dtype(np.float64)
 
 

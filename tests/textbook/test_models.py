@@ -179,6 +179,7 @@ def test_arguments_are_left_as_they_are() -> None:
     assert all(np.array_equal(value, before[name]) for name, value in p.items())
 
 
+@pytest.mark.usefixtures("awake_threads")
 def test_any_number_of_threads_and_the_global_generator() -> None:
     X, Y = breast_cancer()
     dims = [30, 64, 20, 1]
