@@ -102,7 +102,7 @@ def test_other_numbers_begin_anew_and_one_rank_costs_nothing(machine: Machine) -
 
 @pytest.mark.parametrize("batch", [64, 67])
 @pytest.mark.usefixtures("share_small_work")
-def test_bits_do_not_depend_on_it(batch: int) -> None:
+def test_bits_do_not_depend_on_it(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training whose ranks change from call to call."""
     bits = []
     for numbers in ([1], [2, 1, 3, 2]):
