@@ -300,7 +300,14 @@ NARROW = {
 }
 
 
-@pytest.mark.parametrize("narrow", NARROW)
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        "C",
+        pytest.param("ascii", marks=pytest.mark.nightly),
+        pytest.param("latin-1", marks=pytest.mark.nightly),
+    ],
+)
 def test_what_an_encoding_lacks(narrow: str) -> None:
     rows = [f"{i % 7},{i % 3},{'日…é' if i % 2 else 'x'}" for i in range(20)]
     Path("words.csv").write_text("\n".join(["u,v,λ", *rows]), encoding="utf-8")

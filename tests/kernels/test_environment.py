@@ -188,7 +188,7 @@ def numba_threads():
 
 
 @linux
-@pytest.mark.parametrize("layer", ["default", "workqueue"])
+@pytest.mark.parametrize("layer", ["default", pytest.param("workqueue", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("imported", ["never", "before", "after"])
 def test_others_keep_their_number_of_threads(layer: str, imported: str) -> None:
     when = {"never": 0, "before": 1, "after": 2}[imported]

@@ -54,10 +54,17 @@ for dtype in _jit.FLOATS:
     [
         pytest.param("", 0, id="helped"),
         pytest.param("_helper._PROGRAM = 'raise SystemExit(1)'", 1, id="helper fails"),
-        pytest.param("sys.executable = '/nowhere/python3'", 1, id="no interpreter there"),
+        pytest.param(
+            "sys.executable = '/nowhere/python3'",
+            1,
+            id="no interpreter there",
+            marks=pytest.mark.nightly,
+        ),
         pytest.param("sys.executable = ''", 1, id="no interpreter known"),
-        pytest.param("sys.executable = '/usr/sbin/server'", 1, id="embedded"),
-        pytest.param("sys.frozen = True", 1, id="frozen"),
+        pytest.param(
+            "sys.executable = '/usr/sbin/server'", 1, id="embedded", marks=pytest.mark.nightly
+        ),
+        pytest.param("sys.frozen = True", 1, id="frozen", marks=pytest.mark.nightly),
         pytest.param("_helper.available_cpus = lambda: 1", 1, id="one CPU"),
         pytest.param("_helper.cache_folder = lambda: None", 1, id="no cache"),
     ],
