@@ -63,7 +63,7 @@ def test_why_depth_helps(tmp_path: Path) -> None:
     "name",
     [
         "first_layer_weights.py",
-        "fashion_mnist.py",
+        pytest.param("fashion_mnist.py", marks=pytest.mark.nightly),
         pytest.param("seconds_per_epoch.py", marks=pytest.mark.nightly),  # with all other libraries
     ],
 )

@@ -181,7 +181,16 @@ def is_told(statement: str) -> bool:
     return run.stdout.splitlines()[-1] == "True"
 
 
-@pytest.mark.parametrize("what", SHOWN)
+@pytest.mark.parametrize(
+    "what",
+    [
+        "fit",
+        "steps",
+        "kernels",
+        pytest.param("fit, a line an epoch", marks=pytest.mark.nightly),
+        pytest.param("textbook", marks=pytest.mark.nightly),
+    ],
+)
 def test_who_shows_it(what: str) -> None:
     assert is_told(SHOWN[what])
 

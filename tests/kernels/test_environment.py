@@ -143,8 +143,15 @@ print(results("f8"), numba.config.NUMBA_NUM_THREADS, os.environ.get("NUMBA_NUM_T
 """
 
 
-@pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("at_import", ["2", "3"])
+@pytest.mark.parametrize(
+    ("before", "at_import"),
+    [
+        (True, "2"),
+        (False, "3"),
+        pytest.param(True, "3", marks=pytest.mark.nightly),
+        pytest.param(False, "2", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_number_of_threads_that_changes_later(
     before: bool, at_import: str, tmp_path: Path
 ) -> None:
