@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from tests import pairs, tiers
+from tests import tiers
 
 # Numba reads this once, when it is imported. Four threads on any machine: results must not depend
 # on the number of threads, so it does not matter that they share cores.
@@ -34,13 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave for the night what takes long, and all combinations but those that make each pair."""
     if tiers.NIGHTLY:
         return
-    daily = [item for item in items if item.get_closest_marker("nightly") is None]
-    kept: list[pytest.Item] = []
-    for _, group in groupby(daily, key=lambda item: item.nodeid.partition("[")[0]):
-        cases = list(group)
-        if hasattr(cases[0], "callspec"):
-            cases = [cases[i] for i in pairs.needed([case.callspec.params for case in cases])]
-        kept += cases
+    kept = tiers.daily(items)
     left = set(items).difference(kept)
     config.hook.pytest_deselected(items=[item for item in items if item in left])
     items[:] = kept
