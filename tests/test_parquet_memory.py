@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("options", [[], ["--shuffle"]])
+@pytest.mark.parametrize("options", [["--shuffle"], pytest.param([], marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(
     ("size", "files", "told"),
     [
