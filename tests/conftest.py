@@ -6,12 +6,37 @@ from pathlib import Path
 
 import pytest
 
+from tests import tiers
+
 # Numba reads this once, when it is imported. Four threads on any machine: results must not depend
 # on the number of threads, so it does not matter that they share cores.
 os.environ["NUMBA_NUM_THREADS"] = str(max(4, os.cpu_count() or 1))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 FASHION_MNIST = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--nightly",
+        action="store_true",
+        help="all combinations, not pairs; 10,000 fuzz examples; and what is marked nightly",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "nightly: takes too long for every day")
+    tiers.NIGHTLY = config.getoption("--nightly")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave for the night what takes long, and all combinations but those that make each pair."""
+    if tiers.NIGHTLY:
+        return
+    kept = tiers.daily(items)
+    left = set(items).difference(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = kept
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +49,7 @@ def same_threads_after() -> Iterator[None]:
     fastdnn.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def awake_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all threads take part in calls that are over before a second one would be awake."""
     from fastdnn.kernels import threads

@@ -1,8 +1,9 @@
-"""The notes' equations in plain NumPy, and data, for the tests of the textbook."""
+"""The notes' equations as `naive` has them, and data, for the tests of the textbook."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -10,53 +11,35 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from tests import naive
+
 Array = np.ndarray[Any, Any]
 Parameters = dict[str, Array]
 
 
-# ---------------------------------------------------------------------- the equations, in NumPy
-def sigmoid(Z: Array) -> Array:
-    return 1 / (1 + np.exp(-Z))
-
-
-def relu(Z: Array) -> Array:
-    return np.maximum(0, Z)
-
-
-G: dict[str, Callable[[Array], Array]] = {"sigmoid": sigmoid, "relu": relu, "tanh": np.tanh}
-G_PRIME: dict[str, Callable[[Array], Array]] = {
-    "sigmoid": lambda Z: sigmoid(Z) * (1 - sigmoid(Z)),
-    "relu": lambda Z: (Z > 0).astype(float),
-    "tanh": lambda Z: 1 - np.tanh(Z) ** 2,
-}
-
-
+# --------------------------------------------------------- the equations, of the specification
 def numpy_forward(X: Array, p: Parameters) -> tuple[list[Array], list[Array]]:
-    """A[0], …, A[L] and Z[1], …, Z[L]."""
+    """A[0], …, A[L] and Z[1], …, Z[L]: relu, and a sigmoid at the end."""
     L = len(p) // 2
-    A, Z = [X], []
-    for l in range(1, L + 1):
-        Z.append(p[f"W{l}"] @ A[-1] + p[f"b{l}"])
-        A.append(sigmoid(Z[-1]) if l == L else relu(Z[-1]))
-    return A, Z
+    pairs = [(p[f"W{l}"], p[f"b{l}"]) for l in range(1, L + 1)]
+    return naive.forward(X, pairs, ["relu"] * (L - 1) + ["sigmoid"])
 
 
 def numpy_cost(AL: Array, Y: Array) -> float:
-    m = Y.shape[1]
-    return float(-np.sum(Y * np.log(AL) + (1 - Y) * np.log(1 - AL)) / m)
+    """Where naive keeps probabilities from 0 and 1, the notes do not."""
+    return float(-np.mean(Y * np.log(AL) + (1 - Y) * np.log(1 - AL)))
 
 
 def numpy_backward(A: list[Array], Z: list[Array], Y: Array, p: Parameters) -> Parameters:
     """As the notes have it, but for dA0, which no update needs."""
-    m, L = Y.shape[1], len(Z)
+    L = len(Z)
     grads: Parameters = {}
     dA = -(Y / A[L] - (1 - Y) / (1 - A[L]))
     for l in range(L, 0, -1):
-        dZ = dA * G_PRIME["sigmoid" if l == L else "relu"](Z[l - 1])
-        grads[f"dW{l}"] = dZ @ A[l - 1].T / m
-        grads[f"db{l}"] = np.sum(dZ, axis=1, keepdims=True) / m
+        dZ = naive.ACTIVATIONS["sigmoid" if l == L else "relu"][1](dA, Z[l - 1])
+        dA, grads[f"dW{l}"], grads[f"db{l}"] = naive.linear_backward(dZ, A[l - 1], p[f"W{l}"])
         if l > 1:
-            dA = grads[f"dA{l - 1}"] = p[f"W{l}"].T @ dZ
+            grads[f"dA{l - 1}"] = dA
     return grads
 
 
@@ -119,6 +102,7 @@ def small_job(dims: tuple[int, ...] = (3, 5, 1), m: int = 40) -> tuple[Array, Ar
     return X, (X.prod(axis=0, keepdims=True) > 0).astype(float)
 
 
+@cache
 def images(m: int = 209) -> tuple[Array, Array]:
     """Colour images of 64 x 64 as columns (12288, m), in [0, 1]: is the blob red or blue?"""
     rng = np.random.default_rng(1)

@@ -1,11 +1,7 @@
-"""Random networks with their data for `test_fuzz.py`, and what naive says of them.
-
-FASTDNN_FUZZ=10000 in the environment tries so many examples of each test, other ones every time.
-"""
+"""Random networks with their data for `test_fuzz.py`, and what naive says of them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -20,22 +16,21 @@ from fastdnn import activations, losses
 from fastdnn.kernels import ACTIVATIONS, targets
 from fastdnn.losses import LOSSES, Loss
 from fastdnn.optimizers import OPTIMIZERS, Optimizer
-from tests import naive
+from tests import naive, tiers
 from tests.cases import STEEP
 from tests.kernels import masks
 from tests.kernels.common import DTYPES, Array, unit
 
-EXAMPLES = int(os.environ.get("FASTDNN_FUZZ", "0"))
 PRIMES = (1, 2, 3, 5, 7, 11, 13, 17, 31, 61, 97, 127)
 KINKED = ("relu", "leaky_relu")
 TILES = sorted({t.nr + d for t in map(targets.tile, DTYPES) for d in (-1, 0, 1)})
 
 
-def fuzz(quick: int) -> settings:
-    """So many examples, always the same; or as many new ones as the environment says."""
+def fuzz(daily: int) -> settings:
+    """So many examples, always the same; nightly 10,000 others every time."""
     return settings(
-        max_examples=EXAMPLES or quick,
-        derandomize=not EXAMPLES,
+        max_examples=tiers.times(daily, 10_000),
+        derandomize=not tiers.NIGHTLY,
         deadline=None,
         print_blob=True,
         report_multiple_bugs=False,

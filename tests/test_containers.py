@@ -1,7 +1,6 @@
 """A user without a name, a home and a folder to write to; caches that are read-only, cut or killed.
 
-FASTDNN_EXHAUSTIVE=1 compiles everything as such a user, which takes minutes; FASTDNN_KILLS says how
-many processes are killed while they compile.
+Nightly, everything is compiled as such a user, which takes minutes.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ import pytest
 
 import fastdnn
 from fastdnn.kernels import _jit
+from tests import tiers
 from tests.kernels.common import start_python
 
 NOBODY = 54321  # a user id without a name
-EXHAUSTIVE = os.environ.get("FASTDNN_EXHAUSTIVE") == "1"
-KILLS = int(os.environ.get("FASTDNN_KILLS", "2"))
+KILLS = tiers.times(1, 200)
 as_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("setpriv") is None,
     reason="only root can become a user without a name, by util-linux' setpriv",
@@ -198,7 +197,7 @@ def test_a_cache_of_the_users_choice(top: Path) -> None:
 
 
 @as_root
-@pytest.mark.skipif(not EXHAUSTIVE, reason="compiles everything twice: FASTDNN_EXHAUSTIVE=1")
+@pytest.mark.nightly
 def test_training_cold_and_after_a_warmup(top: Path) -> None:
     wanted = expected()
     site, script, cache = package(top, warm=False), program(top, TRAIN), top / "cache"

@@ -29,6 +29,7 @@ for package, program in {
         pytest.skip(f"{program} is missing: apt-get install {package}", allow_module_level=True)
 
 image = pytest.importorskip("matplotlib.image")
+pytestmark = pytest.mark.xdist_group("dashboard")  # which one process makes once
 module = load_publish()
 TEXTS = """
 if (!window.$ || $.active) return [];

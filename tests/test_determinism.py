@@ -17,6 +17,8 @@ from fastdnn.activations import ACTIVATIONS
 from fastdnn.optimizers import OPTIMIZERS
 from tests.cases import OPTIMIZER_SETTINGS, name_of
 
+pytestmark = pytest.mark.usefixtures("awake_threads")
+
 # A step too small to share, one that is not, and more than one block of rows and of depth in the
 # forward and the backward products.
 WIDTHS = {"tiny": (3, 5, 5, 2), "small": (20, 64, 33, 3), "blocked": (130, 300, 270, 10)}

@@ -59,7 +59,14 @@ def test_why_depth_helps(tmp_path: Path) -> None:
     check_picture(tmp_path / "why_depth_helps.png")
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "why_depth_helps.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "first_layer_weights.py",
+        pytest.param("fashion_mnist.py", marks=pytest.mark.nightly),
+        pytest.param("seconds_per_epoch.py", marks=pytest.mark.nightly),  # with all other libraries
+    ],
+)
 def test_on_fashion_mnist(name: str, tmp_path: Path, fashion_mnist: Path) -> None:
     arguments = [fashion_mnist if word == "FOLDER" else word for word in SMALL[name]]
     if name == "first_layer_weights.py":

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 import fastdnn
 from fastdnn import datasets
 
@@ -9,6 +11,7 @@ from fastdnn import datasets
 PUBLISHED = 0.8833
 
 
+@pytest.mark.nightly
 def test_layers_256_128_100_reach_the_published_accuracy(fashion_mnist: Path) -> None:
     data = datasets.load(fashion_mnist)
     assert data.X_train.shape == (60_000, 784)

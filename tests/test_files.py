@@ -129,8 +129,9 @@ def test_a_writer_may_make_a_file_of_its_own_first(tmp_path: Path) -> None:
             other.chmod(0o600)
             other.rename(temporary)
     finally:
-        os.umask(mask)
+        after = os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o640
+    assert after == 0o027  # reading it sets it
     assert list(tmp_path.iterdir()) == [path]
 
 

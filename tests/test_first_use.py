@@ -144,6 +144,7 @@ def stderr_of(statement: str, cache: Path) -> list[str]:
     return [line for line in run.stderr.splitlines() if "epoch" not in line]
 
 
+@pytest.mark.nightly
 def test_a_cold_start_is_shown_once(tmp_path: Path) -> None:
     first, *_, last = stderr_of(SHOWN["fit"], tmp_path)
     assert first.startswith(f"{_first_use.TITLE}: ")
@@ -180,7 +181,16 @@ def is_told(statement: str) -> bool:
     return run.stdout.splitlines()[-1] == "True"
 
 
-@pytest.mark.parametrize("what", SHOWN)
+@pytest.mark.parametrize(
+    "what",
+    [
+        "fit",
+        "steps",
+        "kernels",
+        pytest.param("fit, a line an epoch", marks=pytest.mark.nightly),
+        pytest.param("textbook", marks=pytest.mark.nightly),
+    ],
+)
 def test_who_shows_it(what: str) -> None:
     assert is_told(SHOWN[what])
 

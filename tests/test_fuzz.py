@@ -1,6 +1,6 @@
 """Random networks, layouts and inputs: numbers against naive, bits against each other.
 
-`fuzzing.py` draws the networks; FASTDNN_FUZZ=10000 tries so many of each.
+`fuzzing.py` draws the networks.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ from tests.cases import settings_of
 from tests.fuzzing import Job, Problem, fuzz, gradients, is_moderate, jobs, problem
 from tests.kernels.common import ROUNDINGS, Array, roundings, unit
 from tests.layouts import Form, forms
+
+pytestmark = pytest.mark.usefixtures("awake_threads")
 
 WOBBLES = 64  # of the changes that roundings of parameters and X make
 

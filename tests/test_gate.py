@@ -1,11 +1,14 @@
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fastdnn import kernels
+from fastdnn.kernels import _jit
+from fastdnn.kernels.engine import Engine
 from tests.benchfiles import FOLDER, bench_module
 
 gate = bench_module("gate")
@@ -114,9 +117,46 @@ def test_compare(
 
 
 # ------------------------------------------------------------------------------------ its workloads
+# what a run of each calls: the samples of a call, and the network's type
+WORK: dict[str, tuple[Any, ...]] = {
+    "tiny": ("train", "float32", 64_000),
+    "resident": ("train", "float32", 12_800),
+    "resident 1 thread": ("train", "float32", 12_800),
+    "deep": ("train", "float32", 12_800),
+    "blocked": ("train", "float32", 12_800),
+    "blocked sgd": ("train", "float32", 12_800),
+    "blocked float64": ("train", "float64", 12_800),
+    "large batch": ("train", "float32", 2048),
+    "predict one": ("forward", "float32", 1),
+    "predict many": ("forward", "float32", 2000),
+    "forward": ("linear_forward", 200),
+    "backward": ("linear_backward", 200),
+}
+
+
 @pytest.mark.parametrize("name", gate.WORKLOADS)
-def test_workloads_run(name: str) -> None:
-    gate.WORKLOADS[name]()()
+def test_workloads_do_their_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def watch(owner: Any, of: str, note: Callable[..., tuple[Any, ...]]) -> None:
+        real = getattr(owner, of)
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            seen.append((of, *note(*arguments)))
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, of, watched)
+
+    run = gate.WORKLOADS[name]()
+    watch(Engine, "train", lambda engine, X, *_: (str(engine.dtype), len(X)))
+    watch(Engine, "forward", lambda engine, X: (str(engine.dtype), len(X)))
+    for direction in ("forward", "backward"):
+        watch(kernels, f"linear_{direction}", lambda *arrays: (arrays[0].shape[1],))
+    run()
+    assert set(seen) == {WORK[name]}
+    seen.clear()
+    run()
+    assert set(seen) == {WORK[name]}
 
 
 # ---------------------------------------------------------------------------------------- arguments
@@ -182,8 +222,10 @@ def test_an_unknown_commit_is_refused(
 def test_a_workload_against_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sides answer, each from its own folder; how fast they are is not for a test."""
     monkeypatch.setattr(gate, "STORE", tmp_path)
-    if "NUMBA_CACHE_DIR" in os.environ:  # the same sources are compiled there already
-        (tmp_path / "compiled").symlink_to(Path(os.environ["NUMBA_CACHE_DIR"]).resolve())
+    compiled = tmp_path / "compiled" / "fastdnn"  # of the same sources, for both sides
+    compiled.mkdir(parents=True)
+    for file in (file for folder in _jit.cache_folders() for file in folder.glob("*.nbc")):
+        (compiled / file.name).symlink_to(file)
     folders = {"base": gate.checkout("HEAD"), "tree": ROOT}
     for folder in folders.values():
         command, environment = gate._child("forward", folder)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fastdnn import Callback
+from fastdnn import Callback, loop, training
 from fastdnn.hooks import HOOKS, Hooks, check_callbacks, positional
 from tests.nets import classifier, samples
 
@@ -68,17 +69,25 @@ def test_a_hook_of_each_step_changes_no_bit(hook: str) -> None:
     assert plain.history.history["accuracy"] == watched.history.history["accuracy"]
 
 
-def test_the_parameters_are_those_after_each_step() -> None:
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_parameters_and_metrics_are_those_after_each_step(
+    shuffle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found, by_hand = [], classifier(dtype="float64")
+    order = np.random.default_rng(4).permutation(50) if shuffle else np.arange(50)
+    monkeypatch.setattr(loop.State, "order", lambda state, m: order)
+    # outputs that no step has written are not what an earlier training left there
+    bad = {**vars(np), "empty": lambda shape, dtype: np.full(shape, np.nan, dtype)}
+    monkeypatch.setattr(training, "np", SimpleNamespace(**bad))
 
     class Keep(Callback):
         def on_train_batch_end(self, batch: int, logs: Any) -> None:
             found.append((self.model.parameters.copy(), dict(logs)))  # type: ignore[attr-defined]
 
-    classifier(dtype="float64").fit(X, y, shuffle=False, callbacks=[Keep()], **FIT)
+    classifier(dtype="float64").fit(X, y, shuffle=shuffle, callbacks=[Keep()], **FIT)
     losses: list[float] = []
     for (parameters, logs), start in zip(found, range(0, 50, 16), strict=True):
-        part = slice(start, start + 16)
+        part = order[start : start + 16]
         one = by_hand.train_on_batch(X[part], y[part])
         losses += [one["loss"]] * len(X[part])
         np.testing.assert_allclose(parameters, by_hand.parameters, rtol=1e-13)

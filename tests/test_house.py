@@ -6,6 +6,8 @@ import importlib.metadata
 import subprocess
 import sys
 import zipfile
+from functools import cache
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -32,10 +34,16 @@ def name_of(path: Path) -> str:
     return path.relative_to(base).as_posix()
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All that a file's syntax tree holds."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports(path: Path) -> set[tuple[int, str]]:
     """Every import of a file, at the top or inside a function: how many dots, and the module."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {(0, alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -43,18 +51,19 @@ def imports(path: Path) -> set[tuple[int, str]]:
     return found
 
 
-@pytest.mark.parametrize("path", KERNELS, ids=name_of)
-def test_no_kernel_knows_fastdnn(path: Path) -> None:
-    for dots, module in imports(path):
-        assert dots <= 1, f"from {'.' * dots}{module} reaches out of kernels"
-        assert dots or module.split(".")[0] != "fastdnn", "kernels import each other by one dot"
+def test_no_kernel_knows_fastdnn() -> None:
+    for path in KERNELS:
+        for dots, module in imports(path):
+            assert dots <= 1, f"{path}: from {'.' * dots}{module} reaches out of kernels"
+            knows = not dots and module.split(".")[0] == "fastdnn"
+            assert not knows, f"{path}: kernels import each other by one dot"
 
 
 def modules(path: Path) -> set[str]:
     """What a file of the package imports from it: full names, of modules and of what is in them."""
     package = ("fastdnn", *path.relative_to(PACKAGE).parts[:-1])
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -67,23 +76,23 @@ def modules(path: Path) -> set[str]:
 OUTSIDE = [path for path in SOURCES if path not in KERNELS]
 
 
-@pytest.mark.parametrize("path", OUTSIDE, ids=name_of)
-def test_fastdnn_imports_no_private_part_of_kernels(path: Path) -> None:
-    for module in modules(path):
-        if module.startswith("fastdnn.kernels."):
-            assert not any(part.startswith("_") for part in module.split("."))
+def test_fastdnn_imports_no_private_part_of_kernels() -> None:
+    for path in OUTSIDE:
+        of_kernels = [one for one in modules(path) if one.startswith("fastdnn.kernels.")]
+        private = [one for one in of_kernels if "._" in one]
+        assert not private, f"{path}: {private}"
 
 
 # Rooms that nothing but themselves and these files imports.
 LAST = {"cli": {"__main__.py"}, "estimators": {"__init__.py"}, "textbook": {"__init__.py"}}
 
 
-@pytest.mark.parametrize("path", OUTSIDE, ids=name_of)
-def test_rooms_at_the_end_are_not_imported(path: Path) -> None:
-    inside = path.relative_to(PACKAGE).as_posix()
-    for room, others in LAST.items():
+def test_rooms_at_the_end_are_not_imported() -> None:
+    for path, (room, others) in product(OUTSIDE, LAST.items()):
+        inside = path.relative_to(PACKAGE).as_posix()
         if not inside.startswith(f"{room}/") and inside not in others:
-            assert not [one for one in modules(path) if one.startswith(f"fastdnn.{room}")]
+            found = [one for one in modules(path) if one.startswith(f"fastdnn.{room}")]
+            assert not found, f"{path}: {found}"
 
 
 def test_checkpoint_knows_no_model() -> None:
@@ -91,32 +100,30 @@ def test_checkpoint_knows_no_model() -> None:
     assert inside == {"_files", "_headers"}
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=name_of)
-def test_kernels_are_imported_as_fastdnn_kernels(path: Path) -> None:
-    assert "kernels" not in {module.split(".")[0] for dots, module in imports(path) if not dots}
+def test_kernels_are_imported_as_fastdnn_kernels() -> None:
+    for path in [*SOURCES, *TESTS]:
+        whole = {module.split(".")[0] for dots, module in imports(path) if not dots}
+        assert "kernels" not in whole, path
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_njit_is_named_in_jit_only(path: Path) -> None:
+def test_njit_is_named_in_jit_only() -> None:
     # the contenders of the benchmark hold JAX's jit
-    if path in (PACKAGE / "kernels" / "_jit.py", PACKAGE / "cli" / "benchmark" / "contenders.py"):
-        return
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute | ast.Name | ast.alias):
-            name = {ast.Attribute: "attr", ast.Name: "id", ast.alias: "name"}[type(node)]
-            assert getattr(node, name) not in {"njit", "jit", "vectorize", "guvectorize"}
+    may = {PACKAGE / "kernels" / "_jit.py", PACKAGE / "cli" / "benchmark" / "contenders.py"}
+    fields = {ast.Attribute: "attr", ast.Name: "id", ast.alias: "name"}
+    for path in set(SOURCES) - may:
+        named = {getattr(node, fields[type(node)]) for node in nodes(path) if type(node) in fields}
+        assert not named & {"njit", "jit", "vectorize", "guvectorize"}, path
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_files_stay_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+def test_files_stay_short() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert not {path: count for path, count in lines.items() if count > MAX_LINES}
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.name not in NO_TEST], ids=name_of)
-def test_every_file_has_its_test_file(path: Path) -> None:
-    inside = path.relative_to(PACKAGE)
-    test = ROOT / "tests" / inside.parent / f"test_{inside.stem.lstrip('_')}.py"
-    assert test.is_file()
+def test_every_file_has_its_test_file() -> None:
+    inside = [path.relative_to(PACKAGE) for path in SOURCES if path.name not in NO_TEST]
+    tests = [ROOT / "tests" / one.parent / f"test_{one.stem.lstrip('_')}.py" for one in inside]
+    assert not [test for test in tests if not test.is_file()]
 
 
 @pytest.mark.parametrize("name", ["fastdnn", "fastdnn.kernels"])

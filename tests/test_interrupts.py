@@ -192,7 +192,7 @@ def test_a_signal_within_a_native_call_comes_after_its_steps(
     assert [one.name for one in tmp_path.iterdir()] == ["20"]
 
 
-def large(units: int = 512) -> fastdnn.Sequential:
+def large(units: int = 256) -> fastdnn.Sequential:
     """A network whose full batch takes long."""
     layers: list[Any] = [fastdnn.Dense(units, "relu"), fastdnn.Dense(3, "softmax")]
     model = fastdnn.Sequential(layers, input_size=400, seed=0)

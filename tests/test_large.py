@@ -1,11 +1,10 @@
 """Samples of more than 2^31 elements, of which few are read: in a file with holes.
 
-FASTDNN_EXHAUSTIVE=1 predicts so many rows too, and so many outputs: half a minute, 9 GB.
+Nightly, so many rows are predicted too, and so many outputs: half a minute, 9 GB.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ from scipy import sparse
 import fastdnn
 from fastdnn.data.rows import rows_of
 from fastdnn.kernels.calls import Targets
+from tests import tiers
 from tests.kernels.common import Array
 from tests.kernels.networks import make, rule
 
 BATCH = 4
 WIDE, LONG = (66_000, 33_000), (4_000_000, 550)  # 2.2e9 elements
 FEW = slice(-3 * BATCH, None)  # the samples that are read
-EXHAUSTIVE = os.environ.get("FASTDNN_EXHAUSTIVE") == "1"
 
 
 @pytest.fixture(params=["C", "F", "rows backwards", "columns backwards", "every second column"])
@@ -77,7 +76,7 @@ def test_sparse_rows_beyond_2_31_elements() -> None:
 @pytest.mark.parametrize("wide", ["inputs", "outputs"])
 def test_predicting_many(wide: str) -> None:
     n_0, n = (3000, 1) if wide == "inputs" else (1, 3000)
-    m = 2**31 // 3000 + 1000 if EXHAUSTIVE else 5000
+    m = 2**31 // 3000 + 1000 if tiers.NIGHTLY else 5000
     model = fastdnn.Sequential([fastdnn.Dense(n, "tanh")], input_size=n_0, seed=0)
     row = np.random.default_rng(0).normal(size=(1, n_0)).astype(np.float32)
     wanted = model.predict(row)

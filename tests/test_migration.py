@@ -77,7 +77,9 @@ def part_of(text: str) -> Part:
 
 PARTS = [part_of(text) for text in CHAPTERS.values()]
 PAIRS = [
-    pytest.param(part, pair, id=f"{part.library}: {title}")
+    pytest.param(
+        part, pair, id=f"{part.library}: {title}", marks=pytest.mark.xdist_group(part.library)
+    )
     for part in PARTS
     for title, pair in part.pairs.items()
 ]

@@ -29,6 +29,7 @@ from tests.migration import (
 row = Table("Keras", " in code")
 # Keras calls deprecated parts of NumPy, and warns that a generator is not shuffled.
 pytestmark = [
+    pytest.mark.xdist_group("Keras"),  # which takes long to import
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning"),
 ]

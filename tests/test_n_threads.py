@@ -13,6 +13,8 @@ import fastdnn
 from fastdnn.kernels.entry import Entry
 from tests.nets import fingerprint
 
+pytestmark = pytest.mark.usefixtures("awake_threads")
+
 MOST = int(numba.config.NUMBA_NUM_THREADS)
 rng = np.random.default_rng(0)
 X, y = rng.standard_normal((256, 40), np.float32), rng.integers(0, 3, 256)

@@ -97,9 +97,16 @@ def test_a_layer_belongs_to_the_model_that_was_built_first() -> None:
 
 
 def test_dropouts_may_be_shared() -> None:
-    dropout = Dropout(0.5)
-    for _ in range(2):
-        Sequential([dropout, Dense(1)], input_size=2)
+    shared = Dropout(0.5)
+    models = [
+        Sequential([Dense(5, "tanh"), dropout, Dense(1)], input_size=4, seed=0)
+        for dropout in (shared, shared, Dropout(0.5), Dropout(0.25))
+    ]
+    for model in models:
+        model.compile("sgd", "mse")
+        model.fit(X, y.astype(float), verbose=0)
+    one, other, own, less = (model.parameters.tobytes() for model in models)
+    assert one == other == own != less
 
 
 # ------------------------------------------------------------------------------------- parameters
@@ -262,6 +269,7 @@ def test_the_batch_size_of_predict_changes_nothing(batch_size: int) -> None:
     assert np.array_equal(model.predict(X, batch_size=batch_size), model.predict(X))
 
 
+@pytest.mark.usefixtures("awake_threads")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "units", [(4, 5, 3), (40, 1), (30, 64, 33, 2), (700, 130, 9), (9, 1100, 1), (64, 256, 256, 2)]

@@ -260,3 +260,13 @@ def test_a_schedules_rate_beyond_float64_is_named() -> None:
 @pytest.mark.parametrize("rates", [[1, 2, 0, 4, 5], np.full(5, 0.1, np.float32)])
 def test_a_schedule_of_ones_own(rates: Sequence[float]) -> None:
     assert SGD(Own(rates)).learning_rates(STEPS) == pytest.approx(list(rates))
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion"])
+def test_weights_decay_where_the_gradient_is_0(name: str) -> None:
+    model = fastdnn.Sequential([fastdnn.Dense(2, use_bias=False)], input_size=3, dtype="float64")
+    model.compile(OPTIMIZERS[name](learning_rate=0.1, weight_decay=0.5), "mse")
+    model.layers[0].W = W = np.arange(1.0, 7.0).reshape(2, 3)
+    for step in (1, 2):
+        model.train_on_batch(np.zeros((4, 3)), np.ones((4, 2)))
+        np.testing.assert_allclose(model.layers[0].W, W * 0.95**step, rtol=1e-15)

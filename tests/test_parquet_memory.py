@@ -16,13 +16,20 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("options", [[], ["--shuffle"]])
-def test_a_folder_of_two_files(options: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, SCRIPT, "--folder", tmp_path, "--gigabytes", "0.25", *options]
+@pytest.mark.parametrize("options", [["--shuffle"], pytest.param([], marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    ("size", "files", "told"),
+    [
+        ("0.05", 1, "250000 rows, 245 batches"),
+        pytest.param("0.25", 2, "1250000 rows, 1221 batches", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_folder(size: str, files: int, told: str, options: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, SCRIPT, "--folder", tmp_path, "--gigabytes", size, *options]
     out = [subprocess.check_output(command, text=True) for _ in range(2)]
     assert out[0].startswith(f"files: {tmp_path}")
-    assert len(list(tmp_path.iterdir())) == 2
-    assert "1250000 rows, 1221 batches" in out[1]
+    assert len(list(tmp_path.iterdir())) == files
+    assert told in out[1]
     found = re.search(r"peak above the imports: (\d+) MB", out[1])
     assert found is not None
     assert int(found[1]) < 500

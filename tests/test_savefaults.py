@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace here")
+@pytest.mark.nightly  # test_checkpoint_errors.py has the same faults in one process
 def test_some_calls_of_a_save() -> None:
     command = [sys.executable, "-m", "tests.savefaults", "--writers", "model", "--calls", "6"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -17,6 +17,7 @@ import pytest
 import fastdnn
 from fastdnn import loop, saving
 from fastdnn.saving import ModelCheckpoint
+from tests import tiers
 from tests.nets import classifier, samples
 
 X, y = samples(64)
@@ -156,7 +157,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_bits(tmp_path: Pa
     expected = start(2, 1e9).communicate()[0]
     path = tmp_path / "model"
     rng = np.random.default_rng(int.from_bytes(os.urandom(4), "big"))
-    for kill in range(int(os.environ.get("FASTDNN_KILLS", "4"))):
+    for kill in range(tiers.times(2, 200)):
         process = start(1 + kill % 2, 0.001)
         before = path.stat().st_mtime_ns if path.exists() else 0
         while process.poll() is None and not (path.exists() and path.stat().st_mtime_ns > before):

@@ -213,6 +213,7 @@ def test_workers_of_a_loader_are_forked_while_another_thread_trains() -> None:
 
 
 # --------------------------------------------------------------------------------- several threads
+@pytest.mark.usefixtures("awake_threads")
 @pytest.mark.parametrize("work", ["all of one", "other faces"])
 def test_eight_threads_have_the_bits_of_one(work: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from tests import strangers
+from tests import strangers, tiers
 
-COUNT = 1000 if os.environ.get("FASTDNN_EXHAUSTIVE") == "1" else 100
+COUNT = tiers.times(100, 1000)
 
 
 def test_no_file_is_loaded_wrongly_or_refused_without_its_path(

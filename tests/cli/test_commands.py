@@ -1,5 +1,6 @@
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +170,20 @@ def test_the_seed_makes_the_model() -> None:
     assert not np.array_equal(weights[0], weights[2])
 
 
+def test_the_seed_splits_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = flowers()
+    write_csv(Path("t.csv"), X, y)
+    trained: list[bytes] = []
+
+    def fit(model: Any, dataset: Any, *others: Any) -> None:
+        trained.append(dataset.preparation.labels(np.eye(3)[dataset.y_test]).tobytes())
+
+    monkeypatch.setattr(commands, "_fit", fit)
+    for seed in ("1", "1", "2"):
+        assert main(["train", "--data", "t.csv", "--seed", seed, *QUICK]) == 0
+    assert trained[0] == trained[1] != trained[2]
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet", "npz"])
 def test_named_classes_from_training_to_prediction(
     kind: str, capsys: pytest.CaptureFixture[str]
@@ -255,6 +270,19 @@ def test_unknown_labels_count_as_wrong(capsys: pytest.CaptureFixture[str]) -> No
     capsys.readouterr()
     assert main(["predict", "fastdnn-model.safetensors", "t.csv"]) == 0
     assert capsys.readouterr().err == "accuracy 0.7500 (45 of 60)\n"
+
+
+def test_a_regressions_validation_loss_is_of_the_scaled_target(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    write_csv(Path("t.csv"), X, 5000 + 300 * X[:, 0] - 100 * X[:, 1], "a,b,c,price")
+    kept = []
+    monkeypatch.setattr(commands, "_draw", lambda history, path: kept.append(history.history))
+    assert main(["train", "--data", "t.csv", "--validation-split", "0.2", *QUICK]) == 0
+    score = float(capsys.readouterr().out.split("test R2 ")[1].split(",")[0])
+    # of a target with variance 1, 1 - R2 is the mean squared error
+    assert 0 < kept[0]["val_loss"][-1] < 10 * (1 - score) + 0.001
 
 
 def test_regression_in_the_units_of_the_target(capsys: pytest.CaptureFixture[str]) -> None:

@@ -285,6 +285,7 @@ def test_models_of_0_1_0_answer_rightly_too(capsys: pytest.CaptureFixture[str]) 
     assert main(["summary", MODEL]) == 0
 
 
+@pytest.mark.nightly  # test_readme.py runs such commands in turn every day
 def test_from_an_empty_folder() -> None:
     """As a user types it, warnings and all."""
     write_adult(Path("people.csv"), m=200)

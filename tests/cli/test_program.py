@@ -258,7 +258,14 @@ def in_a_shell(rest: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of other systems closes streams")
-@pytest.mark.parametrize("closed", CLOSED)
+@pytest.mark.parametrize(
+    "closed",
+    [
+        "stdout",
+        "all",
+        *(pytest.param(one, marks=pytest.mark.nightly) for one in ("stderr", "both")),
+    ],
+)
 def test_closed_streams(closed: str) -> None:
     run = in_a_shell(f"train --data iris.csv --epochs 1 {CLOSED[closed]}")
     assert run.returncode == 0
@@ -293,7 +300,14 @@ NARROW = {
 }
 
 
-@pytest.mark.parametrize("narrow", NARROW)
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        "C",
+        pytest.param("ascii", marks=pytest.mark.nightly),
+        pytest.param("latin-1", marks=pytest.mark.nightly),
+    ],
+)
 def test_what_an_encoding_lacks(narrow: str) -> None:
     rows = [f"{i % 7},{i % 3},{'日…é' if i % 2 else 'x'}" for i in range(20)]
     Path("words.csv").write_text("\n".join(["u,v,λ", *rows]), encoding="utf-8")

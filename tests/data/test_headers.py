@@ -22,6 +22,10 @@ TABLES = [
     ("2019,2020", "1,2 3,4", True),
     ("2019,2020", "2021,2022 2023,2024", False),
     ("2020,2019", "1,2 3,4", False),
+    # of which one stands above the labels alone, whichever column they are
+    ("size,2020", "a,1 b,3 a,2", False),
+    ("u,v,2020", "1.5,2,1 2.5,3,3 0.5,4,2", True),
+    ("2020,u,v", "1,1.5,2 3,2.5,3 2,0.5,4", True),
     ("2.5,3.5,setosa", "2.6,3.4,virginica 2.7,3.3,virginica", False),
     # Text alone: names are not repeated below.
     ("outlook,play", "rain,yes sunny,no rain,no", True),

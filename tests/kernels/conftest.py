@@ -10,23 +10,12 @@ import numba.core.compiler
 import pytest
 
 from fastdnn.kernels import threads
-from tests.kernels import regimes, rows
+from tests.kernels import regimes
 from tests.kernels.common import use_folders
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begin early with what takes long in other processes."""
-    if any("test_products_by_every_other_row" in item.name for item in session.items):
-        rows.OUTCOMES.start()
-
-
-def pytest_sessionfinish() -> None:
-    """Leave no process behind."""
-    rows.OUTCOMES.stop()
-
-
 @pytest.fixture
-def share_small_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def share_small_work(monkeypatch: pytest.MonkeyPatch, awake_threads: None) -> None:
     """Let all threads take part in products and steps that are too small to be worth it."""
     monkeypatch.setattr(threads, "SHARED_FLOPS", 0)
 

@@ -69,7 +69,7 @@ def product(
     )  # fmt: skip
     start = None if p is None else Matrix(p, int(row[layout.B]), 0, 1)
     c = nan(copies * m * n + 2 * MARGIN, dtype=a.dtype)
-    with mock.patch.object(threads, "SHARED_FLOPS", 0):
+    with mock.patch.multiple(threads, SHARED_FLOPS=0, AWAKE_FLOPS=0):
         dense._multiply((m, n, k), as_matrix(a), as_matrix(b), c, c0=start, after=after)
     assert np.isnan(c[:MARGIN]).all(), "wrote before C"
     assert np.isnan(c[len(c) - MARGIN :]).all(), "wrote behind C"

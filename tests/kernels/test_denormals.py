@@ -14,29 +14,34 @@ from fastdnn.kernels.targets import cpu_features
 from tests.kernels.common import RANKS, compiled, each_dtype
 from tests.kernels.networks import data, make, rule
 
+pytestmark = pytest.mark.usefixtures("awake_threads")
+
 FLUSHES = "sse2" in cpu_features()
 
 
-@compiled(lambda t: (vector(t),))
-def _halves(rank, n_ranks, team, x):  # type: ignore[no-untyped-def]
-    """Each rank halves a number as ever, one flushed, and one as ever again."""
+@compiled(lambda t: (vector(t), vector(t)))
+def _products(rank, n_ranks, team, x, factor):  # type: ignore[no-untyped-def]
+    """Each rank multiplies a number as ever, one flushed, and one as ever again."""
     for at in range(3 * rank, x.size, 3 * n_ranks):  # all of them where the ranks did not meet
-        x[at] *= x.dtype.type(0.5)
+        x[at] *= factor[0]
         before = flush_denormals()
-        x[at + 1] *= x.dtype.type(0.5)
+        x[at + 1] *= factor[0]
         restore(before)
-        x[at + 2] *= x.dtype.type(0.5)
+        x[at + 2] *= factor[0]
 
 
 @each_dtype
 @pytest.mark.parametrize("n_ranks", RANKS)
-def test_only_what_is_between_is_flushed(dtype: Any, n_ranks: int) -> None:
-    smallest = np.finfo(dtype).tiny
-    x = np.full(3 * n_ranks, smallest, dtype)
+@pytest.mark.parametrize(("start", "factor"), [(1, 0.5), (0.5, 4)], ids=["result", "operand"])
+def test_only_what_is_between_is_flushed(
+    dtype: Any, n_ranks: int, start: float, factor: float
+) -> None:
+    smallest = float(np.finfo(dtype).tiny)  # of the numbers that are not denormal
+    x = np.full(3 * n_ranks, start * smallest, dtype)
     with fastdnn.num_threads(n_ranks):
-        _halves(dtype, n_ranks, x)
-    half = smallest / 2
-    np.testing.assert_array_equal(x, [half, 0 if FLUSHES else half, half] * n_ranks)
+        _products(dtype, n_ranks, x, np.array([factor], dtype))
+    product = start * smallest * factor
+    np.testing.assert_array_equal(x, [product, 0 if FLUSHES else product, product] * n_ranks)
 
 
 @each_dtype

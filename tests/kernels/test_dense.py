@@ -35,6 +35,8 @@ from tests.kernels.common import (
     roundings,
 )
 
+pytestmark = pytest.mark.usefixtures("awake_threads")
+
 each_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastdnn
-from fastdnn.kernels import ACTIVATIONS, LOSSES, layout, targets
+from fastdnn.kernels import ACTIVATIONS, LOSSES, layout, step, targets
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.parameters import SMALLEST_CHUNK, Layer
 from tests.kernels.common import (
@@ -323,9 +323,16 @@ def test_the_same_bits_for_any_number_of_threads(dtype: Any, m: int) -> None:
     assert len(set(for_each_count(all_results))) == 1
 
 
-def test_compile_needs_no_call() -> None:
-    with fastdnn.num_threads(1):
-        make([2, 1], ["identity"]).compile()
+def test_compile_asks_for_what_a_step_runs_and_makes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(step.run, "compile", lambda *what: asked.append(what))
+    net = make([200, 300, 3], ["tanh", "identity"], dtype=np.float32)
+    before = net.parameters.copy()
+    for n in (1, 2):
+        with fastdnn.num_threads(n):
+            net.compile(256)
+    assert asked == [(np.float32, 1), (np.float32, 2)]
+    np.testing.assert_array_equal(net.parameters, before)
 
 
 # ---------------------------------------------------------------------------------------- copies

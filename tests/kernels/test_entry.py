@@ -35,6 +35,8 @@ from tests.kernels.common import (
     team_after,
 )
 
+pytestmark = pytest.mark.usefixtures("awake_threads")
+
 DOUBLE = np.dtype(np.float64)
 
 
@@ -255,8 +257,15 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
-@pytest.mark.parametrize("parent_first", [True, False])
+@pytest.mark.parametrize(
+    ("layer", "parent_first"),
+    [
+        ("omp", True),
+        ("workqueue", False),
+        pytest.param("omp", False, marks=pytest.mark.nightly),
+        pytest.param("workqueue", True, marks=pytest.mark.nightly),
+    ],
+)
 def test_a_forked_child_computes_the_same_bits(layer: str, parent_first: bool) -> None:
     program = FORK.format(parent_first=parent_first)
     assert run_python(program, {"NUMBA_THREADING_LAYER": layer}).strip() == "done"

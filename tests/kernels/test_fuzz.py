@@ -36,6 +36,8 @@ from tests.kernels.common import (
 from tests.kernels.test_dense import check_backward, check_forward, double, layer
 from tests.spoiled import refusal, spoiled
 
+pytestmark = pytest.mark.usefixtures("awake_threads")
+
 sizes = st.one_of(st.integers(0, 40), st.sampled_from([63, 64, 65, 127, 129, 257, 700]))
 layouts = st.sampled_from(list(LAYOUTS))
 dtypes = st.sampled_from(DTYPES)

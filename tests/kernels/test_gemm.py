@@ -33,6 +33,8 @@ from tests.kernels.common import (
 )
 from tests.kernels.products import block_shapes, edge_shapes, product, row_of
 
+pytestmark = pytest.mark.usefixtures("awake_threads")
+
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}
 BLOCKS = [
     pytest.param(dtype, shape, id=f"{dtype}-{'x'.join(map(str, shape))}")

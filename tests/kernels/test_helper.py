@@ -49,21 +49,26 @@ for dtype in _jit.FLOATS:
 """
 
 
+CHANGES = {
+    "helped": "",
+    "helper fails": "_helper._PROGRAM = 'raise SystemExit(1)'",
+    "no interpreter there": "sys.executable = '/nowhere/python3'",
+    "no interpreter known": "sys.executable = ''",
+    "embedded": "sys.executable = '/usr/sbin/server'",
+    "frozen": "sys.frozen = True",
+    "one CPU": "_helper.available_cpus = lambda: 1",
+    "no cache": "_helper.cache_folder = lambda: None",
+}
+DAILY = {"helped", "helper fails", "one CPU"}
+
+
 @pytest.mark.parametrize(
-    ("change", "here"),
-    [
-        pytest.param("", 0, id="helped"),
-        pytest.param("_helper._PROGRAM = 'raise SystemExit(1)'", 1, id="helper fails"),
-        pytest.param("sys.executable = '/nowhere/python3'", 1, id="no interpreter there"),
-        pytest.param("sys.executable = ''", 1, id="no interpreter known"),
-        pytest.param("sys.executable = '/usr/sbin/server'", 1, id="embedded"),
-        pytest.param("sys.frozen = True", 1, id="frozen"),
-        pytest.param("_helper.available_cpus = lambda: 1", 1, id="one CPU"),
-        pytest.param("_helper.cache_folder = lambda: None", 1, id="no cache"),
-    ],
+    "what",
+    [pytest.param(one, marks=[] if one in DAILY else pytest.mark.nightly) for one in CHANGES],
 )
-def test_who_compiles_a_large_entry(change: str, here: int, tmp_path: Path) -> None:
-    printed = run_python(_PROGRAM.format(change=change), {"NUMBA_CACHE_DIR": str(tmp_path)})
+def test_who_compiles_a_large_entry(what: str, tmp_path: Path) -> None:
+    here = what != "helped"
+    printed = run_python(_PROGRAM.format(change=CHANGES[what]), {"NUMBA_CACHE_DIR": str(tmp_path)})
     wanted = [f"[3.0, 5.0, 7.0] {done} {done * here}" for done in (1, 2)]
     assert printed.splitlines() == wanted
 

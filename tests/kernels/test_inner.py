@@ -161,6 +161,7 @@ print(*multiplied({by}))
 """
 
 
+@pytest.mark.nightly
 def test_what_two_processes_have_compiled_works_in_a_third(tmp_path: Path) -> None:
     # the ranks of both are started by a closure of one name and signature
     variables = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}

@@ -182,6 +182,7 @@ print(activation_forward([[-1.0]], "leaky_relu").item(), _jit.source_stamp())
 """
 
 
+@pytest.mark.nightly  # test_every_file_is_in_the_stamp needs no process
 def test_an_edit_of_another_file_is_seen(tmp_path: Path) -> None:
     # a copy of the kernels alone: the compiled entry lies in dense.py, the edit in activations.py
     sources = Path(_jit.__file__).parent

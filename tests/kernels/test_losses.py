@@ -240,8 +240,10 @@ def test_a_nan_output_makes_the_loss_nan(dtype: Any, loss: str) -> None:
     A, Y = outputs(loss, 3, 7, dtype), targets(loss, 3, 7, dtype)
     Y = naive.one_hot(np.zeros(7, int), 3) if "categorical" in loss else Y
     A[0, 4] = np.nan
-    losses, _ = plain(loss, A, Y)
+    losses, dA = plain(loss, A, Y)
     np.testing.assert_array_equal(np.isnan(losses), np.arange(7) == 4)
+    assert np.isnan(dA[0, 4])
+    assert np.isfinite(np.delete(dA, 4, axis=1)).all()
 
 
 @each_dtype

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels import ranks, threads
+from fastdnn.kernels import ranks
 from fastdnn.kernels.ranks import LONGEST, SHORTEST, WINDOW, Crowd
 from tests.kernels.networks import data, make, rule
 
@@ -101,10 +101,9 @@ def test_other_numbers_begin_anew_and_one_rank_costs_nothing(machine: Machine) -
 
 
 @pytest.mark.parametrize("batch", [64, 67])
+@pytest.mark.usefixtures("share_small_work")
 def test_bits_do_not_depend_on_it(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training whose ranks change from call to call."""
-    monkeypatch.setattr(threads, "SHARED_FLOPS", 0)
-    monkeypatch.setattr(threads, "AWAKE_FLOPS", 0)
     bits = []
     for numbers in ([1], [2, 1, 3, 2]):
         net = make([40, 50, 3], ["tanh", "identity"])

@@ -130,12 +130,13 @@ def test_nan_and_infinity_stay_in_their_column(dtype: Any) -> None:
 @pytest.mark.parametrize("n", [0, 1, COLUMNS - 1, COLUMNS, COLUMNS + 1, 5 * COLUMNS + 37])
 @pytest.mark.parametrize("m", [0, 1, 2, 131])
 @pytest.mark.parametrize("gap", [0, 3])
-def test_sums_added_to_what_is_there(dtype: Any, n: int, m: int, gap: int) -> None:
+@pytest.mark.parametrize("scale", [1.0, 1 / 3])
+def test_sums_added_to_what_is_there(dtype: Any, n: int, m: int, gap: int, scale: float) -> None:
     z, before = draw(1, m, n, dtype=dtype), draw(2, n, dtype=dtype)
     terms = np.vstack([before, z])
-    bound = product_bound(terms.T, np.ones((m + 1, 1)), dtype)[:, 0]
-    wanted = terms.astype(np.float64).sum(axis=0)
-    assert_within(sums(z, 1.0, gap=gap, add_to=before), wanted, bound)
+    bound = product_bound(terms.T, np.ones((m + 1, 1)), dtype, more=1)[:, 0] * scale
+    wanted = terms.astype(np.float64).sum(axis=0) * scale
+    assert_within(sums(z, scale, gap=gap, add_to=before), wanted, bound)
 
 
 @each_dtype

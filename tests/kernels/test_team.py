@@ -207,7 +207,7 @@ def digest() -> str:
 
 
 @pytest.fixture
-def wanted() -> str:
+def wanted(awake_threads: None) -> str:
     with fastdnn.num_threads(3):
         return digest()
 

@@ -132,14 +132,10 @@ def test_inside_a_block() -> None:
     assert threads.get_num_threads() == 2
 
 
-AWAKE_FLOPS = threads.AWAKE_FLOPS  # before the tests' own setting
-
-
-def test_short_calls_have_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "AWAKE_FLOPS", AWAKE_FLOPS)
+def test_short_calls_have_one_rank() -> None:
     threads.set_num_threads(2)
-    most = min(2, MOST)
-    for flops, ranks in ((0, 1), (AWAKE_FLOPS - 1, 1), (AWAKE_FLOPS, most)):
+    most, awake = min(2, MOST), threads.AWAKE_FLOPS
+    for flops, ranks in ((0, 1), (awake - 1, 1), (awake, most)):
         assert threads.workers(flops) == ranks
         assert threads.workers(threads.SHARED_FLOPS, flops) == ranks
         assert threads.workers(threads.SHARED_FLOPS - 1, flops) == 1

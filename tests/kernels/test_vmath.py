@@ -1,11 +1,10 @@
 """The elementary functions against exact ones, in units in the last place of the true result.
 
-FASTDNN_EXHAUSTIVE=1 in the environment tries every float32 there is: a few minutes a function.
+Nightly, every float32 there is is tried: a few minutes a function.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -21,10 +20,10 @@ from fastdnn.kernels import vmath
 from fastdnn.kernels._dispatch import switch
 from fastdnn.kernels._jit import _OPTIONS, FLOATS, kernel, vector
 from fastdnn.kernels._scalar import Value, strip
+from tests import tiers
 from tests.kernels.common import DTYPES, Array, compiled, each_dtype, nan
 
-EXHAUSTIVE = os.environ.get("FASTDNN_EXHAUSTIVE") == "1"
-STRIDE = 1 if EXHAUSTIVE else 4099  # a prime: all kinds of mantissas
+STRIDE = 1 if tiers.NIGHTLY else 4099  # a prime: all kinds of mantissas
 CHUNK = 2**20
 DOUBLES = 500  # of each kind that are compared with mpmath
 
@@ -161,7 +160,7 @@ def test_reciprocal_in_float32() -> None:
     worst = 0.0
     for exponent in (1, 126, 127, 128, 251):  # 2^-126 to 2^124
         for first in range(0, 2**23, CHUNK):
-            bits = np.arange(first, first + CHUNK, 1 if EXHAUSTIVE else 37, dtype=np.uint32)
+            bits = np.arange(first, first + CHUNK, 1 if tiers.NIGHTLY else 37, dtype=np.uint32)
             x = (bits + np.uint32(exponent << 23)).view(np.float32)
             worst = max(worst, units(run("reciprocal", x), 1 / x.astype(np.float64)).max())
     print(f"reciprocal: {worst:.4f} units")

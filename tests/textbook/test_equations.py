@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from fastdnn import textbook
+from tests import naive
 from tests.equations import (
-    G_PRIME,
     Array,
-    G,
     layer_data,
     network_data,
     numpy_backward,
@@ -149,12 +148,12 @@ def test_linear_forward() -> None:
     assert all(np.array_equal(x, y) for x, y in zip(cache, (A, W, b), strict=True))
 
 
-@pytest.mark.parametrize("activation", G)
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh"])
 def test_linear_activation_forward(activation: str) -> None:
     A_prev, W, b = layer_data()
     A, (linear_cache, Z) = textbook.linear_activation_forward(A_prev, W, b, activation)
     same(Z, W @ A_prev + b)
-    same(A, G[activation](W @ A_prev + b))
+    same(A, naive.ACTIVATIONS[activation][0](W @ A_prev + b))
     assert all(np.array_equal(x, y) for x, y in zip(linear_cache, (A_prev, W, b), strict=True))
 
 
@@ -167,12 +166,12 @@ def test_linear_backward() -> None:
     same(db, dZ.sum(axis=1, keepdims=True) / 7)
 
 
-@pytest.mark.parametrize("activation", G)
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh"])
 def test_linear_activation_backward(activation: str) -> None:
     A_prev, W, b = layer_data()
     dA = np.random.default_rng(1).normal(size=(3, 7))
     _, cache = textbook.linear_activation_forward(A_prev, W, b, activation)
-    dZ = dA * G_PRIME[activation](W @ A_prev + b)
+    dZ = naive.ACTIVATIONS[activation][1](dA, W @ A_prev + b)
     found = textbook.linear_activation_backward(dA, cache, activation)
     for one, expected in zip(
         found, (W.T @ dZ, dZ @ A_prev.T / 7, dZ.sum(axis=1, keepdims=True) / 7), strict=True
