@@ -59,7 +59,7 @@ def write(path: str | Path, content: Content) -> None:
     TypeError
         If the metadata are not strings.
     OSError, ValueError
-        If no file can be written at `path`.
+        If no file can be written at `path`, or a name in the metadata is one of fastdnn's own.
     """
     from safetensors import SafetensorError, safe_open
     from safetensors.numpy import save_file
@@ -69,13 +69,15 @@ def write(path: str | Path, content: Content) -> None:
     for key, value in content.metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"metadata: want strings, got {key!r}: {value!r}")
+        if key in (_FORMAT_KEY, _KEY, _CHECKSUM_KEY):
+            raise ValueError(f"metadata: want names that fastdnn does not use itself, got {key!r}")
     config = json.dumps(content.config)
     tensors = {name: np.ascontiguousarray(array) for name, array in content.tensors.items()}
     checksum = _checksum(config, content.metadata, tensors, tensors.__getitem__)
     if len(config) > MOST_HEADER // 2:  # `read` would refuse the file
         raise OSError(EFBIG, "the model's description is too large", str(path))
     own = {_FORMAT_KEY: FORMAT, _KEY: config, _CHECKSUM_KEY: checksum}
-    metadata = {**content.metadata, **own}
+    metadata = own | content.metadata
     with replacing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=metadata)

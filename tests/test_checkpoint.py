@@ -240,6 +240,14 @@ def test_wrong_metadata(metadata: Any, path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("key", ["fastdnn.format", "fastdnn.model", "fastdnn.checksum"])
+def test_metadata_of_fastdnns_own_names_are_refused(key: str, path: Path) -> None:
+    """A file with them could not be read again."""
+    with pytest.raises(ValueError, match=rf"^metadata: .* does not use itself, got '{key}'$"):
+        network().save(path, metadata={"data": "iris", key: "1"})
+    assert not path.exists()
+
+
 # ------------------------------------------------------------------- what a file cannot hold whole
 def test_functions_are_left_out(path: Path) -> None:
     """A user's initializer has done its work; a user's metric has to be given again."""
