@@ -22,9 +22,10 @@ from fastdnn.data.labels import as_numbers, missing_labels
 from fastdnn.data.preparation import Preparation
 from fastdnn.data.tables import Array, quoted
 from fastdnn.layer import Layer
-from fastdnn.layers import Dense, Dropout
+from fastdnn.layers import Dense
 from fastdnn.metrics import r2, root_mean_squared_error
 from fastdnn.model import Sequential
+from fastdnn.normalization import hidden_layers
 from fastdnn.optimizers import Optimizer
 from fastdnn.plots import plot_history
 from fastdnn.regularizers import L2
@@ -213,11 +214,11 @@ def _dense(units: int, activation: str | None, arguments: Namespace) -> Dense:
 def _hidden_layers(arguments: Namespace) -> list[Layer]:
     """The hidden layers, made before the data are read: a wrong name shows at once."""
     Dense(1, arguments.activation)  # also where there is no hidden layer
+    settings = {"normalization": arguments.normalization, "dropout": arguments.dropout}
+    penalty = L2(arguments.l2)
     layers: list[Layer] = []
-    for units in arguments.layers:
-        layers.append(_dense(units, arguments.activation, arguments))
-        if arguments.dropout > 0:
-            layers.append(Dropout(arguments.dropout))
+    for n in arguments.layers:
+        layers += hidden_layers(n, arguments.activation, kernel_regularizer=penalty, **settings)
     return layers
 
 
