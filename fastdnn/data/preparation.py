@@ -82,6 +82,11 @@ class Preparation:
         return None if self.columns is None else Encoder(self.columns)
 
     @property
+    def cardinalities(self) -> dict[int, int]:
+        """The columns of X that are to be embedded, and how many whole numbers each may hold."""
+        return {} if self._encoder is None else self._encoder.cardinalities
+
+    @property
     def _used(self) -> list[int]:
         return list(range(self.n_features)) if self._encoder is None else self._encoder.used
 
