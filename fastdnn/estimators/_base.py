@@ -222,7 +222,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         penalty = L2(l2) if l2 > 0 else None
         n_outputs, output, loss = self._output()
         settings: dict[str, Any] = {"kernel_initializer": "zeros", "kernel_regularizer": penalty}
-        each = {**settings, "normalization": self._normalized, "dropout": self.dropout}
+        norm = getattr(self, "_normalized", self.normalization)  # the second of a user's own arrays
+        each = {**settings, "normalization": norm, "dropout": self.dropout}
         layers: list[Layer] = []
         for n, g in zip(hidden_units(self), hidden_activations(self), strict=True):
             layers += hidden_layers(n, g, **each)
@@ -233,8 +234,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         model.loss.bind(model.engine)
         for layer, W, b in zip(_dense(model), self.coefs_, self.intercepts_, strict=True):
             layer.W, layer.b = np.transpose(W), b
-        if self._norms:  # of a network before, which had as many
-            for view, value in zip(_norms(model), self._norms, strict=True):
+        if norms := getattr(self, "_norms", ()):  # of a network before, which had as many
+            for view, value in zip(_norms(model), norms, strict=True):
                 view[...] = value
         return model
 

@@ -44,6 +44,7 @@ def people(**changes) -> Preparation:
 
 
 EMBEDDED = (*COLUMNS[:2], Column("work", "category", categories=("", "a", "b"), embedded=True))
+TWICE = (*COLUMNS[:2], Column("work", "category", categories=("a", "a"), embedded=True))
 NUMBER = {"classes": None, "target_scaling": Scaling(np.array(100.0), np.array(10.0))}
 
 
@@ -209,6 +210,7 @@ def test_an_account_that_fits() -> None:
         (people(), 3, 2),
         (people(columns=COLUMNS[:2]), 2, 2),
         (people(columns=EMBEDDED), 5, 2),
+        (people(columns=TWICE), 3, 2),
         (preparation(n_features="x"), 2, 2),
         (preparation(features=("u",)), 2, 2),
         (preparation(features=("u", 3)), 2, 2),

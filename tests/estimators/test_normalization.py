@@ -112,6 +112,14 @@ def test_arrays_of_the_users_own(name: str) -> None:
     np.testing.assert_array_equal(values_of(one), kept)
 
 
+def test_arrays_without_a_fit() -> None:
+    one = fastdnn.MLPRegressor(hidden_layer_sizes=(2,), activation="identity", normalization="rms")
+    one.coefs_, one.intercepts_ = [np.eye(2), np.ones((2, 1))], [np.zeros(2), np.zeros(1)]
+    one.n_features_in_, one._n_targets = 2, 1
+    # (3, 1) by the root of its mean square, and summed
+    np.testing.assert_allclose(one.predict([[3.0, 1.0]]), 4 / np.sqrt(5), rtol=1e-6)
+
+
 @each
 def test_a_warm_start_goes_on_from_all_values(name: str) -> None:
     X, y = data("wine")
