@@ -60,7 +60,7 @@ def moons() -> Task:
 
 
 def steep() -> Task:
-    """Waves of a number, beside three that say nothing."""
+    """Waves of two numbers, beside two that say nothing."""
     rng = np.random.default_rng(0)
     X = rng.uniform(-2, 2, (3000, 4))
     return Task(X, np.sin(8 * X[:, 0]) + 0.5 * np.sign(np.sin(5 * X[:, 1])) + noise(rng, 3000))
