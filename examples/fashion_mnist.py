@@ -1,17 +1,17 @@
-"""The best plain network for Fashion-MNIST found so far: 0.903 of the test images are right.
+"""The best network for Fashion-MNIST found so far: 0.9065 of the test images are right.
 
     python examples/fashion_mnist.py /usr/share/datasets/fashion-mnist
 
-Layers 512 and 256 with relu and dropout, AdamW with a cosine schedule after a warm-up, 25 epochs,
-about two minutes on two cores. The folder holds the four IDX files (Debian's package
-dataset-fashion-mnist).
+Layers 512 and 256 with batch normalisation, relu and dropout, AdamW with a cosine schedule after a
+warm-up, 16 epochs, two to three minutes on two cores. The folder holds the four IDX files (Debian's
+package dataset-fashion-mnist).
 """
 
 import argparse
 
 import fastdnn
 
-EPOCHS, BATCH, WARM_UP = 25, 128, 300
+EPOCHS, BATCH, WARM_UP = 16, 128, 300
 
 
 def main() -> None:
@@ -22,12 +22,16 @@ def main() -> None:
 
     data = fastdnn.datasets.load(arguments.folder)
     steps = arguments.epochs * -(-len(data.X_train) // BATCH)
-    schedule = fastdnn.CosineDecay(0.001, max(steps - WARM_UP, 1), warmup_steps=WARM_UP)
+    schedule = fastdnn.CosineDecay(0.003, max(steps - WARM_UP, 1), warmup_steps=WARM_UP)
     model = fastdnn.Sequential(
         [
-            fastdnn.Dense(512, "relu"),
+            fastdnn.Dense(512, kernel_initializer="he_normal"),
+            fastdnn.BatchNormalization(),
+            fastdnn.Activation("relu"),
             fastdnn.Dropout(0.3),
-            fastdnn.Dense(256, "relu"),
+            fastdnn.Dense(256, kernel_initializer="he_normal"),
+            fastdnn.BatchNormalization(),
+            fastdnn.Activation("relu"),
             fastdnn.Dropout(0.3),
             fastdnn.Dense(10, "softmax"),
         ],

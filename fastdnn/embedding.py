@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,6 +110,14 @@ class ColumnEmbedding(Layer):
     def E(self) -> list[Array]:
         """The vectors, one matrix (cardinality, dim) for each column: writable views."""
         return list(self.tensors().values())
+
+
+def embedding_size(cardinality: int) -> int:
+    """Return how many numbers a category of so many becomes: min(600, round(1.6 n^0.56)).
+
+    Source: the rule of fast.ai's library, `emb_sz_rule`, found by trials with many tables.
+    """
+    return min(600, round(1.6 * math.pow(cardinality, 0.56)))
 
 
 def check_categories(X: Any, layers: Sequence[Layer]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fastdnn.kernels.lookup import lookup
+
 from ._checks import check_flag, check_number
 from ._closed import closed
 from ._config import storable
-from .layer import Array, Layer, assign
+from .layer import Activation_, Array, Layer, assign
+from .layers import Activation, Dense, Dropout
 from .stack import Stack
 
 
@@ -189,3 +192,49 @@ class BatchNormalization(Normalization):
     def moving_variance(self) -> Array:
         """The average of the batches' variances, shape (n,): a writable view."""
         return self.tensors()["moving_variance"]
+
+
+# By the names that the estimators and the command line take.
+NORMALIZATIONS: dict[str, type[Normalization]] = {
+    "batch": BatchNormalization,
+    "layer": LayerNormalization,
+    "rms": RMSNormalization,
+}
+
+
+def check_normalization(normalization: str | None) -> None:
+    """Refuse what is neither a name of the table nor None, which stands for no such layer."""
+    if normalization is not None:
+        lookup("normalization", normalization, NORMALIZATIONS)
+
+
+def hidden_layers(
+    units: int,
+    activation: Activation_,
+    *,
+    normalization: str | None = None,
+    dropout: float = 0.0,
+    **settings: Any,
+) -> list[Layer]:
+    """Return what makes up one hidden layer: Dense, its normalisation, g, and dropout.
+
+    Parameters
+    ----------
+    units : int
+    activation : str or ScalarActivation
+        g.
+    normalization : str, optional
+        A name in `NORMALIZATIONS`; Z is normalised, before g.
+    dropout : float
+        The rate; 0 makes no layer.
+    **settings
+        Of `Dense`.
+    """
+    dense = Dense(units, activation, **settings)
+    layers: list[Layer] = [dense]
+    if normalization is not None:
+        # W starts as right for g; b stays, as in Keras, for one layout of W and b in all networks
+        settings = {**settings, "kernel_initializer": dense.kernel_initializer}
+        norm = lookup("normalization", normalization, NORMALIZATIONS)()
+        layers = [Dense(units, **settings), norm, Activation(activation)]
+    return [*layers, Dropout(dropout)] if dropout > 0 else layers

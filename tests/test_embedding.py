@@ -18,7 +18,7 @@ from fastdnn import (
     PiecewiseLinearEmbedding,
     Sequential,
 )
-from fastdnn.embedding import check_categories
+from fastdnn.embedding import check_categories, embedding_size
 
 rng = np.random.default_rng(0)
 X = np.column_stack([rng.integers(0, 4, 80), rng.normal(size=80), rng.integers(0, 300, 80)])
@@ -177,3 +177,8 @@ def test_a_wrong_setting_is_refused(make: Any, message: str) -> None:
 def test_a_setting_of_another_kind_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"^ColumnEmbedding.columns: want a list of whole numbers"):
         ColumnEmbedding(wrong, [2], [1])
+
+
+def test_the_rule_of_the_size() -> None:
+    # by hand: 1.6 * 10^0.56 = 5.81, 1.6 * 1000^0.56 = 76.6
+    assert [embedding_size(n) for n in (1, 10, 1000, 10**6)] == [2, 6, 77, 600]

@@ -17,7 +17,12 @@ from fastdnn import (
     RMSNormalization,
     Sequential,
 )
-from fastdnn.normalization import Normalization
+from fastdnn.normalization import (
+    NORMALIZATIONS,
+    Normalization,
+    check_normalization,
+    hidden_layers,
+)
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(90, 5)) * 4 + 2, rng.integers(0, 3, 90)
@@ -196,3 +201,29 @@ def test_the_jacobian_is_that_of_predictions() -> None:
         down[:, k] -= h
         slope = (model.predict(up) - model.predict(down)) / (2 * h)
         np.testing.assert_allclose(J[:, :, k], slope, atol=1e-8)
+
+
+def test_names_of_the_table() -> None:
+    assert set(NORMALIZATIONS.values()) == set(KINDS)
+    for name in (None, *NORMALIZATIONS):
+        check_normalization(name)
+    with pytest.raises(ValueError, match="normalization: unknown name 'batsh'; did you mean 'batc"):
+        check_normalization("batsh")
+    with pytest.raises(TypeError, match=r"normalization: want one of .* got 3"):
+        hidden_layers(4, "relu", normalization=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [None, *NORMALIZATIONS])
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_a_hidden_layer_of_several(name: str | None, dropout: float) -> None:
+    settings: dict[str, Any] = {"kernel_regularizer": fastdnn.L2(0.5), "use_bias": False}
+    layers = hidden_layers(7, "relu", normalization=name, dropout=dropout, **settings)
+    wanted: list[Any] = [Dense]
+    if name is not None:
+        wanted += [NORMALIZATIONS[name], Activation]
+    wanted += [fastdnn.Dropout] * (dropout > 0)
+    assert [type(layer) for layer in layers] == wanted
+    dense: Any = layers[0]
+    assert (dense.units, dense.use_bias, dense.kernel_regularizer) == (7, False, fastdnn.L2(0.5))
+    assert dense.kernel_initializer == "he_normal"
+    assert dense.activation == ("relu" if name is None else "identity")

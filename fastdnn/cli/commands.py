@@ -21,15 +21,20 @@ from fastdnn.data.datasets import Dataset, load, load_new
 from fastdnn.data.labels import as_numbers, missing_labels
 from fastdnn.data.preparation import Preparation
 from fastdnn.data.tables import Array, quoted
+from fastdnn.embedding import ColumnEmbedding, embedding_size
 from fastdnn.layer import Layer
-from fastdnn.layers import Dense, Dropout
+from fastdnn.layers import Dense
 from fastdnn.metrics import r2, root_mean_squared_error
 from fastdnn.model import Sequential
+from fastdnn.normalization import hidden_layers
 from fastdnn.optimizers import Optimizer
 from fastdnn.plots import plot_history
 from fastdnn.regularizers import L2
 
 SAVED_EVERY = 30  # seconds, with --resume
+# Months, weekdays and their like keep an input for each value, whose weights can be read; each
+# further value would be a column more of X and of W_1.
+EMBED_ABOVE = 16
 
 
 def train(arguments: Namespace) -> int:
@@ -50,6 +55,7 @@ def train(arguments: Namespace) -> int:
         task=arguments.task,
         drop=arguments.drop or (),
         validation_split=_validation_split(arguments),
+        embed_above=EMBED_ABOVE,
     )
     print(f"data: {dataset}")
     print(dataset.report())
@@ -213,11 +219,11 @@ def _dense(units: int, activation: str | None, arguments: Namespace) -> Dense:
 def _hidden_layers(arguments: Namespace) -> list[Layer]:
     """Return the hidden layers, made before the data are read: a wrong name shows at once."""
     Dense(1, arguments.activation)  # also where there is no hidden layer
+    settings = {"normalization": arguments.normalization, "dropout": arguments.dropout}
+    penalty = L2(arguments.l2)
     layers: list[Layer] = []
-    for units in arguments.layers:
-        layers.append(_dense(units, arguments.activation, arguments))
-        if arguments.dropout > 0:
-            layers.append(Dropout(arguments.dropout))
+    for n in arguments.layers:
+        layers += hidden_layers(n, arguments.activation, kernel_regularizer=penalty, **settings)
     return layers
 
 
@@ -239,13 +245,25 @@ def _build(
         last = _dense(len(dataset.classes), "softmax", arguments)
         loss, metric = "sparse_categorical_crossentropy", "accuracy"
     model = Sequential(
-        [*hidden, last],
+        [*_embedding(dataset.preparation), *hidden, last],
         input_size=dataset.X_train.shape[1],
         dtype=arguments.dtype,
         seed=arguments.seed,
     )
+    first = model.layers[0]
+    for E in first.E if isinstance(first, ColumnEmbedding) else ():
+        E[0] = 0.0  # of what training never shows, as with an input for each value
     model.compile(optimizer, loss, [metric])
     return model
+
+
+def _embedding(preparation: Preparation) -> list[Layer]:
+    """The layer for the columns of X that are whole numbers, if there are any."""
+    cardinalities = preparation.cardinalities
+    if not cardinalities:
+        return []
+    counts = tuple(cardinalities.values())
+    return [ColumnEmbedding(tuple(cardinalities), counts, tuple(map(embedding_size, counts)))]
 
 
 def _fit(

@@ -17,6 +17,7 @@ from fastdnn._streams import Careful
 from fastdnn.data.datasets import KINDS
 from fastdnn.data.labels import RULE
 from fastdnn.kernels.threads import available_cpus
+from fastdnn.normalization import NORMALIZATIONS
 from fastdnn.optimizers import OPTIMIZERS
 
 from . import commands
@@ -148,6 +149,12 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         help='units of hidden layers; "" for none, which makes a linear model',
     )
     add("--activation", default="relu", metavar="NAME", help="of the hidden layers")
+    add(
+        "--normalization",
+        choices=NORMALIZATIONS,
+        help="of the hidden layers, before the activation: of each unit over the batch, of each"
+        " sample over the units, or of its mean square alone",
+    )
     add(
         "--dropout", type=_number(0, 1), default=0.0, metavar="RATE", help="after each hidden layer"
     )

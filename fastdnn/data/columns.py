@@ -29,7 +29,8 @@ from .values import (
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CATEGORIES = 100
+MOST_CATEGORIES = 100  # with an input each
+MOST_EMBEDDED = 10_000  # with a vector each: some megabytes
 _FEW = 20  # up to so many values, text is categories however few the rows
 _AN_EXAMPLE = 30  # characters
 
@@ -59,6 +60,9 @@ class Column:
     categories : tuple of str
         Each is an input of its own, 1 where the column holds it; "" is a missing value. What is
         none of them is 0 in all.
+    embedded : bool
+        Whether the column is one input instead: the whole numbers 1, 2, … of the categories, and 0
+        for what is none of them.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Column:
     fills: tuple[float, ...] = ()
     indicates: bool = False
     categories: tuple[str, ...] = ()
+    embedded: bool = False
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Column:
@@ -197,7 +202,7 @@ def _refuse_few_texts(text: pd.Series, name: str) -> None:
         )
 
 
-def describe(column: Column, values: Any) -> Column:
+def describe(column: Column, values: Any, embed_above: int | None = None) -> Column:
     """Add what the training rows say of a column: its categories, and the words of the report.
 
     Parameters
@@ -206,13 +211,15 @@ def describe(column: Column, values: Any) -> Column:
         Of `read_kind`.
     values : ndarray of numbers or pandas Series
         The training rows alone.
+    embed_above : int, optional
+        See `features.fit_columns`.
     """
     from sklearn.impute import SimpleImputer
 
     if column.kind == "dropped":
         return column
     if column.kind == "category":
-        return _categories(column, column.texts(values))
+        return _categories(column, column.texts(values), embed_above)
     numbers = column.numbers(values)
     missing = np.isnan(numbers[0])
     present = [part[~missing] for part in numbers]
@@ -236,7 +243,7 @@ def describe(column: Column, values: Any) -> Column:
     return replace(column, note=words, fills=fills, indicates=bool(missing.any()))
 
 
-def _categories(column: Column, texts: Array) -> Column:
+def _categories(column: Column, texts: Array, embed_above: int | None) -> Column:
     """Return the most frequent values of a column of text, or why there are none worth having."""
     values, counts = np.unique(texts[texts != ""], return_counts=True)
     n, m, missing = len(values), int(counts.sum()), int((texts == "").sum())
@@ -250,15 +257,16 @@ def _categories(column: Column, texts: Array) -> Column:
             f"{n} different texts in {m} rows, as of an id, a name or free text; to use it, make"
             " numbers or fewer categories of it",
         )
+    embedded = embed_above is not None and n > embed_above
     # Of equally frequent values those that come first in the alphabet.
-    kept = np.sort(values[np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]])
-    words = f"categories, an input for each of {len(kept)} values"
-    if n > len(kept):
-        words = f"categories, an input for each of the {len(kept)} most frequent of {n} values"
+    most = MOST_EMBEDDED if embedded else MOST_CATEGORIES
+    kept = np.sort(values[np.argsort(-counts, kind="stable")[:most]])
+    words = f"categories, {'a trained vector' if embedded else 'an input'} for each of "
+    words += f"{n} values" if n == len(kept) else f"the {len(kept)} most frequent of {n} values"
     if missing:
         words += f" and one for the {missing} missing"
     categories = (*([""] if missing else []), *kept.tolist())
-    return replace(column, note=words, categories=categories)
+    return replace(column, note=words, categories=categories, embedded=embedded)
 
 
 def drop(column: Column, why: str) -> Column:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastdnn._checks import check_count
 from fastdnn._files import named
 
 from .arrays import read_idx_folder, read_idx_images, read_npy, read_npz
@@ -45,7 +46,7 @@ class Dataset:
     ----------
     X_train, X_test : ndarray, shape (m, n_0)
         Pixels scaled to [0, 1]; other numbers with mean 0 and deviation 1 over the training part,
-        and categories with an input each.
+        and categories with an input each, or as whole numbers where they are to be embedded.
     y_train, y_test : ndarray, shape (m,)
         int64 class numbers, or a regression's target in its own unit.
     name : str
@@ -114,6 +115,7 @@ def load(
     task: str | None = None,
     drop: Sequence[str | int] = (),
     validation_split: float = 0.0,
+    embed_above: int | None = None,
 ) -> Dataset:
     """Load a data set and make it ready for training.
 
@@ -143,6 +145,9 @@ def load(
         Columns of a table to leave out, as `target` names them.
     validation_split : float
         The share of the training samples that becomes a validation part; 0 makes none.
+    embed_above : int, optional
+        A table's text columns of more values become whole numbers, the last columns of X, which
+        `preparation.cardinalities` names for a `ColumnEmbedding`. None: an input for each value.
 
     Returns
     -------
@@ -171,12 +176,15 @@ def load(
         raise ValueError(f"target: {target!r}; want a column's name, or its number from 0")
     if isinstance(drop, str) or not isinstance(drop, Sequence):
         raise ValueError(f"drop: {drop!r}; want a list of columns")
+    if embed_above is not None:
+        check_count("embed_above", embed_above, 1)
     for name, given in (("target", target), ("drop", [*drop] or None)):
         if path is None and given is not None:
             raise ValueError(
                 f"{name}: {given!r}; scikit-learn's digits have no columns to choose from"
             )
-    plan = _Plan(task, Shares(float(test_size), float(validation_split), int(seed)), dtype)
+    shares = Shares(float(test_size), float(validation_split), int(seed))
+    plan = _Plan(task, shares, dtype, embed_above)
     if path is None:
         return _prepare("digits", _digits(), plan)
     table = read_table(path, Columns(target))
@@ -197,6 +205,7 @@ class _Plan(NamedTuple):
     task: str | None
     shares: Shares
     dtype: np.dtype[Any]
+    embed_above: int | None
 
 
 def load_new(
@@ -297,7 +306,7 @@ def _prepare(name: str, table: Table, plan: _Plan, dropped: Sequence[int] = ()) 
     y, classes = encode_labels(y, task)
     n_test = None if table.test is None else len(table.test.X)
     train, validation, test = split_rows(y, classes, plan.shares, n_test)
-    columns, scaling, X = _fit(table, train, dropped, plan.dtype)
+    columns, scaling, X = _fit(table, train, dropped, plan)
     target_scaling = Scaling.fit(y[train], (table.target or "labels",)) if classes is None else None
     preparation = Preparation(
         name,
@@ -328,7 +337,7 @@ def _prepare(name: str, table: Table, plan: _Plan, dropped: Sequence[int] = ()) 
 
 
 def _fit(
-    table: Table, train: Array, dropped: Sequence[int], dtype: np.dtype[Any]
+    table: Table, train: Array, dropped: Sequence[int], plan: _Plan
 ) -> tuple[tuple[Column, ...] | None, Scaling, Array]:
     """Learn columns and scaling from the training rows, and prepare all rows by them."""
     assert table.train is not None
@@ -338,17 +347,17 @@ def _fit(
             raise ValueError("drop: images have no columns to choose from")
         check_finite(X, None)
         scaling = Scaling.fit(X[train]) if table.pixel_range is None else _pixels(table.pixel_range)
-        return None, scaling, scaling.apply(X, dtype)
-    comma = table.decimal_comma
+        return None, scaling, scaling.apply(X, plan.dtype)
     columns, values = fit_columns(
-        X, table.names, train, dropped, label=table.label, decimal_comma=comma
-    )
+        X, table.names, train, dropped, label=table.label, decimal_comma=table.decimal_comma,
+        embed_above=plan.embed_above,
+    )  # fmt: skip
     encoder = Encoder(columns)
     numbers = encoder.numbers(values, len(X))
     scaling = Scaling(np.zeros(0), np.ones(0))
     if numbers.shape[1]:
         scaling = Scaling.fit(numbers[train], encoder.names)
-    return columns, scaling, encoder.apply(values, numbers, scaling, dtype)
+    return columns, scaling, encoder.apply(values, numbers, scaling, plan.dtype)
 
 
 def _pixels(largest: float) -> Scaling:

@@ -39,6 +39,7 @@ def fit_columns(
     *,
     label: int | None = None,
     decimal_comma: bool = False,
+    embed_above: int | None = None,
 ) -> tuple[tuple[Column, ...], dict[int, Any]]:
     """Tell what each column holds by all rows, and learn from the training rows alone.
 
@@ -56,6 +57,8 @@ def fit_columns(
         Which column of the file held the labels: those after it are one number further on there.
     decimal_comma : bool
         See `values.number_styles`.
+    embed_above : int, optional
+        Categories of more values are whole numbers, for a `ColumnEmbedding`. None: of no column.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def fit_columns(
         if column.kind == "number":
             values = values if isinstance(values, np.ndarray) else column.numbers(values)[0]
             check_finite(values[:, None], (name,), missing=True)
-        columns.append(describe(column, rows_of(values, train)))
+        columns.append(describe(column, rows_of(values, train), embed_above))
         read[i] = values
     for i, column in enumerate(columns):
         n_used = sum(one.kind != "dropped" for one in columns)
@@ -115,7 +118,10 @@ def _checked_index(column: Column, values: Array, i: int, *, named: bool) -> Col
 
 
 class Encoder:
-    """Makes X (m, n_0) of a table's columns: numbers, marks of missing ones, then categories.
+    """Makes X (m, n_0) of a table's columns.
+
+    First come numbers, then marks of missing ones, then categories with an input each, and last the
+    columns that are embedded.
 
     Parameters
     ----------
@@ -127,7 +133,9 @@ class Encoder:
         self.columns = columns
         self.numeric = [i for i, column in enumerate(columns) if column.fills]
         self.marked = [i for i in self.numeric if columns[i].indicates]
-        self.categorical = [i for i, column in enumerate(columns) if column.categories]
+        categorical = [i for i, column in enumerate(columns) if column.categories]
+        self.categorical = [i for i in categorical if not columns[i].embedded]
+        self.embedded = [i for i in categorical if columns[i].embedded]
         fills = [fill for i in self.numeric for fill in columns[i].fills]
         self.fills = np.array([*fills, *[0.0] * len(self.marked)])
 
@@ -140,12 +148,20 @@ class Encoder:
     @property
     def used(self) -> list[int]:
         """The columns that are read."""
-        return sorted([*self.numeric, *self.categorical])
+        return sorted([*self.numeric, *self.categorical, *self.embedded])
 
     @property
     def n_outputs(self) -> int:
         """n_0."""
-        return len(self.fills) + sum(len(self.columns[i].categories) for i in self.categorical)
+        one_hot = sum(len(self.columns[i].categories) for i in self.categorical)
+        return len(self.fills) + one_hot + len(self.embedded)
+
+    @property
+    def cardinalities(self) -> dict[int, int]:
+        """How many whole numbers there may be in each column of X that is to be embedded."""
+        first = self.n_outputs - len(self.embedded)
+        counts = [len(self.columns[i].categories) + 1 for i in self.embedded]
+        return dict(enumerate(counts, first))
 
     def numbers(self, X: dict[int, Any], m: int) -> Array:
         """Return the numbers and marks (m, p) of columns, each by its number, before scaling."""
@@ -178,5 +194,14 @@ class Encoder:
         out[:, :p] = scaling.apply(numbers, dtype)
         if self.categorical and m:
             texts = np.column_stack([self.columns[i].texts(X[i]) for i in self.categorical])
-            out[:, p:] = self._one_hot.transform(texts)
+            out[:, p : self.n_outputs - len(self.embedded)] = self._one_hot.transform(texts)
+        for j, i in zip(self.cardinalities, self.embedded, strict=True):
+            out[:, j] = self._index_of[i].get_indexer(self.columns[i].texts(X[i])) + 1
         return out
+
+    @cached_property
+    def _index_of(self) -> dict[int, Any]:
+        """The categories of each embedded column, for looking up: -1 is none of them."""
+        import pandas as pd
+
+        return {i: pd.Index(self.columns[i].categories, dtype=object) for i in self.embedded}

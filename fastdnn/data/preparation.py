@@ -82,6 +82,11 @@ class Preparation:
         return None if self.columns is None else Encoder(self.columns)
 
     @property
+    def cardinalities(self) -> dict[int, int]:
+        """The columns of X that are to be embedded, and how many whole numbers each may hold."""
+        return {} if self._encoder is None else self._encoder.cardinalities
+
+    @property
     def _used(self) -> list[int]:
         return list(range(self.n_features)) if self._encoder is None else self._encoder.used
 
@@ -237,6 +242,9 @@ class Preparation:
                 raise ValueError(f"want {self.n_features} columns, got {len(names)}")
         if not all(isinstance(name, str) for name in self.features or ()):
             raise TypeError(f"want names of columns, got {self.features!r}")
+        for column in columns or ():
+            if len(set(column.categories)) < len(column.categories):
+                raise ValueError(f"want different categories of {column.name!r}")
         if self.classes is not None and self.classes.shape != (n_outputs,):
             raise ValueError(f"want {n_outputs} classes, got {self.classes.shape}")
         if self.classes is None:

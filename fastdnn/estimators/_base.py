@@ -20,10 +20,12 @@ from fastdnn.data.rows import is_sparse
 from fastdnn.evaluation import outputs_of
 from fastdnn.kernels.compiling import quietly
 from fastdnn.kernels.threads import of_call
-from fastdnn.layers import Dense, Dropout
+from fastdnn.layer import Layer
+from fastdnn.layers import Dense
 from fastdnn.loop import State
 from fastdnn.losses import Loss
 from fastdnn.model import Sequential
+from fastdnn.normalization import Normalization, hidden_layers
 from fastdnn.overflow import warn_of_outputs
 from fastdnn.regularizers import L2
 from fastdnn.turns import Training
@@ -165,7 +167,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 else:
                     fit_by_epochs(self, data, unseen, rng, context, incremental=incremental)
                 context.close()
-            if not np.isfinite(self.model_.parameters).all():
+            if not np.isfinite(self.model_.engine.values).all():
                 raise not_finite()
             return self
 
@@ -206,6 +208,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             intercepts.append(rng.uniform(-bound, bound, n).astype(dtype, copy=False))
         self.coefs_, self.intercepts_ = coefs, intercepts
         self._bound: tuple[Any, ...] = ()
+        self._normalized: str | None = self.normalization
+        self._norms: list[Array] = []
         self._state = State(0)
         self.n_iter_ = self.t_ = 0
         self.n_layers_, self.n_outputs_ = len(units), n_outputs
@@ -217,28 +221,31 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Make a network of the present parameters, with the penalty l2 sum W^2."""
         penalty = L2(l2) if l2 > 0 else None
         n_outputs, output, loss = self._output()
-        layers: list[Dense | Dropout] = []
+        settings: dict[str, Any] = {"kernel_initializer": "zeros", "kernel_regularizer": penalty}
+        norm = getattr(self, "_normalized", self.normalization)  # the second of a user's own arrays
+        each = {**settings, "normalization": norm, "dropout": self.dropout}
+        layers: list[Layer] = []
         for n, g in zip(hidden_units(self), hidden_activations(self), strict=True):
-            layers.append(Dense(n, g, kernel_initializer="zeros", kernel_regularizer=penalty))
-            if self.dropout > 0:
-                layers.append(Dropout(self.dropout))
-        layers.append(
-            Dense(n_outputs, output, kernel_initializer="zeros", kernel_regularizer=penalty)
-        )
+            layers += hidden_layers(n, g, **each)
+        layers.append(Dense(n_outputs, output, **settings))
         n_0, dtype = self.coefs_[0].shape[0], self.coefs_[0].dtype.name
         model = Sequential(layers, input_size=n_0, dtype=dtype, seed=seed)
         model.compile("adam" if self.solver == "lbfgs" else optimizer_of(self), loss)
         model.loss.bind(model.engine)
         for layer, W, b in zip(_dense(model), self.coefs_, self.intercepts_, strict=True):
             layer.W, layer.b = np.transpose(W), b
+        if norms := getattr(self, "_norms", ()):  # of a network before, which had as many
+            for view, value in zip(_norms(model), norms, strict=True):
+                view[...] = value
         return model
 
     def _bind(self, model: Sequential) -> None:
-        """Have `coefs_` and `intercepts_` be views into the model's parameters."""
+        """Have `coefs_`, `intercepts_` and `_norms` be views into the model's values."""
         self.model_ = model
         self.coefs_ = [layer.W.T for layer in _dense(model)]
         self.intercepts_ = [layer.b for layer in _dense(model)]
         self._bound = (*self.coefs_, *self.intercepts_)
+        self._norms = _norms(model)
 
     def _is_bound(self) -> bool:
         """Return whether nobody has put arrays of their own in the place of these views."""
@@ -266,7 +273,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         state = dict(super().__getstate__())
         # views become copies in a pickle: they are made anew from the model
         if hasattr(self, "coefs_") and self._is_bound():
-            for name in ("coefs_", "intercepts_"):
+            for name in ("coefs_", "intercepts_", "_norms"):
                 del state[name]
         for name in ("_bound", "_turn"):
             state.pop(name, None)
@@ -292,6 +299,12 @@ def has_steps(estimator: Any) -> bool:
 
 def _dense(model: Sequential) -> list[Dense]:
     return [layer for layer in model.layers if isinstance(layer, Dense)]
+
+
+def _norms(model: Sequential) -> list[Array]:
+    """Return what normalisations have, moving averages too: views."""
+    norms = [layer for layer in model.layers if isinstance(layer, Normalization)]
+    return [view for layer in norms for view in layer.tensors().values()]
 
 
 def _checked_weight(weight: Any, m: int, dtype: Any) -> Array:

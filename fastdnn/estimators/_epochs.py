@@ -117,9 +117,10 @@ class EpochTrainer(Trainer):
 
 
 def sum_of_squares(engine: Any) -> float:
-    """Return sum W^2 over all layers."""
+    """Return sum W^2 over all dense layers."""
     total = 0.0
-    for l in range(1, len(engine.layers) + 1):
-        W = engine.weights(l).T.ravel()
-        total += float(np.dot(W, W))
+    for l, layer in enumerate(engine.layers, 1):
+        if layer.is_dense:
+            W = engine.weights(l).T.ravel()
+            total += float(np.dot(W, W))
     return total

@@ -15,6 +15,7 @@ from fastdnn._checks import check_flag, check_number
 from fastdnn.hooks import check_callbacks
 from fastdnn.kernels import ACTIVATIONS
 from fastdnn.kernels.lookup import lookup
+from fastdnn.normalization import check_normalization
 from fastdnn.optimizers import Optimizer
 from fastdnn.schedules import Schedule
 
@@ -83,6 +84,7 @@ def check_parameters(of: Any) -> None:
     _check_dtype(of.dtype)
     _check_random_state(of.random_state)
     _check_class_weight(getattr(of, "class_weight", None))
+    check_normalization(of.normalization)
     _check_solver(of)
     hidden_activations(of)
 
@@ -135,6 +137,11 @@ def _check_solver(of: Any) -> None:
     for name in unheeded:
         if getattr(of, name):
             raise ValueError(f"{name}: solver={of.solver!r} takes none, got {getattr(of, name)!r}")
+    if of.solver == "lbfgs" and of.normalization == "batch":
+        raise ValueError(
+            "normalization: want 'layer', 'rms' or None with solver='lbfgs', got 'batch': its "
+            "moving averages follow the steps of batches, of which lbfgs takes none"
+        )
     if of.solver == "lbfgs" and of.verbose == "bar":
         raise ValueError("verbose: want a bool or an int with solver='lbfgs', got 'bar'")
     if not _heeds_learning_rate(of):
@@ -179,6 +186,10 @@ def check_unchanged(of: Any) -> None:
     units, before = hidden_units(of), [W.shape[1] for W in of.coefs_[:-1]]
     if units != before:
         raise ValueError(f"hidden_layer_sizes: want {before} as in the fit before, got {units}")
+    if of.normalization != of._normalized:
+        raise ValueError(
+            f"normalization: want {of._normalized!r} as in the fit before, got {of.normalization!r}"
+        )
     dtype = of.coefs_[0].dtype
     if of.dtype is not None and np.dtype(of.dtype) != dtype:
         raise ValueError(f"dtype: want {dtype.name!r} as in the fit before, got {of.dtype!r}")

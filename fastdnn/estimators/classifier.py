@@ -81,6 +81,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         their shares.
     dropout : float
         The rate of dropout after each hidden layer.
+    normalization : {"batch", "layer", "rms"}, optional
+        Normalise Z of each hidden layer before g, by a `BatchNormalization`, `LayerNormalization`
+        or `RMSNormalization`, which `model_` holds. Of batches' statistics "lbfgs" takes none.
     clipnorm, global_clipnorm : float, optional
         Bounds of the gradient's norm: of each W's and b's, or of all together.
     scoring : str, callable or None
@@ -101,7 +104,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     classes_ : ndarray
     coefs_, intercepts_ : list of ndarray
-        W of shape (n_prev, n) and b of shape (n,), layer by layer: views into `model_`.
+        W of shape (n_prev, n) and b of shape (n,) of each dense layer: views into `model_`.
     model_ : Sequential
         The network itself.
     loss_, loss_curve_ : float, list of float
@@ -152,6 +155,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         loss: str | Loss = "log_loss",
         class_weight: str | Mapping[Any, float] | None = None,
         dropout: float = 0.0,
+        normalization: str | None = None,
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
         scoring: Any = None,

@@ -74,6 +74,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Evaluations of the loss by "lbfgs" at most.
     dropout : float
         The rate of dropout after each hidden layer.
+    normalization : {"batch", "layer", "rms"}, optional
+        Normalise Z of each hidden layer before g, by a `BatchNormalization`, `LayerNormalization`
+        or `RMSNormalization`, which `model_` holds. Of batches' statistics "lbfgs" takes none.
     clipnorm, global_clipnorm : float, optional
         Bounds of the gradient's norm: of each W's and b's, or of all together.
     scoring : str, callable or None
@@ -93,7 +96,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        W of shape (n_prev, n) and b of shape (n,), layer by layer: views into `model_`.
+        W of shape (n_prev, n) and b of shape (n,) of each dense layer: views into `model_`.
     model_ : Sequential
         The network itself.
     loss_, loss_curve_ : float, list of float
@@ -145,6 +148,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         dropout: float = 0.0,
+        normalization: str | None = None,
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
         scoring: Any = None,

@@ -7,6 +7,7 @@ import pytest
 
 import fastdnn
 from fastdnn.cli import commands, main
+from fastdnn.normalization import NORMALIZATIONS
 from tests.datafiles import flowers, images, write_csv, write_idx_folder
 
 PNG = b"\x89PNG"
@@ -55,6 +56,26 @@ def test_train_options_reach_the_model() -> None:
     assert type(model.optimizer).__name__ == "SGD"
     assert model.optimizer.learning_rate == 0.25
     assert fastdnn.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("name", sorted(NORMALIZATIONS))
+def test_normalization_stands_before_the_activation(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = f"--layers 20,10 --normalization {name} --dropout 0.1 --learning-rate 0.01 --epochs 8"
+    assert main(["train", *options.split()]) == 0
+    out = capsys.readouterr().out
+    kind = NORMALIZATIONS[name].__name__
+    assert out.count(kind) == 2  # in the summary
+    assert float(out.split("test accuracy ")[1].split()[0]) > 0.7
+    model = fastdnn.load("fastdnn-model.safetensors")
+    each = ["Dense", kind, "Activation", "Dropout"]
+    assert [type(layer).__name__ for layer in model.layers] == [*each, *each, "Dense"]
+    assert [model.layers[i].activation for i in (0, 2, 8)] == ["identity", "relu", "softmax"]
+    assert model.layers[0].kernel_initializer == "he_normal"  # as it is right for relu
+    assert (model.layers[1].gamma != 1).all()
+    assert main(["summary", "fastdnn-model.safetensors"]) == 0
+    assert capsys.readouterr().out.count(kind) == 2
 
 
 def test_no_hidden_layer_makes_a_linear_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train --data page.csv", "page.csv: not a text file but a web page"),
         ("train --data ragged.csv", "ragged.csv: line 3: 4 cells, where the header has 3"),
         ("train --dtype float16", "--dtype: invalid choice: 'float16'"),
+        ("train --normalization btach", "--normalization: invalid choice: 'btach' (choose from"),
         ("train --activation rleu", "'rleu'; did you mean 'relu'?"),
         ("train --optimizer adma", "'adma'; did you mean 'adam'?"),
         ("train --data nowhere", "nowhere: no such file or folder; want a .csv"),

@@ -4,14 +4,15 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from fastdnn.data import columns
 from fastdnn.data.columns import MOST_CATEGORIES, Column, describe, read_kind
 
 pd = pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
 
 
-def column(values, name: str = "c") -> Column:
+def column(values, name: str = "c", embed_above: int | None = None) -> Column:
     values = values if isinstance(values, np.ndarray) else pd.Series(values)
-    return describe(read_kind(values, name), values)
+    return describe(read_kind(values, name), values, embed_above)
 
 
 MANY = [f"{i}.5" for i in range(30)]
@@ -117,6 +118,31 @@ def test_of_many_categories_the_most_frequent_are_kept() -> None:
     assert {f"v{i}" for i in range(120, 150)} <= set(found.categories)
     assert found.categories == tuple(sorted(found.categories))
     assert "the 100 most frequent of 150 values" in found.note
+
+
+def test_categories_of_more_values_are_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [f"v{i:03}" for i in range(150) for _ in range(4 if i < 120 else 8)]
+    found = column([*values, None], embed_above=149)
+    assert found.embedded
+    assert found.categories == ("", *sorted(set(values)))
+    assert found.note == (
+        "categories, a trained vector for each of 150 values and one for the 1 missing"
+    )
+    for above in (None, 150):
+        assert not column([*values, None], embed_above=above).embedded
+    monkeypatch.setattr(columns, "MOST_EMBEDDED", 30)
+    found = column(values, embed_above=16)
+    assert found.categories == tuple(f"v{i}" for i in range(120, 150))
+    assert "a trained vector for each of the 30 most frequent of 150 values" in found.note
+    # an id says nothing in either way, and numbers are none
+    assert column([f"name {i}" for i in range(50)], embed_above=16).kind == "dropped"
+    assert column(np.arange(50.0), embed_above=16).kind == "number"
+
+
+def test_an_account_of_before_has_none_embedded() -> None:
+    facts = asdict(Column("c", "category", categories=("a", "b")))
+    del facts["embedded"]
+    assert Column.from_facts(facts) == Column("c", "category", categories=("a", "b"))
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,7 @@ def test_unusable_data(tmp_path: Path, arrays: dict, arguments: dict, message: s
         ({"drop": "age"}, "drop: 'age'; want a list of columns"),
         ({"drop": ["age"]}, r"drop: \['age'\]; scikit-learn's digits have no columns"),
         ({"validation_split": 1}, "validation_split: 1; want a share from 0 and below 1"),
+        ({"embed_above": 0}, r"embed_above: want an integer in \[1, inf\), got 0"),
         ({"task": "ranking"}, "task: 'ranking'; want 'classification' or 'regression'"),
         ({"path": "no/such.csv"}, r"no/such.csv: no such file or folder; want a \.csv, .*MNIST"),
     ],

@@ -52,6 +52,38 @@ def test_unknown_categories_are_all_zero() -> None:
         np.testing.assert_array_equal(X, want)
 
 
+def test_embedded_columns_come_last_as_whole_numbers() -> None:
+    towns = [f"t{i}" for i in range(4)] * 3
+    X = pd.DataFrame(
+        {"town": ["", *towns], "work": list("abababababaab"), "x": np.arange(13.0) ** 2}
+    )
+    columns, _ = fit_columns(X, list(X.columns), np.arange(13), embed_above=3)
+    assert [column.embedded for column in columns] == [True, False, False]
+    assert columns[0].categories == ("", "t0", "t1", "t2", "t3")
+    encoder = Encoder(columns)
+    assert encoder.used == [0, 1, 2]
+    assert encoder.n_outputs == 4
+    assert encoder.cardinalities == {3: 6}
+    new = {
+        0: pd.Series(["t3", "", "never seen", "t0"]),
+        1: pd.Series(["a", "b", "c", ""]),
+        2: pd.Series([1.0, 2.0, 3.0, 4.0]),
+    }
+    made = encoder.apply(new, encoder.numbers(new, 4), Scaling(np.zeros(1), np.ones(1)), "float32")
+    # x, whether work is a, whether it is b; and 0 for what is none of the towns
+    wanted = [[1, 1, 0, 5], [2, 0, 1, 1], [3, 0, 0, 0], [4, 0, 0, 2]]
+    np.testing.assert_array_equal(made, wanted)
+    none = {i: part[:0] for i, part in new.items()}
+    scaling = Scaling(np.zeros(1), np.ones(1))
+    assert encoder.apply(none, encoder.numbers(none, 0), scaling, "float32").shape == (0, 4)
+    # what is missing in no training row is as what was never seen
+    columns, _ = fit_columns(X[1:], list(X.columns), np.arange(12), embed_above=3)
+    encoder = Encoder(columns)
+    assert encoder.cardinalities == {3: 5}
+    made = encoder.apply(new, encoder.numbers(new, 4), scaling, "float32")
+    assert made[:, 3].tolist() == [4, 0, 0, 1]
+
+
 def test_only_training_rows_teach() -> None:
     X = pd.DataFrame({"x": [1.0, 3.0, 1000.0, np.nan], "c": ["a", "b", "new", ""]})
     (number, category), _ = fit_columns(X, ["x", "c"], np.array([0, 1]))

@@ -43,6 +43,8 @@ def people(**changes) -> Preparation:
     return preparation(**{**facts, **changes})
 
 
+EMBEDDED = (*COLUMNS[:2], Column("work", "category", categories=("", "a", "b"), embedded=True))
+TWICE = (*COLUMNS[:2], Column("work", "category", categories=("a", "a"), embedded=True))
 NUMBER = {"classes": None, "target_scaling": Scaling(np.array(100.0), np.array(10.0))}
 
 
@@ -54,6 +56,7 @@ NUMBER = {"classes": None, "target_scaling": Scaling(np.array(100.0), np.array(1
         preparation(classes=None, target_scaling=Scaling(np.array(0.1), np.array(1 / 3))),
         preparation(scaling=Scaling(np.zeros(1), np.array([255.0])), label=None),
         people(),
+        people(columns=EMBEDDED),
     ],
 )
 def test_metadata_comes_back_exactly(before: Preparation) -> None:
@@ -127,6 +130,16 @@ def test_columns_of_all_kinds() -> None:
         people().inputs([[1, "x", "a"]], "float64")
 
 
+def test_an_embedded_column_is_a_whole_number() -> None:
+    one = people(columns=EMBEDDED)
+    assert one.cardinalities == {2: 4}
+    assert people().cardinalities == preparation().cardinalities == {}
+    frame = pd.DataFrame({"work": ["b", None, "new"], "age": [30, None, 50]})
+    want = [[-1, -1, 3], [-1, 1, 1], [1, -1, 0]]
+    for X in (frame, pl.from_pandas(frame), frame.assign(id=1), [[0, 30, "b"], [0, "", ""]]):
+        np.testing.assert_array_equal(one.inputs(X, "float64"), want[: len(X)])
+
+
 def test_known_columns_are_those_that_are_read() -> None:
     known = people().known
     assert known.features == ("age", "work")
@@ -186,6 +199,7 @@ def test_an_account_that_fits() -> None:
     preparation(**NUMBER).check_network(2, 1)
     preparation(scaling=Scaling(np.zeros(1), np.array([255.0]))).check_network(2, 2)
     people().check_network(5, 2)
+    people(columns=EMBEDDED).check_network(3, 2)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +209,8 @@ def test_an_account_that_fits() -> None:
         (preparation(), 2, 3),
         (people(), 3, 2),
         (people(columns=COLUMNS[:2]), 2, 2),
+        (people(columns=EMBEDDED), 5, 2),
+        (people(columns=TWICE), 3, 2),
         (preparation(n_features="x"), 2, 2),
         (preparation(features=("u",)), 2, 2),
         (preparation(features=("u", 3)), 2, 2),

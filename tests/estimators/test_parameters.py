@@ -29,6 +29,7 @@ WRONG: dict[str, list[Any]] = {
     "epsilon": [0.0, None],
     "learning_rate_init": [0.0, -1.0, np.inf, None],
     "dropout": [-0.1, 1.0, None],
+    "normalization": ["btach", "", 3, True, fastdnn.BatchNormalization],
     "max_iter": [0, 1.5, None],
     "max_fun": [0, 1.5, None],
     "shuffle": [1, None, "yes"],
@@ -55,6 +56,7 @@ WRONG: dict[str, list[Any]] = {
 # Settings that would be ignored together.
 TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({"solver": "lbfgs", "dropout": 0.5}, "dropout"),
+    ({"solver": "lbfgs", "normalization": "batch"}, "normalization"),
     ({"solver": "lbfgs", "clipnorm": 1.0}, "clipnorm"),
     ({"solver": "lbfgs", "global_clipnorm": 1.0}, "global_clipnorm"),
     ({"solver": "lbfgs", "callbacks": [fastdnn.EarlyStopping("loss")]}, "callbacks"),
