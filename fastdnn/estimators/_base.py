@@ -222,8 +222,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         penalty = L2(l2) if l2 > 0 else None
         n_outputs, output, loss = self._output()
         settings: dict[str, Any] = {"kernel_initializer": "zeros", "kernel_regularizer": penalty}
-        norm = getattr(self, "_normalized", self.normalization)  # the second of a user's own arrays
-        each = {**settings, "normalization": norm, "dropout": self.dropout}
+        each = {**settings, "normalization": self._normalization, "dropout": self.dropout}
         layers: list[Layer] = []
         for n, g in zip(hidden_units(self), hidden_activations(self), strict=True):
             layers += hidden_layers(n, g, **each)
@@ -239,13 +238,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 view[...] = value
         return model
 
+    @property
+    def _normalization(self) -> str | None:
+        """What the network was made with; of arrays of the user's own, what is asked for."""
+        name: str | None = getattr(self, "_normalized", self.normalization)
+        return name
+
     def _bind(self, model: Sequential) -> None:
         """Have `coefs_`, `intercepts_` and `_norms` be views into the model's values."""
         self.model_ = model
         self.coefs_ = [layer.W.T for layer in _dense(model)]
         self.intercepts_ = [layer.b for layer in _dense(model)]
         self._bound = (*self.coefs_, *self.intercepts_)
-        self._norms = _norms(model)
+        self._normalized, self._norms = self._normalization, _norms(model)
 
     def _is_bound(self) -> bool:
         """Return whether nobody has put arrays of their own in the place of these views."""

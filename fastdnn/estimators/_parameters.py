@@ -186,9 +186,10 @@ def check_unchanged(of: Any) -> None:
     units, before = hidden_units(of), [W.shape[1] for W in of.coefs_[:-1]]
     if units != before:
         raise ValueError(f"hidden_layer_sizes: want {before} as in the fit before, got {units}")
-    if of.normalization != of._normalized:
+    if of.normalization != of._normalization:
         raise ValueError(
-            f"normalization: want {of._normalized!r} as in the fit before, got {of.normalization!r}"
+            f"normalization: want {of._normalization!r} as in the fit before, "
+            f"got {of.normalization!r}"
         )
     dtype = of.coefs_[0].dtype
     if of.dtype is not None and np.dtype(of.dtype) != dtype:

@@ -180,7 +180,7 @@ def fitted_copy(of: BaseMLP) -> dict[str, Any]:
     return {
         "coefs_": [W.copy() for W in of.coefs_],
         "intercepts_": [b.copy() for b in of.intercepts_],
-        "_normalized": of._normalized,
+        "_normalized": of._normalization,
         "_norms": [view.copy() for view in of._norms],
     }
 

@@ -118,6 +118,8 @@ def test_arrays_without_a_fit() -> None:
     one.n_features_in_, one._n_targets = 2, 1
     # (3, 1) by the root of its mean square, and summed
     np.testing.assert_allclose(one.predict([[3.0, 1.0]]), 4 / np.sqrt(5), rtol=1e-6)
+    loaded = pickle.loads(pickle.dumps(one))
+    np.testing.assert_array_equal(loaded.predict([[3.0, 1.0]]), one.predict([[3.0, 1.0]]))
 
 
 @each
