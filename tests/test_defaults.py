@@ -21,6 +21,7 @@ Adam: learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08, clipnorm=Non
 AdamW: learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999, epsilon=1e-08,
     clipnorm=None, global_clipnorm=None
 ArrayLoss: name=None, check=True
+BatchNormalization: momentum=0.99, epsilon=0.001, center=True, scale=True
 BinaryCrossentropy: from_logits=False, label_smoothing=0.0
 BinaryFocalCrossentropy: apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False,
     label_smoothing=0.0
@@ -35,6 +36,7 @@ ExponentialDecay: staircase=False
 Huber: delta=1.0
 LambdaCallback: on_epoch_begin=None, on_epoch_end=None, on_train_begin=None, on_train_end=None,
     on_train_batch_begin=None, on_train_batch_end=None
+LayerNormalization: epsilon=0.001, center=True, scale=True
 Lion: learning_rate=0.001, beta_1=0.9, beta_2=0.99, weight_decay=0.0, clipnorm=None,
     global_clipnorm=None
 MLPClassifier: hidden_layer_sizes=(100,), activation='relu', solver='adam', alpha=0.0001,
@@ -42,22 +44,26 @@ MLPClassifier: hidden_layer_sizes=(100,), activation='relu', solver='adam', alph
     max_iter=200, shuffle=True, random_state=None, tol=0.0001, verbose=False, warm_start=False,
     momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
     beta_1=0.9, beta_2=0.999, epsilon=1e-08, n_iter_no_change=10, max_fun=15000, loss='log_loss',
-    class_weight=None, dropout=0.0, clipnorm=None, global_clipnorm=None, scoring=None,
-    restore_best_weights=None, callbacks=None, n_threads=None, dtype=None
+    class_weight=None, dropout=0.0, normalization=None, clipnorm=None, global_clipnorm=None,
+    scoring=None, restore_best_weights=None, callbacks=None, n_threads=None, dtype=None
 MLPRegressor: loss='squared_error', hidden_layer_sizes=(100,), activation='relu', solver='adam',
     alpha=0.0001, batch_size='auto', learning_rate='constant', learning_rate_init=0.001,
     power_t=0.5, max_iter=200, shuffle=True, random_state=None, tol=0.0001, verbose=False,
     warm_start=False, momentum=0.9, nesterovs_momentum=True, early_stopping=False,
     validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-08, n_iter_no_change=10,
-    max_fun=15000, dropout=0.0, clipnorm=None, global_clipnorm=None, scoring=None,
-    restore_best_weights=None, callbacks=None, n_threads=None, dtype=None
+    max_fun=15000, dropout=0.0, normalization=None, clipnorm=None, global_clipnorm=None,
+    scoring=None, restore_best_weights=None, callbacks=None, n_threads=None, dtype=None
 ModelCheckpoint: monitor='val_loss', save_best_only=False, mode='auto', every_n_steps=None,
     every_seconds=None, keep=None
 NAdam: learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08, momentum_decay=0.004,
     clipnorm=None, global_clipnorm=None
 Optimizer: learning_rate=0.001, clipnorm=None, global_clipnorm=None
+PReLU: alpha_initializer=0.0
+PeriodicEmbedding: frequencies=16, scale=0.1, columns=None
+PiecewiseLinearEmbedding: columns=None
 ProgressBar: verbose='auto'
 Quantile: q=0.5
+RMSNormalization: epsilon=1e-06
 RMSprop: learning_rate=0.001, rho=0.9, epsilon=1e-08, clipnorm=None, global_clipnorm=None
 ReduceLROnPlateau: monitor='val_loss', factor=0.1, patience=10, min_delta=0.0001, cooldown=0,
     min_lr=0.0, mode='auto'
@@ -79,7 +85,7 @@ data.ParquetBatches: target=None, batch_size=32, columns=None, sample_weight=Non
     dtype='float32', shuffle=False, seed=None
 data.datasets.Dataset: image_shape=None, X_validation=None, y_validation=None, notes=()
 data.datasets.load: path=None, target=None, test_size=0.2, seed=0, dtype='float32', task=None,
-    drop=(), validation_split=0.0
+    drop=(), validation_split=0.0, embed_above=None
 data.datasets.load_new: dtype='float32'
 plots.plot_history: path=None
 plots.plot_weights: path=None, columns=None
@@ -91,6 +97,7 @@ Sequential.fit: y=None, batch_size=None, epochs=1, verbose='auto', callbacks=(),
     validation_split=0.0, validation_data=None, shuffle=True, class_weight=None,
     sample_weight=None, initial_epoch=0, steps_per_epoch=None, validation_steps=None,
     validation_batch_size=None, validation_freq=1, resume_from=None, n_threads=None
+Sequential.hvp: sample_weight=None, n_threads=None
 Sequential.input_gradient: sample_weight=None, n_threads=None
 Sequential.jacobian: n_threads=None
 Sequential.loss_and_gradients: sample_weight=None, inputs=False, n_threads=None
