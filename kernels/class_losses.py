@@ -235,6 +235,7 @@ LOSSES = {
         strip=categorical_focal,
         fused={"softmax": softmax_focal},
         rare=True,
+        other_form=_OF_NUMBERS,
         parameters=(2.0, 0.25),
         **_OF_CLASSES,
     ),

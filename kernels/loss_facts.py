@@ -24,7 +24,7 @@ class Facts:
     # What a sample is, and so which accuracy suits: "multiclass" one of n classes, "multilabel" a
     # yes or no for each output, "any" one of both by the number of outputs, "regression" neither.
     kind: str = "any"
-    other_form: str | None = None  # the same loss of one-hot rows, or of class numbers
+    other_form: str | None = None  # what takes one-hot rows instead, or class numbers
     parameters: tuple[float, ...] = (0.0,)  # by default; outputs take them in turn
     is_smooth: bool = True  # its second derivatives exist everywhere
 

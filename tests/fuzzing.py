@@ -77,7 +77,7 @@ def of_naive(loss: Loss, n: int) -> dict[str, Any]:
     if not loss.entry.labels:
         given.pop("label_smoothing", None)
     if isinstance(loss, losses.Quantile):
-        given["q"] = loss.of_outputs(n)
+        given["q"] = loss.quantiles(n)
     return given
 
 
