@@ -7,7 +7,7 @@ from fastdnn import kernels, plots, textbook
 from fastdnn.kernels.compiling import watch as _watch
 from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_threads
 
-from . import losses, optimizers
+from ._config import CLASSES as _CLASSES
 from ._first_use import show as _show
 from .callbacks import (
     Callback,
@@ -128,7 +128,6 @@ def __getattr__(name: str) -> typing.Any:
     """Import the estimators when they are asked for: scikit-learn takes a second."""
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("fastdnn.estimators"), name)
-    for one in (*losses.LOSSES.values(), *optimizers.OPTIMIZERS.values()):
-        if one.__name__ == name:  # that follows from the kernels' table
-            return one
+    if name in _CLASSES:  # that a table or a file of layers has, and no line above
+        return _CLASSES[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

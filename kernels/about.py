@@ -11,6 +11,10 @@ import numpy as np
 from . import _jit, entry, targets, threads
 from .compiling import block
 from .losses import SPARES
+from .operation_table import LEAVES
+
+# what is compiled for who chooses it
+_CHOSEN = (*SPARES, *(leaf for leaves in LEAVES.values() for leaf in leaves.values()))
 
 
 def warmup() -> None:
@@ -18,14 +22,14 @@ def warmup() -> None:
     with block(_work_left):
         for _ in entry.warmup():
             pass
-        for one in SPARES:
+        for one in _CHOSEN:
             for kind in _jit.FLOATS.values():
                 one.load(kind)
 
 
 def _work_left() -> float:
     """All that is to be compiled."""
-    kinds, parts = _jit.FLOATS.values(), (*_jit.LEAVES, *SPARES)
+    kinds, parts = _jit.FLOATS.values(), (*_jit.LEAVES, *_CHOSEN)
     leaves = sum(one.work_left(kind) for one in parts for kind in kinds)
     return leaves + sum(one.own_work_left(dtype) for one in entry.ENTRIES for dtype in _jit.FLOATS)
 

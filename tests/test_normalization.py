@@ -17,6 +17,7 @@ from fastdnn import (
     RMSNormalization,
     Sequential,
 )
+from fastdnn._config import CLASSES
 from fastdnn.normalization import (
     NORMALIZATIONS,
     Normalization,
@@ -26,7 +27,9 @@ from fastdnn.normalization import (
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(90, 5)) * 4 + 2, rng.integers(0, 3, 90)
-KINDS = [LayerNormalization, RMSNormalization, BatchNormalization]
+KINDS = [
+    kind for kind in CLASSES.values() if isinstance(kind, type) and issubclass(kind, Normalization)
+]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from fastdnn.kernels import _jit, dense, info, step, targets, threads, warmup
 from fastdnn.kernels.entry import ENTRIES
+from fastdnn.kernels.operation_table import LEAVES
 from tests.kernels.common import run_python
 
 
@@ -53,3 +54,5 @@ def test_warmup_compiles_every_entry_for_both_dtypes() -> None:
     for one in (step.run, dense._product, dense._rows, dense._column_sums):
         assert one in ENTRIES
         assert set(one._compiled) == set(_jit.FLOATS)
+    for leaf in (leaf for leaves in LEAVES.values() for leaf in leaves.values()):
+        assert all(leaf.is_loaded(kind) for kind in _jit.FLOATS.values()), leaf.name
