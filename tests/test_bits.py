@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_side_that_fails_is_an_error(tmp_path: Path) -> None:
     package = tmp_path / "fastdnn"
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError('none here')\n")
-    with pytest.raises(RuntimeError, match="ImportError: none here"):
+    with pytest.raises(RuntimeError, match=rf"^{re.escape(str(tmp_path))}: \w+Error: "):
         bits.hashes(tmp_path, ["tiny float32"])
 
 

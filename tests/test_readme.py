@@ -21,6 +21,7 @@ DOCUMENTS = {
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 }
 CONTRACT = "kernels/README.md"
+KERNELS = Path(fastdnn.kernels.__file__).parent
 NOTES = [name for name in DOCUMENTS if name.startswith("docs/measurements/")]
 MAX_LINES = 150  # of README.md
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -113,9 +114,9 @@ def test_the_kernels_contract_is_short_and_names_what_there_is() -> None:
     assert not re.findall(r"of the time|\d (?:us|ms|%|times|seconds)\b", text)
     for module, name in re.findall(r"`(\w+)\.(\w+)`", text):
         if name not in ("py", "md"):
-            source = (ROOT / "kernels" / f"{module}.py").read_text(encoding="utf-8")
+            source = (KERNELS / f"{module}.py").read_text(encoding="utf-8")
             assert re.search(rf"\b{name}\b", source), f"{module}.{name}"
-    for path in (ROOT / "kernels").glob("*.py"):
+    for path in KERNELS.glob("*.py"):
         for note in re.findall(r"docs/[\w/.-]+\.md", path.read_text(encoding="utf-8")):
             assert (ROOT / note).is_file(), f"{path.name}: {note}"
 
