@@ -23,6 +23,7 @@ import inspect
 import os
 import pickle
 import platform
+import re
 import sys
 import tempfile
 import threading
@@ -162,6 +163,7 @@ class _Cache:
                 continue
             digest, payload = content[:DIGEST], content[DIGEST:]
             if hashlib.sha256(payload).digest() == digest:  # else compile anew and replace it
+                load_named(payload)
                 return CompileResultCacheImpl.rebuild(None, context, pickle.loads(payload))
         return None
 
@@ -287,12 +289,22 @@ class Leaf:
 
 
 LEAVES: list[Leaf] = []
+_SYMBOL = re.compile(rb"fastdnn\.([\w.]+)\.(float32|float64)\b")
 
 
 def load_leaves(kind: Any) -> None:
-    """Have every leaf at hand for a float type: cached code names them by symbol alone."""
+    """Have every leaf at hand for a float type."""
     for one in LEAVES:
         one.load(kind)
+
+
+def load_named(code: bytes) -> None:
+    """Have the leaves at hand that cached code names: it knows them by their symbols alone."""
+    named = {(name.decode(), kind.decode()) for name, kind in _SYMBOL.findall(code)}
+    for one in LEAVES:
+        for kind in FLOATS.values():
+            if (one.name, str(kind)) in named:
+                one.load(kind)
 
 
 def leaf(

@@ -331,8 +331,6 @@ class Engine(Values):
         if batch not in self._places:
             place = place_batch(self.layers, self.input_dropout, self._layout, self._tile, batch)
             operations = [None if one.is_dense else one.operation for one in self.layers]
-            if any(operations):
-                step.run.compile(self.dtype)  # and so the leaves that operations call
             for table in (place.table, place.undropped_table, place.plain_table):
                 link(table, operations, self.dtype)
             self._places[batch] = place

@@ -172,3 +172,24 @@ def test_leaves_and_callers_are_read_in_a_new_process(tmp_path: Path) -> None:
     assert lines[1] == lines[3]
     for name in names:  # a file for each dtype
         assert len([file for file in files if file.name.startswith(f"{name}-")]) == 2
+
+
+OF_AN_OWN_LOSS = """
+loss = fastdnn.ScalarLoss(lambda a, y: (a - y) ** 2, lambda a, y: 2 * (a - y), name="own")
+layers = [fastdnn.Dense(2)]
+"""
+OF_AN_OPERATION = """
+loss, layers = "mse", [fastdnn.LayerNormalization(), fastdnn.Dense(2)]
+"""
+TRAIN = """
+model = fastdnn.Sequential(layers, input_size=3, seed=0)
+model.compile("sgd", loss)
+print(model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0).history["loss"])
+"""
+
+
+@pytest.mark.parametrize("program", [OF_AN_OWN_LOSS, OF_AN_OPERATION], ids=["loss", "operation"])
+def test_code_that_is_read_before_the_step_finds_the_leaves_that_it_names(program: str) -> None:
+    """What is compiled for who chooses it is loaded first, in a process with a warm cache too."""
+    program = f"import fastdnn, numpy as np\n{program}{TRAIN}"
+    assert run_python(program) == run_python(program)  # the first one fills the cache
