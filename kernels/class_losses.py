@@ -7,7 +7,6 @@ any z. The entries are in `LOSSES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,6 @@ from .loss_facts import PROBABILITY, Form
 from .mean_losses import kept, power, where_kept
 from .reduce import row_sum
 from .vmath import expm1, log
-
-Formula = Callable[..., Value]
 
 
 # ------------------------------------------------------------------------- of any outputs, plain

@@ -20,18 +20,16 @@ from typing import Any, Protocol
 
 import numpy as np
 from numba import float64, int64
-from numpy.typing import NDArray
 
 from . import class_losses, mean_losses
 from ._dispatch import switch
 from ._jit import FLOATS, Leaf, kernel, leaf, pointer
 from ._scalar import copy_strip
 from ._simd import span
-from .arrays import address_of
 from .layout import ZERO
 from .loss_facts import Facts, Form, Function, Loss
 from .mean_losses import PARAMETERS, Strip
-from .native import FIRST, SECOND, Pair, call_at, call_strip
+from .native import FIRST, SECOND, Pair, call_at, call_strip, kept_calls
 
 RARE = 100  # the first code of a rare loss's functions
 _common: list[Function] = []  # compiled into the step's leaf
@@ -100,7 +98,6 @@ SPARES = [
     for number, function in enumerate(_rare)
 ]
 SPARES.append(Leaf(_own, _signature))
-_places: dict[tuple[str, int, str], NDArray[np.int64]] = {}
 
 
 def native_code(code: int, dtype: np.dtype[Any]) -> int:
@@ -114,11 +111,7 @@ def native_code(code: int, dtype: np.dtype[Any]) -> int:
     is_own = code >= RARE + len(_rare)
     spare, inner = (SPARES[-1], code) if is_own else (SPARES[code - RARE], 0)
     key = spare.name, inner, dtype.name
-    if key not in _places:
-        place = np.array([spare.address(FLOATS[dtype]), inner], np.int64)
-        # of two threads the first one's stays: its address may be in use
-        _places.setdefault(key, place)
-    return address_of(_places[key])
+    return kept_calls(key, lambda: [(spare.address(FLOATS[dtype]), inner)])
 
 
 _call_at = call_at(_own, _signature)

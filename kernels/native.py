@@ -9,7 +9,7 @@ network's dtype: a constant in Python would make float64 of a float32 anyway.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba import boolean, float32, float64, int64, types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from ._jit import caller, compile_plain, inline_kernel, leaf, pointer
 from ._simd import I64, address, data_pointer, span
@@ -172,6 +173,18 @@ def call_strip(code, which, count, out, out0, x, x0, y, y0, share):
         filled = span(to, 0, count)
         for e in range(count):
             filled[e] = np.nan
+
+
+CALL_BYTES = 16  # of what `call_at` reads: an address and an argument
+_kept: dict[Hashable, NDArray[np.int64]] = {}
+
+
+def kept_calls(key: Hashable, calls: Callable[[], Sequence[tuple[int, int]]]) -> int:
+    """Return where addresses and arguments lie behind each other, for `call_at`; once for a key."""
+    if key not in _kept:
+        # of two threads the first one's stays: its address may be in use
+        _kept.setdefault(key, np.array(calls(), np.int64))
+    return address_of(_kept[key])
 
 
 def call_at(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ from numpy.typing import NDArray
 
 from . import embeddings, joins, norms
 from ._jit import FLOATS, Leaf
-from .arrays import address_of
 from .compiling import block
 from .layout import OPERATION, PHASES
 from .lookup import lookup
+from .native import kept_calls
 from .operations import (
     FOLLOW,
     OF_ROWS,
@@ -29,18 +30,23 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
+@cache
+def _leaf(function: Callable[..., None], of_rows: bool) -> Leaf:
+    """The same leaf for each operation that has the function."""
+    return Leaf(function, rows_signature if of_rows else columns_signature)
+
+
 def _leaves_of(entry: Operation) -> dict[int, Leaf]:
     """An operation's functions, by their places in the table that `operations` calls them from."""
     functions = entry.statistics, entry.forward, entry.gradients, entry.backward, entry.follow
     return {
-        phase: Leaf(function, rows_signature if phase in OF_ROWS else columns_signature)
+        phase: _leaf(function, phase in OF_ROWS)
         for phase, function in enumerate(functions)
         if function is not None
     }
 
 
 LEAVES = {name: _leaves_of(entry) for name, entry in OPERATIONS.items()}
-_places: dict[tuple[str, str], NDArray[np.int64]] = {}
 
 
 def operation_of(name: str) -> Operation:
@@ -62,11 +68,10 @@ def link(table: NDArray[np.int64], operations: Sequence[str | None], dtype: np.d
 
 def native_code(name: str, dtype: np.dtype[Any]) -> tuple[int, int]:
     """Return what the step knows an operation by: an address, and bits of its functions."""
-    leaves, key = LEAVES[name], (name, dtype.name)
-    if key not in _places:
-        place = np.zeros((FOLLOW + 1, 2), np.int64)
-        for phase, leaf in leaves.items():
-            place[phase, 0] = leaf.address(FLOATS[dtype])
-        # of two threads the first one's stays: its address may be in use
-        _places.setdefault(key, place)
-    return address_of(_places[key]), sum(1 << phase for phase in leaves)
+    leaves = LEAVES[name]
+
+    def calls() -> list[tuple[int, int]]:
+        found = {phase: leaf.address(FLOATS[dtype]) for phase, leaf in leaves.items()}
+        return [(found.get(phase, 0), 0) for phase in range(FOLLOW + 1)]
+
+    return kept_calls((name, dtype.name), calls), sum(1 << phase for phase in leaves)

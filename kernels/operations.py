@@ -29,7 +29,7 @@ from numba import boolean, int64
 from ._jit import kernel, pointer, small_kernel
 from ._simd import address, address_at, span
 from .layout import DELTA, DETAILS, FIELDS, KEPT, N_PREV, OPERATION, PHASES, A, N, S
-from .native import call_at
+from .native import CALL_BYTES, call_at
 
 # What becomes of a tensor: the update rule trains it, `follow` moves it, or it stays as it is made.
 TRAINED, MOVED, CONSTANT = "trained", "moved", "constant"
@@ -47,7 +47,7 @@ class Tensor(NamedTuple):
 class Operation(NamedTuple):
     """A table entry; what is None is not needed."""
 
-    tensors: Callable[[Any], tuple[Tensor, ...]]  # of a row, a `placement.Layer`
+    tensors: Callable[[Any], tuple[Tensor, ...]]  # of a row, a `parameters.Layer`
     forward: Callable[..., None]
     backward: Callable[..., None]
     statistics: Callable[..., None] | None = None
@@ -68,7 +68,6 @@ def none(row: Any) -> tuple[Tensor, ...]:
 
 STATISTICS, ROWS_FORWARD, GRADIENTS, ROWS_BACKWARD, FOLLOW = range(5)
 OF_ROWS = ROWS_FORWARD, ROWS_BACKWARD
-_PLACE = 16  # bytes of an address and what `call_at` wants beside it
 
 
 # ---------------------------------------------------------------- what an operation's functions see
@@ -160,7 +159,7 @@ def operate_on_rows(phase, net, ws, l, top, bottom, learning):
     """
     table = net.table
     if bottom > top:
-        code = table[l, OPERATION] + _PLACE * phase
+        code = table[l, OPERATION] + CALL_BYTES * phase
         _call_rows(code, address(table, 0), l, net.p, ws, top, bottom - top, learning)
 
 
@@ -173,5 +172,5 @@ def operate_on_columns(phase, net, ws, l, m, left, right, learning, add, gradien
     """
     table, p = net.table, net.p
     if right > left and has(table, l, phase):
-        code = table[l, OPERATION] + _PLACE * phase
+        code = table[l, OPERATION] + CALL_BYTES * phase
         _call_columns(code, address(table, 0), l, p, ws, m, left, right, learning, add, gradient)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import float64, int64
 
-from fastdnn.kernels import ACTIVATIONS, LOSSES, losses
+from fastdnn.kernels import ACTIVATIONS, LOSSES, native
 from fastdnn.kernels._jit import vector
 from fastdnn.kernels.losses import RARE, SPARES, loss_rows, native_code
 from fastdnn.kernels.mean_losses import CLIP, PARAMETERS
@@ -376,8 +376,8 @@ def test_focal_losses_of_certain_outputs_are_finite(loss: str, gamma: float) -> 
 
 def test_two_threads_that_load_a_loss_know_it_by_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """The place of the slower one would be gone while an engine reads it."""
-    kept = dict(losses._places)
-    losses._places.clear()
+    kept = dict(native._kept)
+    native._kept.clear()
     spare, codes, dtype = SPARES[0], list[int](), np.dtype(np.float64)
     address = spare.address
 
@@ -393,4 +393,4 @@ def test_two_threads_that_load_a_loss_know_it_by_one_place(monkeypatch: pytest.M
         assert codes == [codes[0], codes[0]]
     finally:
         for key, place in kept.items():
-            losses._places[key] = place
+            native._kept[key] = place
