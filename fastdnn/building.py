@@ -19,8 +19,6 @@ from .layer import Array, Layer
 from .layers import Dense, Dropout
 from .stack import Stack
 
-IDENTITY: str | ScalarActivation = "identity"
-
 
 def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
     """Yield layers and those inside them, in the order of their parameters."""
@@ -58,7 +56,8 @@ def check_complete(layers: Sequence[Layer]) -> Sequence[Layer]:
 
 def ending(layers: Iterable[Layer]) -> tuple[int, str | ScalarActivation]:
     """Return n_L, and the activation that the outputs of complete layers come from."""
-    n, g = 0, IDENTITY  # a Dense comes, whatever the input size is
+    n = 0  # a Dense comes, whatever the input size is
+    g: str | ScalarActivation = "identity"
     for layer in layers:
         n, g = layer.width(n), layer.ending(g)
     return n, g

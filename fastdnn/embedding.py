@@ -137,12 +137,13 @@ def check_categories(X: Any, layers: Sequence[Layer]) -> None:
             )
 
 
-@dataclass(eq=False, repr=False)
 class NumberEmbedding(Layer):
-    """An embedding of the numbers of some columns; the others pass."""
+    """An embedding of the numbers of some columns, or of all; the others pass."""
+
+    columns: tuple[int, ...] | None
 
     def _own(self, n_prev: int) -> tuple[int, ...]:
-        raise NotImplementedError
+        return tuple(range(n_prev)) if self.columns is None else self.columns
 
     def _each(self) -> int:
         """How many numbers one becomes."""
@@ -152,6 +153,12 @@ class NumberEmbedding(Layer):
         """Return the numbers that the columns become, and the columns that pass."""
         own = len(self._own(n_prev))
         return n_prev - own + own * self._each()
+
+    def _embed(self, operation: str, stack: Stack, **settings: Any) -> None:
+        """Add the row of an operation on the columns."""
+        columns = self._own(stack.n)
+        _refuse_beyond(f"{type(self).__name__}.columns", columns, stack.n)
+        stack.operate(operation, self.width(stack.n), self, columns=columns, **settings)
 
 
 @storable
@@ -197,17 +204,12 @@ class PeriodicEmbedding(NumberEmbedding):
             return float(value)
         return None if value is None else _columns(full, value)
 
-    def _own(self, n_prev: int) -> tuple[int, ...]:
-        return tuple(range(n_prev)) if self.columns is None else self.columns
-
     def _each(self) -> int:
         return 2 * self.frequencies
 
     def lay(self, stack: Stack) -> None:
         """Add the row that makes sines and cosines."""
-        columns = self._own(stack.n)
-        _refuse_beyond("PeriodicEmbedding.columns", columns, stack.n)
-        stack.operate("periodic_embedding", self.width(stack.n), self, columns=columns)
+        self._embed("periodic_embedding", stack)
 
     def start(self, rng: np.random.Generator) -> None:
         """Give the frequencies their random start."""
@@ -286,28 +288,18 @@ class PiecewiseLinearEmbedding(NumberEmbedding):
         rows = [_quantiles(numbers[:, j], bins, j) for j in own]
         return cls(tuple(map(tuple, rows)), None if columns is None else tuple(own))
 
-    def _own(self, n_prev: int) -> tuple[int, ...]:
-        return tuple(range(n_prev)) if self.columns is None else self.columns
-
     def _each(self) -> int:
         return len(self.boundaries[0]) - 1
 
     def lay(self, stack: Stack) -> None:
         """Add the row that makes shares."""
         columns = self._own(stack.n)
-        _refuse_beyond("PiecewiseLinearEmbedding.columns", columns, stack.n)
         if len(columns) != len(self.boundaries):
             raise ValueError(
                 f"PiecewiseLinearEmbedding.boundaries: want a row for each of {len(columns)} "
                 f"columns, got {len(self.boundaries)}"
             )
-        stack.operate(
-            "piecewise_linear_embedding",
-            self.width(stack.n),
-            self,
-            columns=columns,
-            boundaries=self.boundaries,
-        )
+        self._embed("piecewise_linear_embedding", stack, boundaries=self.boundaries)
 
 
 def _increasing(name: str, value: Any) -> tuple[tuple[float, ...], ...]:

@@ -40,7 +40,6 @@ from .layer import Array, Layer
 from .loop import INITIALIZATION, State
 from .overflow import warn_of_outputs
 from .progress import sample_bar
-from .stack import Stack
 from .summary import summarize
 from .turns import Turns
 from .validation import EVALUATION_BATCH
@@ -93,7 +92,7 @@ class Network:
         self.__dict__.update(state, lock=Turns())
         if self._engine is not None:
             assert self.input_size is not None
-            self._place_layers(self._engine, stacked(self.layers, self.input_size))
+            stacked(self.layers, self.input_size).place(self._engine)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to change what has been read, and would not be read again."""
@@ -131,7 +130,7 @@ class Network:
         stack = stacked(self.layers, input_size)
         refuse_too_many(stack, self.dtype)
         engine = lay_out(stack, self.dtype)
-        self._place_layers(engine, stack)
+        stack.place(engine)
         rng = self._state.generator(INITIALIZATION)
         try:
             for owner, _ in stack.owners:
@@ -148,10 +147,6 @@ class Network:
                 stacklevel=4,
             )
         self.input_size, self._engine = input_size, engine
-
-    def _place_layers(self, engine: Engine, stack: Stack) -> None:
-        for owner, l in stack.owners:
-            owner.place(engine, l)
 
     @property
     def _owners(self) -> list[Layer]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from fastdnn.kernels.lookup import lookup
 
@@ -18,6 +19,17 @@ from .stack import Stack
 @dataclass(eq=False, repr=False)
 class Normalization(Layer):
     """A layer with gamma and beta, or without one or both."""
+
+    _OPERATION: ClassVar[str] = "layer_normalization"
+    # what the operation is told beside the settings, and in the place of those that are missing
+    _DECIDED: ClassVar[Mapping[str, Any]] = {
+        "center": True, "scale": True, "centered": True, "groups": 1,
+    }  # fmt: skip
+
+    def lay(self, stack: Stack) -> None:
+        """Add the row that normalises."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+        stack.operate(self._OPERATION, owner=self, **{**self._DECIDED, **own})
 
     def _checked(self, name: str, value: Any) -> Any:
         full = f"{type(self).__name__}.{name}"
@@ -79,18 +91,6 @@ class LayerNormalization(Normalization):
     center: bool = True
     scale: bool = True
 
-    def lay(self, stack: Stack) -> None:
-        """Add the row that normalises samples."""
-        stack.operate(
-            "layer_normalization",
-            owner=self,
-            epsilon=self.epsilon,
-            center=self.center,
-            scale=self.scale,
-            centered=True,
-            groups=1,
-        )
-
 
 @storable
 @closed()
@@ -117,18 +117,9 @@ class RMSNormalization(Normalization):
     """
 
     epsilon: float = 1e-6
-
-    def lay(self, stack: Stack) -> None:
-        """Add the row that normalises samples."""
-        stack.operate(
-            "layer_normalization",
-            owner=self,
-            epsilon=self.epsilon,
-            center=False,
-            scale=True,
-            centered=False,
-            groups=1,
-        )
+    _DECIDED: ClassVar[Mapping[str, Any]] = {
+        **Normalization._DECIDED, "center": False, "centered": False,
+    }  # fmt: skip
 
 
 @storable
@@ -165,23 +156,12 @@ class BatchNormalization(Normalization):
         As `Dense`.
     """
 
+    _OPERATION: ClassVar[str] = "batch_normalization"
+
     momentum: float = 0.99
     epsilon: float = 1e-3
     center: bool = True
     scale: bool = True
-
-    def lay(self, stack: Stack) -> None:
-        """Add the row that normalises units."""
-        stack.operate(
-            "batch_normalization",
-            owner=self,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            center=self.center,
-            scale=self.scale,
-            centered=True,
-            groups=1,
-        )
 
     @property
     def moving_mean(self) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastdnn.kernels.activations import OwnActivation
+from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.operation_table import operation_of
 from fastdnn.kernels.parameters import Layer as Row
 
@@ -63,6 +64,11 @@ class Stack:
         if self.rows[-1].operation == FORK:
             self.operate("identity")
         self.rows[-1] = self.rows[-1]._replace(dropout=either(self.rows[-1].dropout, rate))
+
+    def place(self, engine: Engine) -> None:
+        """Give the owners their rows of an engine."""
+        for owner, l in self.owners:
+            owner.place(engine, l)
 
 
 def _takes_activation(row: Row) -> bool:
