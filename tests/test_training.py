@@ -14,7 +14,7 @@ import scipy.sparse
 import fastdnn
 from fastdnn import loop
 from fastdnn.data import rows
-from fastdnn.kernels import _jit, entry, losses
+from fastdnn.kernels import _jit, entry, losses, native
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.step import run
 from fastdnn.training import Draw, Trainer
@@ -279,7 +279,7 @@ def test_nothing_is_compiled_within_an_epoch(
     monkeypatch.setattr(entry, "compile_cached", told)
     monkeypatch.setattr(run, "_compiled", {})
     monkeypatch.setattr(run, "_starters", {})
-    monkeypatch.setattr(losses, "_places", {})
+    monkeypatch.setattr(native, "_kept", {})
     for spare in losses.SPARES:
         monkeypatch.setattr(spare, "_results", {})
     for width in (8, 700):  # resident and blocked
