@@ -41,6 +41,7 @@ from .losses import (
     Quantile,
     SparseCategoricalCrossentropy,
 )
+from .many import fit_many
 from .model import Sequential
 from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
@@ -111,6 +112,7 @@ __all__ = [
     "TensorBoard",
     "TerminateOnNaN",
     "datasets",
+    "fit_many",
     "get_num_threads",
     "kernels",
     "load",

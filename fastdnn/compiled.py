@@ -156,7 +156,7 @@ class Compiled(Network):
             trainer = Trainer(
                 engine=self._ready(data), lock=self.lock, optimizer=self.optimizer,
                 state=self._state, metrics=self.metrics, data=data, batch=len(data.y),
-                draw=lambda number: Draw(NO_LABELS, data.weights),
+                draw=lambda first, passes: Draw(NO_LABELS, data.weights),
             )  # fmt: skip
             return trainer.epoch(self._state.epochs)
 

@@ -354,7 +354,9 @@ class Fitting(Differentiable):
         callbacks = check_callbacks(given.callbacks, log_names(self.metrics, is_validated))
         return history, [*callbacks, history, *([] if bar is None else [bar])]
 
-    def _draws(self, data: Data, shuffle: bool) -> Callable[[int], Draw]:
-        """Return what each pass over the data trains on."""
-        state, m = self._state, len(data.y)
-        return lambda number: Draw(state.order(m) if shuffle else NO_LABELS, data.weights)
+    def _draws(self, data: Data, shuffle: bool) -> Callable[[int, int], Draw]:
+        """Return what draws the samples of each pass over the data."""
+        orders, m = self._state.orders, len(data.y)
+        return lambda first, passes: Draw(
+            orders(m, first, passes) if shuffle else NO_LABELS, data.weights
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from .hooks import Callback
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+    from .divergence import DivergenceError
 
 _changing = Lock()  # records, or reading them to copy them
 
@@ -33,13 +36,20 @@ class History(Callback):
         validation has no "val_" values.
     params : dict
         Facts of the training: {"epochs": 20, "steps": 469}.
+    error : DivergenceError or None
+        What has ended the training in `fastdnn.fit_many`, which does not raise it.
     """
 
     def __init__(self) -> None:
         self.params: dict[str, object] = {}
+        self.error: DivergenceError | None = None
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
         self._epochs: dict[str, list[int]] = {}
+
+    def epochs_ahead(self) -> int:
+        """Return a great number: only the logs are recorded."""
+        return sys.maxsize
 
     def on_train_begin(self) -> None:
         """Forget an earlier training."""

@@ -76,6 +76,16 @@ class Callback:
         """Remember facts of the training; `fit` calls this before it."""
         self.params = dict(params)
 
+    def epochs_ahead(self) -> int:
+        """Return how many epochs may be trained before this callback acts on the first of them.
+
+        At most so many are trained in one native call where that is quicker, and then their hooks
+        are called, one after another: the model is that of the last one already, and a change of
+        it, or of the learning rate, comes after that. So the answer is 1 unless the callback reads
+        the logs alone.
+        """
+        return 1
+
     def check_logs(self, names: Collection[str]) -> None:
         """Refuse settings that do not suit the training; `fit` calls this before anything else.
 
@@ -197,6 +207,10 @@ class Hooks:
     def acts(self, name: str) -> bool:
         """Return whether any callback has this hook."""
         return bool(self._calls[name])
+
+    def epochs_ahead(self) -> int:
+        """Return how many epochs may be trained before any callback must act on the first."""
+        return min((one.epochs_ahead() for one in self.callbacks), default=1)
 
     def __call__(self, name: str, *arguments: Any) -> None:
         """Call a hook of every callback that has it."""

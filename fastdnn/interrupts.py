@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastdnn.kernels.forks import Renewed
 
@@ -89,6 +91,50 @@ class Interrupts:
         number, self._pending = self._pending, None
         if number is not None and error is None:
             raise _error(number)
+
+
+class Relayed(Interrupts):
+    """The same in a thread that works for the main one, which sets `arrived` when it shall end.
+
+    It raises KeyboardInterrupt then, where `Interrupts` would.
+    """
+
+    def __init__(self, arrived: NDArray[np.int64]) -> None:
+        super().__init__()
+        self.arrived = arrived
+
+    def forget(self) -> None:
+        """End the training: the main thread has not called for nothing."""
+        if self.arrived[0]:
+            raise KeyboardInterrupt
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.forget()
+
+
+_of_thread = threading.local()  # `arrived`: what a thread that works for another one looks at
+
+
+@contextmanager
+def relayed(arrived: NDArray[np.int64]) -> Iterator[None]:
+    """Have the trainings of this thread end when `arrived` is set, inside a ``with`` block."""
+    _of_thread.arrived = arrived
+    try:
+        yield
+    finally:
+        del _of_thread.arrived
+
+
+def of_thread() -> Interrupts:
+    """Return what a training in the calling thread is ended by."""
+    arrived = getattr(_of_thread, "arrived", None)
+    return Interrupts() if arrived is None else Relayed(arrived)
 
 
 class _Watch(Renewed):

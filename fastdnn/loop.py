@@ -16,12 +16,13 @@ from fastdnn.kernels.calls import Outcome, Rule, StoppedError, Targets
 from fastdnn.kernels.compiling import quietly
 from fastdnn.kernels.engine import Engine
 from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE, STOPPED
+from fastdnn.kernels.orders import draw_orders
 
 from ._log import LOGGER, info, network_facts
 from .divergence import DivergenceError, find_layer
 from .evaluation import Measured, evaluate, measure, quick_ones
 from .hooks import Callback, Hooks, Model
-from .interrupts import Interrupts
+from .interrupts import Interrupts, of_thread
 from .metrics import Metric
 from .optimizers import Optimizer
 from .resume import state_of, take_up
@@ -60,9 +61,9 @@ class State:
         """Return the random numbers for one purpose, independent of those for any other."""
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=purpose))
 
-    def order(self, m: int) -> NDArray[np.int64]:
-        """Return the samples in the random order of the present epoch."""
-        return self.generator(ORDER, self.epochs).permutation(m)
+    def orders(self, m: int, first: int, passes: int = 1) -> NDArray[np.int64]:
+        """Return m samples in the random orders of these passes, behind each other."""
+        return draw_orders(self.entropy, (ORDER,), first, passes, m)
 
     def steps_of_a_slice(self, batch: int, n_parameters: int) -> int:
         """Return how many steps take about `SLICE_SECONDS`; no result depends on it."""
@@ -127,7 +128,7 @@ class Loop:
     callbacks: Sequence[Callback] = ()
     steps: int | None = None
     resumed: Mapping[str, Any] | None = None  # the state of a training, to go on with
-    interrupts: Interrupts = field(default_factory=Interrupts)
+    interrupts: Interrupts = field(default_factory=of_thread)
 
     def __post_init__(self) -> None:
         self.hooks = Hooks(self.callbacks)
@@ -137,8 +138,15 @@ class Loop:
         self._quick = quick_ones(self.metrics)
         self._saves = acts("on_safe_point")
         self._within: tuple[int, Seen] | None = None  # the epoch whose steps are under way
+        self._until = 0  # the number of the epoch that ends the training
+        self._is_ahead = False  # steps are trained of epochs that have not begun yet
         strides = [getattr(one, "every_n_steps", None) for one in self.callbacks]
         self._strides = [one for one in strides if one is not None]
+
+    @property
+    def steps_ahead(self) -> int:
+        """How many steps have been trained of epochs that have not begun yet."""
+        return 0
 
     @property
     def steps_of_epoch(self) -> int | None:
@@ -190,9 +198,11 @@ class Loop:
                 if begun["seen"] is None:
                     take_up(self, begun)
                     epochs, begun = range(0) if begun["stops"] else epochs, None
+            self._until = epochs.stop
             for epoch in epochs:
                 hooks("on_epoch_begin", epoch, {})
-                rate = self.optimizer.learning_rates(np.array([self.state.steps]))[0]
+                number = self.state.steps - self.steps_ahead
+                rate = self.optimizer.learning_rates(np.array([number]))[0]
                 self.rate, seen = float(rate), Seen(Measured(self.metrics))
                 if begun is not None:
                     # what began the epoch has been called again, for those that show it
@@ -342,11 +352,14 @@ class Loop:
             state.steps += count
             outcome = train(rule, number)
             state.steps = number + outcome.done
+        losses = outcome.losses
         if outcome.reason not in (FINITE, STOPPED):
-            raise self._divergence(outcome, *at)
+            if not self._is_ahead:
+                raise self._divergence(outcome, *at)
+            losses = losses[: outcome.done]  # the step is tried once more, in its own epoch
         if outcome.done:
-            self._last_loss = float(outcome.losses[-1])
-        return outcome.losses
+            self._last_loss = float(losses[-1])
+        return losses
 
     def _divergence(self, outcome: Outcome, epoch: int, done: int) -> DivergenceError:
         """Say which step's numbers are not finite, and where they began to be so."""

@@ -20,6 +20,7 @@ from .hooks import Callback
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}  {rate_fmt}{postfix}"
 ENDLESS = "{desc} {n_fmt} samples  {elapsed}  {rate_fmt}{postfix}"  # as far as anyone knows
+OF_NETWORKS = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 SOON = 0.5  # seconds: what is over by then needs no bar
 
 
@@ -41,8 +42,11 @@ class _LockOfBars(Renewed):
 _lock_of_bars = _LockOfBars()
 
 
-def _bar(verbose: int | str, total: int | None, **options: Any) -> Any:
-    """A tqdm bar of samples: a widget in a notebook, else on stderr; `verbose` may forbid it."""
+def _bar(verbose: int | str, total: float | None, **options: Any) -> Any:
+    """A tqdm bar of samples, or of something else: a widget in a notebook, else on stderr.
+
+    `verbose` may forbid it.
+    """
     if verbose not in (0, 1, 2, "auto"):
         raise ValueError(f"verbose: want 0, 1, 2 or 'auto', got {verbose!r}")
     with warnings.catch_warnings():
@@ -51,18 +55,15 @@ def _bar(verbose: int | str, total: int | None, **options: Any) -> Any:
     in_notebook = any(one.__module__ == "tqdm.notebook" for one in tqdm.__mro__)
     stream = standard("stderr")
     is_shown = verbose == 1 or (verbose == "auto" and (in_notebook or stream.isatty()))
-    return tqdm(
-        file=stream,
-        total=total,
-        disable=not is_shown,
-        unit=" samples",
-        unit_scale=True,
-        bar_format=ENDLESS if total is None else BAR,
-        dynamic_ncols=True,
-        leave=False,
-        miniters=1,  # tqdm's guess of it would skip calls, and they are rare
-        **options,
-    )
+    settings: dict[str, Any] = {
+        "unit": " samples",
+        "unit_scale": True,
+        "bar_format": ENDLESS if total is None else BAR,
+        "dynamic_ncols": True,
+        "leave": False,
+        "miniters": 1,  # tqdm's guess of it would skip calls, and they are rare
+    }
+    return tqdm(file=stream, total=total, disable=not is_shown, **settings | options)
 
 
 def _take_away(bar: Any) -> None:
@@ -155,3 +156,75 @@ class ProgressBar(Callback):
     def on_train_end(self) -> None:
         """Take the bar away; the lines stay."""
         _take_away(self._bar)
+
+
+class NetworkBar:
+    """How much of many networks' training is done: a bar, or a line for each tenth of it.
+
+    Parameters
+    ----------
+    total : int
+        How many networks there are.
+    verbose : {"auto", 0, 1, 2}
+        As `fit_many` takes it.
+    """
+
+    def __init__(self, total: int, verbose: int | str) -> None:
+        bar = _bar(verbose, 1.0, desc="fit_many", delay=SOON, bar_format=OF_NETWORKS)
+        self._bar, self._total = bar, total
+        self._has_lines = bar.disable and verbose != 0
+        self._shares: dict[int, float] = {}  # of the work, that each network has done
+        self._followed: list[_Followed] = []  # to the end; their ids stay their own
+        self._told = 0
+        self._start = perf_counter()
+
+    def __enter__(self) -> NetworkBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _take_away(self._bar)
+
+    @contextmanager
+    def network(self, share: float, epochs: int) -> Iterator[Callback]:
+        """Give the callback that follows a network's training, which is this share of all work."""
+        followed = _Followed(self._shares, share / max(epochs, 1))
+        yield followed
+        self._shares[id(followed)] = share  # an early end is an end
+        self._followed.append(followed)
+
+    def show(self) -> None:
+        """Draw the bar, or write a line if another tenth is done."""
+        done, ended = min(sum(self._shares.copy().values()), 1.0), len(self._followed)
+        seconds = max(perf_counter() - self._start, 1e-9)
+        if self._has_lines:
+            tenths = int(10 * done + 1e-6)
+            if tenths > self._told and seconds > SOON:
+                left = seconds * (1 - done) / done
+                print(
+                    f"fit_many: {ended}/{self._total} networks, {ended / seconds:.3g} networks/s, "
+                    f"about {left:.0f} s left",
+                    file=standard("stderr"), flush=True,
+                )  # fmt: skip
+            self._told = tenths
+        else:
+            rate = f"{ended}/{self._total} networks, {ended / seconds:.3g} networks/s"
+            self._bar.set_postfix_str(rate, refresh=False)
+            self._bar.update(done - self._bar.n)
+
+
+class _Followed(Callback):
+    """Counts the epochs of one network."""
+
+    is_kept = False
+
+    def __init__(self, shares: dict[int, float], of_epoch: float) -> None:
+        self._shares, self._of_epoch = shares, of_epoch
+        self._shares[id(self)] = 0.0
+
+    def epochs_ahead(self) -> int:
+        """Return a great number: the model is not looked at."""
+        return sys.maxsize
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Count one more."""
+        self._shares[id(self)] += self._of_epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -17,16 +18,21 @@ from .data.rows import Part, dense, is_readable, rows_at_once, rows_of
 from .loop import Loop, Seen
 
 Array = NDArray[Any]
+ORDERS = 1 << 21  # samples in the orders of one native call, at most: 16 MB
 
 
 class Draw(NamedTuple):
-    """The samples of one pass over the data."""
+    """The samples of a pass over the data, or of several."""
 
-    order: NDArray[np.int64]  # every sample once; empty: 0, 1, 2, …
+    order: NDArray[np.int64]  # every sample once, pass after pass; empty: 0, 1, 2, …
     weights: Array | None  # in the loss, sample by sample
 
+    def of_pass(self, number: int, m: int) -> Draw:
+        """Return one pass of several over m samples."""
+        return Draw(self.order[number * m : (number + 1) * m], self.weights)
+
     def rows(self, begin: int, end: int) -> Part:
-        """Return the samples at these places of the pass."""
+        """Return the samples at these places of the one pass."""
         return self.order[begin:end] if self.order.size else slice(begin, end)
 
 
@@ -35,12 +41,13 @@ class Trainer(Loop):
     """One `fit` of samples in memory, in batches of `batch`.
 
     The next epoch goes on where the last one ended; a pass that the training's end has cut short is
-    not gone on with. `draw` is called with the number of each pass, `State.epochs`.
+    not gone on with. `draw` is called with the number of a pass, `State.epochs`, and how many
+    passes are wanted.
     """
 
     data: Data
     batch: int
-    draw: Callable[[int], Draw]
+    draw: Callable[[int, int], Draw]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,6 +58,7 @@ class Trainer(Loop):
         # steps done of the present pass, all and before this epoch; and A_L of the samples since
         self._place = self._begin = 0
         self._outputs: Array | None = None
+        self._ahead = deque[tuple[Draw, Array]]()  # passes that follow, as far as they are trained
 
     @property
     def steps_of_epoch(self) -> int:
@@ -59,9 +67,9 @@ class Trainer(Loop):
 
     def _go_on(self, epoch: int, seen: Seen) -> bool:
         """Train to the end of the present pass over the data, or of the epoch."""
-        if self._place == self._begin:
-            self._begin_part()
         m = len(self.data.y)
+        if self._place == self._begin:
+            self._begin_part(epoch, seen)
         end = min(self._place + self._steps - seen.steps, self._steps_of_pass)
         while self._place < end:
             step, count = self._place, 1
@@ -87,12 +95,53 @@ class Trainer(Loop):
             self._offer(epoch, seen)
         return seen.steps < self._steps
 
-    def _begin_part(self) -> None:
+    def _begin_part(self, epoch: int, seen: Seen) -> None:
         """Draw the samples of a new pass, or go on in one; make room for the outputs."""
         if self._place == 0:
-            self._drawn = self.draw(self.state.epochs)
+            if not self._ahead and (passes := self._passes_ahead(epoch)) > 1:
+                self._train_ahead(epoch, passes)
+            if self._ahead:
+                self._drawn, losses = self._ahead.popleft()
+                self._place = len(losses)
+                seen.add(losses, min(self._place * self.batch, len(self.data.y)))
+            else:
+                self._drawn = self.draw(self.state.epochs, 1)
         shape = len(self.data.y), self.engine.layers[-1].n
         self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
+
+    @property
+    def steps_ahead(self) -> int:
+        """How many steps have been trained of epochs that have not begun yet."""
+        return sum(len(losses) for _, losses in self._ahead)
+
+    def _may_be_ahead(self) -> bool:
+        """Return whether nothing but the callbacks looks at the model at an epoch's end."""
+        looks = self.metrics or self.validation is not None or self._watched or self._saves
+        is_a_pass = self._begin == 0 and self._steps == self._steps_of_pass
+        return is_a_pass and not looks and is_readable(self.data.X)
+
+    def _passes_ahead(self, epoch: int) -> int:
+        """Return how many passes, this one included, one native call may train."""
+        if epoch + 1 >= self._until or not self._may_be_ahead():
+            return 1
+        of_slice = self.state.steps_of_a_slice(self.batch, self.engine.parameters.size)
+        passes = min(of_slice // self._steps_of_pass, ORDERS // len(self.data.y))
+        return min(passes, self._until - epoch, self.hooks.epochs_ahead())
+
+    def _train_ahead(self, epoch: int, passes: int) -> None:
+        """Train this pass and more, each an epoch, until a signal or a divergence.
+
+        The steps that are left of them are done in their own epochs.
+        """
+        self._drawn, self._is_ahead = self.draw(self.state.epochs, passes), True
+        try:
+            with self._signals_for(self.batch):
+                losses = self._losses(0, passes * self._steps_of_pass, (epoch, 0))
+        finally:
+            self._is_ahead = False
+        m, ends = len(self.data.y), self._steps_of_pass * np.arange(1, passes)
+        draws = [self._drawn.of_pass(number, m) for number in range(passes)]
+        self._ahead.extend(zip(draws, np.split(losses, ends), strict=True))
 
     def largest_batch(self) -> int:
         """Return how many samples a step has."""
@@ -114,7 +163,7 @@ class Trainer(Loop):
         """Go to that place."""
         self._begin, self._place = place["begin"], place["steps"]
         if self._place > 0:
-            self._drawn = self.draw(self.state.epochs)
+            self._drawn = self.draw(self.state.epochs, 1)
         if self._begin < self._place:
             shape = len(self.data.y), self.engine.layers[-1].n
             self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
@@ -123,7 +172,8 @@ class Trainer(Loop):
             self._outputs[rows] = place["outputs"]
 
     def _end(self) -> None:
-        self._count_passes(self._place > 0)  # or the next training would draw the same order
+        # or the next training would draw the same order
+        self._count_passes((self._place > 0) + len(self._ahead))
 
     def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
         """Return X, targets and weights of a step: the next one, or so many ahead of it."""
@@ -152,8 +202,8 @@ class Trainer(Loop):
         losses = train(first, count, at)
         if len(losses) == count:
             self.state.seconds_per_step[self.batch] = (perf_counter() - start) / count
-        ends = np.minimum(np.arange(first + 1, first + len(losses) + 1) * self.batch, m)
-        losses *= ends - np.arange(first, first + len(losses)) * self.batch
+        begins = np.arange(first, first + len(losses)) % self._steps_of_pass * self.batch
+        losses *= np.minimum(m - begins, self.batch)
         return losses
 
     def _in_place(self, first: int, count: int, at: tuple[int, int]) -> Array:

@@ -224,7 +224,8 @@ class Engine(Values):
         first : int
             Number of the first minibatch within the epoch; after an epoch's last the first follows.
         order : ndarray of int64
-            The samples in the order of the epoch; empty for 0, 1, 2, …
+            The samples in the order of the epoch, or the orders of several behind each other, for
+            the steps past the first one's end; empty for 0, 1, 2, …
         seed, step_number : int
             Dropout's masks follow from the seed and the number of a step since training began.
         outputs : ndarray, optional
@@ -295,7 +296,7 @@ class Engine(Values):
             samples, first, steps, step_number, seed, gradient, update, clip,
             0 if outputs is None else wanted, not same, x.offset, x.row_stride, x.column_stride,
             same and not len(order) and not drops and place.reads_in_place(x.column_stride),
-            learning,
+            learning, samples if len(order) > samples else 0,
         )  # fmt: skip
         given = (*((None, None) if targets is None else targets), weights, order)
         read = [None if one is None else np.ascontiguousarray(one) for one in given]

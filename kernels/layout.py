@@ -41,6 +41,7 @@ FIELDS = 20
     X_COLUMN,
     X_DIRECT,  # 1: A_0 is X where it lies
     LEARNING,  # 1: what a layer knows of the batch, as its mean, is of this batch
+    NEXT_ORDER,  # where the order of the next epoch begins; 0: all have one, or none
     BATCH,  # samples in a full batch
     LOSS,  # code of the loss's row function, or -1: stop after the forward pass
     FUSED,  # 1: the loss applies the output activation itself; LOGITS: and A_L is Z_L nevertheless
@@ -60,8 +61,8 @@ FIELDS = 20
     CHUNKS,  # rows of the ranges to update
     REPLICA,  # resident: where in its packed blocks a rank keeps parameters of its own; 0: nowhere
     SLOTS,  # elements of the update rule's memory
-) = range(34)
-PLAN, VARYING = 34, 15
+) = range(35)
+PLAN, VARYING = 35, 16
 PER_SAMPLE = 2
 LOGITS = 2
 

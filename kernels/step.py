@@ -40,6 +40,7 @@ from .layout import (
     LOSS,
     LOSS_NOT_FINITE,
     MADE,
+    NEXT_ORDER,
     NO,
     ONE,
     PACKED_SIZE,
@@ -214,8 +215,10 @@ def steps(plan, net, samples, rule, ps, places, ws, rank):
     # what needs all of the gradient before any parameter changes
     first_sum = plan[GRADIENT] > 0 and (plan[UPDATE] < 0 or plan[CLIP] > 0 or plan[PENALTIES] > 0)
     for s in range(plan[STEPS]):
-        first = (plan[FIRST] + s) % per_epoch * plan[BATCH]
-        batch = Batch(first, min(plan[BATCH], plan[SAMPLES] - first), plan[STEP] + s)
+        number = plan[FIRST] + s
+        first = number % per_epoch * plan[BATCH]
+        m = min(plan[BATCH], plan[SAMPLES] - first)
+        batch = Batch(first + number // per_epoch * plan[NEXT_ORDER], m, plan[STEP] + s)
         if own:
             memory = in_turn(plan, places, s)
         elif s > 0:

@@ -102,11 +102,12 @@ class Stepwise:
         given, per_epoch = np.zeros(shape, engine.dtype), -(-m // batch)
         losses: list[float] = []
         for s in range(len(rule.coefficients)):
-            number = (first + s) % per_epoch
+            epoch, number = divmod(first + s, per_epoch)
+            mine = order[epoch * m : (epoch + 1) * m] if len(order) > m else order
             part = slice(number * batch, (number + 1) * batch)
-            rows = order[part] if len(order) else part
+            rows = mine[part] if len(mine) else part
             same: dict[str, Any] = {
-                "first": number, "order": order, "seed": seed, "step_number": step_number + s,
+                "first": number, "order": mine, "seed": seed, "step_number": step_number + s,
                 "stop": stop,
             }  # fmt: skip
             outcome = engine._call(

@@ -47,6 +47,39 @@ def _quota(period: float) -> float:
     return cgroup.quota()
 
 
+class Pool:
+    """The Python threads that work side by side for one call, which has `n` threads in all.
+
+    A member's native calls have its share of them: one each while there is work for all, and more
+    when the others have run out of it.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n, self._members = n, 0
+        self._lock = threading.Lock()
+
+    @property
+    def share(self) -> int:
+        """How many threads a member has now."""
+        return max(self._n // max(self._members, 1), 1)
+
+    @contextmanager
+    def member(self) -> Iterator[None]:
+        """Have the calling thread be one, inside a ``with`` block."""
+        before = getattr(_own, "threads", None)
+        self._count(1)
+        _own.threads = self
+        try:
+            yield
+        finally:
+            _own.threads = before
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._members += more
+
+
 def get_num_threads() -> int:
     """The number of threads that fastdnn's kernels use.
 
@@ -56,8 +89,8 @@ def get_num_threads() -> int:
         What `set_num_threads` was given last; before that, the CPUs that the process may use. At
         most as many as numba has.
     """
-    own: int | None = getattr(_own, "threads", None)
-    wanted = own or _threads or available_cpus()
+    own: int | Pool | None = getattr(_own, "threads", None)
+    wanted = own.share if isinstance(own, Pool) else own or _threads or available_cpus()
     return min(wanted, int(numba.config.NUMBA_NUM_THREADS))
 
 
@@ -75,7 +108,8 @@ def workers(flops: int, of_call: int | None = None) -> int:
         return 1
     count = get_num_threads()
     # those who train side by side share the CPUs: threads that wait for each other would take turns
-    return count if _runs < 2 else min(count, max(available_cpus() // _runs, 1))
+    is_shared = _runs > 1 and not isinstance(getattr(_own, "threads", None), Pool)
+    return min(count, max(available_cpus() // _runs, 1)) if is_shared else count
 
 
 def set_num_threads(n: int) -> None:

@@ -195,12 +195,11 @@ def test_train_on_batch_diverges_too() -> None:
 # ---------------------------------------------------------------------------------------- state
 def test_the_order_of_an_epoch() -> None:
     state = State(entropy=7)
-    first = state.order(100)
+    first = state.orders(100, 0)
     assert sorted(first) == list(range(100))
-    assert np.array_equal(state.order(100), first)
-    state.epochs = 1
-    assert not np.array_equal(state.order(100), first)
-    assert not np.array_equal(State(entropy=8).order(100), first)
+    assert np.array_equal(state.orders(100, 0), first)
+    assert not np.array_equal(state.orders(100, 1), first)
+    assert not np.array_equal(State(entropy=8).order(100, 0), first)
     assert 0 <= State(entropy=2**128 - 1).dropout_seed < 2**63
 
 

@@ -60,6 +60,11 @@ class FitContext:
             self._fit = estimator._init_callback_context(max_subtasks=epochs)
             self._fit.call_on_fit_task_begin(**self._given)
 
+    @property
+    def looks(self) -> bool:
+        """Whether a callback of scikit-learn's listens."""
+        return self._fit is not None
+
     def begin(self, number: int) -> None:
         """Begin an epoch, numbered from 0."""
         if self._fit is not None:

@@ -39,7 +39,7 @@ class EpochTrainer(Trainer):
         What is added to the samples' losses where they are told.
     """
 
-    draw: Callable[[int], Draw] = field(init=False)
+    draw: Callable[[int, int], Draw] = field(init=False)
     shuffle: bool
     rng: RandomState
     alpha: float
@@ -63,15 +63,25 @@ class EpochTrainer(Trainer):
             self.data.weights is not None or self.outputs_averaged != 1.0
         )
 
-    def _next(self, number: int) -> Draw:
-        """Draw the samples of an epoch."""
-        if self.shuffle:
-            order = np.arange(len(self.data.y))
-            self.rng.shuffle(order)
-            self._index = self._index[order]
+    def _may_be_ahead(self) -> bool:
+        """Return whether no epoch has weights, penalties or constants of its own."""
+        own = self._by_step or self.data.weights is not None or self.constants is not None
+        return not own and super()._may_be_ahead()
+
+    def _next(self, first: int, passes: int) -> Draw:
+        """Draw the samples of some epochs; of one, where each has weights of its own."""
+        orders = [self._shuffled() for _ in range(passes if self.shuffle else 0)]
         if self.data.weights is not None:
             self._normalise(self.data.weights[self._index].astype(np.float64))
-        return Draw(self._index if self.shuffle else NO_LABELS, self._weights)
+        order = np.concatenate(orders) if passes > 1 and orders else self._index
+        return Draw(order if self.shuffle else NO_LABELS, self._weights)
+
+    def _shuffled(self) -> NDArray[np.int64]:
+        """Shuffle the samples once more, as scikit-learn does."""
+        order = np.arange(len(self.data.y))
+        self.rng.shuffle(order)
+        self._index = self._index[order]
+        return self._index
 
     def _normalise(self, weight: Array) -> None:
         """Take the weights, in the epoch's order, to a mean of 1 in each batch."""

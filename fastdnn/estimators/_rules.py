@@ -61,6 +61,14 @@ class Rules(Callback):
         self.best = engine.values.copy() if self._restores else None
         self._talks = bool(estimator.verbose) and estimator.verbose != "bar"
 
+    def epochs_ahead(self) -> int:
+        """Return the number of epochs after which the training can end at the soonest."""
+        of = self.of
+        looks = self.unseen is not None or self._restores or self.context.looks
+        if looks or (of.learning_rate == "invscaling" and of.solver == "sgd"):
+            return 1
+        return of.n_iter_no_change + 1 - of._no_improvement_count  # type: ignore[no-any-return]
+
     def on_epoch_begin(self, epoch: int) -> None:
         """Tell scikit-learn's callbacks."""
         self.context.begin(epoch)
