@@ -294,7 +294,7 @@ class Compiled(Network):
         optimizer = self.optimizer
         rate = optimizer.learning_rate
         if isinstance(rate, Schedule) and not is_storable(rate):
-            now = float(optimizer.learning_rates(np.array([self._state.steps]))[0])
+            now = optimizer.learning_rate_at(self._state.steps)
             warnings.warn(
                 f"the file holds the present learning rate {now:g}, as it cannot hold {rate!r}; "
                 "after load, set model.optimizer.learning_rate to your schedule to go on with it",

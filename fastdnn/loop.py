@@ -108,8 +108,10 @@ class Seen:
 
     def logs(self) -> dict[str, float]:
         """Return the mean loss, the same to the bit however the steps came, and the metrics."""
-        losses = self.losses[0] if len(self.losses) == 1 else np.concatenate(self.losses)
-        return {"loss": float(losses.sum()) / self.samples, **self.measured.values()}
+        total = self.total
+        if len(self.losses) > 1:
+            total = float(np.concatenate(self.losses).sum())
+        return {"loss": total / self.samples, **self.measured.values()}
 
 
 @dataclass(kw_only=True)
@@ -140,13 +142,9 @@ class Loop:
         self._within: tuple[int, Seen] | None = None  # the epoch whose steps are under way
         self._until = 0  # the number of the epoch that ends the training
         self._is_ahead = False  # steps are trained of epochs that have not begun yet
+        self._steps_ahead = 0  # how many steps have been
         strides = [getattr(one, "every_n_steps", None) for one in self.callbacks]
         self._strides = [one for one in strides if one is not None]
-
-    @property
-    def steps_ahead(self) -> int:
-        """How many steps have been trained of epochs that have not begun yet."""
-        return 0
 
     @property
     def steps_of_epoch(self) -> int | None:
@@ -201,9 +199,8 @@ class Loop:
             self._until = epochs.stop
             for epoch in epochs:
                 hooks("on_epoch_begin", epoch, {})
-                number = self.state.steps - self.steps_ahead
-                rate = self.optimizer.learning_rates(np.array([number]))[0]
-                self.rate, seen = float(rate), Seen(Measured(self.metrics))
+                self.rate = self.optimizer.learning_rate_at(self.state.steps - self._steps_ahead)
+                seen = Seen(Measured(self.metrics))
                 if begun is not None:
                     # what began the epoch has been called again, for those that show it
                     take_up(self, begun)

@@ -81,6 +81,12 @@ class Optimizer(ABC):
             )
         return rates
 
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of one step, numbered from 0."""
+        if not isinstance(self.learning_rate, Schedule):
+            return float(self.learning_rate)
+        return float(self.learning_rates(np.array([step]))[0])
+
     def rule(self, steps: NDArray[np.int64]) -> Rule:
         """Return the update rule of the steps, numbered from 0."""
         name, values = self._rule(self.learning_rates(steps), steps.astype(np.float64) + 1.0)

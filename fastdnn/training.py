@@ -71,6 +71,7 @@ class Trainer(Loop):
         if self._place == self._begin:
             self._begin_part(epoch, seen)
         end = min(self._place + self._steps - seen.steps, self._steps_of_pass)
+        was_ahead = self._begin < self._place == end  # and has been counted
         while self._place < end:
             step, count = self._place, 1
             if self._one_by_one:
@@ -90,7 +91,8 @@ class Trainer(Loop):
         if self._outputs is not None:
             seen.measured.add(*self._piece(self._begin, end))
         self._place = self._begin = end % self._steps_of_pass
-        self._count_passes(self._place == 0)
+        if self._place == 0 and not was_ahead:
+            self._count_passes(1)
         if seen.steps < self._steps:
             self._offer(epoch, seen)
         return seen.steps < self._steps
@@ -102,17 +104,13 @@ class Trainer(Loop):
                 self._train_ahead(epoch, passes)
             if self._ahead:
                 self._drawn, losses = self._ahead.popleft()
+                self._steps_ahead -= len(losses)
                 self._place = len(losses)
                 seen.add(losses, min(self._place * self.batch, len(self.data.y)))
             else:
                 self._drawn = self.draw(self.state.epochs, 1)
         shape = len(self.data.y), self.engine.layers[-1].n
         self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
-
-    @property
-    def steps_ahead(self) -> int:
-        """How many steps have been trained of epochs that have not begun yet."""
-        return sum(len(losses) for _, losses in self._ahead)
 
     def _may_be_ahead(self) -> bool:
         """Return whether nothing but the callbacks looks at the model at an epoch's end."""
@@ -141,6 +139,8 @@ class Trainer(Loop):
             self._is_ahead = False
         m, ends = len(self.data.y), self._steps_of_pass * np.arange(1, passes)
         draws = [self._drawn.of_pass(number, m) for number in range(passes)]
+        self._steps_ahead = len(losses)
+        self._count_passes(len(losses) // self._steps_of_pass)
         self._ahead.extend(zip(draws, np.split(losses, ends), strict=True))
 
     def largest_batch(self) -> int:
@@ -172,8 +172,7 @@ class Trainer(Loop):
             self._outputs[rows] = place["outputs"]
 
     def _end(self) -> None:
-        # or the next training would draw the same order
-        self._count_passes((self._place > 0) + len(self._ahead))
+        self._count_passes(self._place > 0)  # or the next training would draw the same order
 
     def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
         """Return X, targets and weights of a step: the next one, or so many ahead of it."""

@@ -161,7 +161,7 @@ def draw_orders(
     """
     words = [entropy >> shift & 0xFFFFFFFF for shift in range(0, max(entropy.bit_length(), 1), 32)]
     words += [0] * (POOL - len(words))
-    n_ranks = min(threads.workers(ELEMENT_FLOPS * passes * m), passes)
+    n_ranks = max(min(threads.workers(ELEMENT_FLOPS * passes * m), passes), 1)
     memory = np.zeros(2 * POOL * n_ranks, np.uint64)
     orders = np.empty(passes * m, np.int64)
     _draw(_DTYPE, n_ranks, np.array([*words, *key], np.int64), first, m, passes, memory, orders)

@@ -199,7 +199,7 @@ def test_the_order_of_an_epoch() -> None:
     assert sorted(first) == list(range(100))
     assert np.array_equal(state.orders(100, 0), first)
     assert not np.array_equal(state.orders(100, 1), first)
-    assert not np.array_equal(State(entropy=8).order(100, 0), first)
+    assert not np.array_equal(State(entropy=8).orders(100, 0), first)
     assert 0 <= State(entropy=2**128 - 1).dropout_seed < 2**63
 
 
