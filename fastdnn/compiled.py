@@ -9,7 +9,6 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Literal, overload
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fastdnn.kernels import threads

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +24,12 @@ Array = NDArray[Any]
 Activation_ = str | ScalarActivation
 
 
+@cache
+def _settings(cls: type[Layer]) -> frozenset[str]:
+    """Return the names of what a layer's constructor takes."""
+    return frozenset(one.name for one in fields(cls) if one.init)
+
+
 @dataclass(eq=False)
 class Layer:
     """What `Sequential` stacks; its settings stay once its model is built.
@@ -35,7 +42,7 @@ class Layer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check a setting whenever it is set."""
-        if name in {field.name for field in fields(self) if field.init}:
+        if name in _settings(type(self)):
             if self._built:
                 raise AttributeError(
                     f"{type(self).__name__}.{name}: want {getattr(self, name)!r}, as the layer's "
