@@ -26,6 +26,7 @@ from .custom import ArrayLoss, ScalarActivation, ScalarLoss
 from .data import datasets
 from .divergence import DivergenceError
 from .embedding import ColumnEmbedding, PeriodicEmbedding, PiecewiseLinearEmbedding
+from .ensemble import Ensemble
 from .layers import Activation, Dense, Dropout
 from .losses import (
     BinaryCrossentropy,
@@ -77,6 +78,7 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "ExponentialDecay",
     "History",
     "Huber",

@@ -108,6 +108,9 @@ class Relayed(Interrupts):
         if self.arrived[0]:
             raise KeyboardInterrupt
 
+    def stop(self) -> None:
+        """Leave the signals alone: they are the main thread's."""
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

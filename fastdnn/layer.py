@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,12 +23,6 @@ Array = NDArray[Any]
 Activation_ = str | ScalarActivation
 
 
-@cache
-def _settings(cls: type[Layer]) -> frozenset[str]:
-    """Return the names of what a layer's constructor takes."""
-    return frozenset(one.name for one in fields(cls) if one.init)
-
-
 @dataclass(eq=False)
 class Layer:
     """What `Sequential` stacks; its settings stay once its model is built.
@@ -37,12 +30,13 @@ class Layer:
     A layer of its own lays itself out in rows of the engine by `lay`, and tells `width`.
     """
 
+    _names: ClassVar[frozenset[str]]
     _built: bool = field(default=False, init=False, repr=False)
     _place: tuple[Engine, int] | None = field(default=None, init=False, repr=False)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check a setting whenever it is set."""
-        if name in _settings(type(self)):
+        if name in self._settings():
             if self._built:
                 raise AttributeError(
                     f"{type(self).__name__}.{name}: want {getattr(self, name)!r}, as the layer's "
@@ -50,6 +44,13 @@ class Layer:
                 )
             value = self._checked(name, value)
         super().__setattr__(name, value)
+
+    @classmethod
+    def _settings(cls) -> frozenset[str]:
+        """Return the names of what the constructor takes."""
+        if "_names" not in vars(cls):  # of this class, and not of its base
+            cls._names = frozenset(one.name for one in fields(cls) if one.init)
+        return cls._names
 
     def _checked(self, name: str, value: Any) -> Any:
         """The value that the setting `name` takes, or an error."""

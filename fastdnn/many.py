@@ -16,6 +16,7 @@ from fastdnn.kernels.callers import warn
 
 from . import side_by_side
 from ._checks import check_batch_size, check_count
+from ._inputs import Data
 from .data.rows import rows_of
 from .divergence import DivergenceError
 from .evaluation import log_names
@@ -24,6 +25,7 @@ from .history import History
 from .hooks import Callback, check_callbacks
 from .model import Sequential
 from .progress import NetworkBar
+from .validation import check_validation
 
 SETUP = 2_000  # samples that take as long as what a training does beside its steps, more or less
 NAMED = 5  # networks that a warning names
@@ -104,9 +106,10 @@ def fit_many(
         for one, settings in zip(given, zip(*checked, strict=True), strict=True)
     ]
     seen = set[int]()
-    for number, training in enumerate(trainings):
-        _check(number, training, seen)
+    data = [_check(number, training, seen) for number, training in enumerate(trainings)]
     with limit:
+        for training, one in zip(trainings, data, strict=True):
+            training.model._ready(one)
         _train(trainings, verbose)
     histories = [training.model.history for training in trainings]
     _tell_divergence(histories)
@@ -219,33 +222,37 @@ def _validations(given: Any, n: int) -> list[Any]:
 
 def _callbacks(given: Any, n: int) -> list[list[Callback]]:
     """Return a list for each network."""
-    if given is None:
+    given = () if given is None else given
+    if isinstance(given, Callback) or not isinstance(given, Iterable):
+        raise TypeError(f"callbacks: want a list of callbacks, got {given!r}")
+    found = list(given)
+    if not found:
         return [[] for _ in range(n)]
-    found = (
-        _listed("callbacks", given, len(list(given)), "Callback objects")
-        if not isinstance(given, Callback)
-        else [given]
-    )
     if any(isinstance(one, Callback) for one in found):
         return [deepcopy(found) for _ in range(n)]
     return [list(one) for one in _listed("callbacks", found, n, "callbacks")]
 
 
-def _check(number: int, training: _Training, seen: set[int]) -> None:
+def _check(number: int, training: _Training, seen: set[int]) -> Data:
     """Refuse what `fit` would; the numbers of data that several have in common are read once."""
-    model, X = training.model, training.X
+    model, unseen = training.model, training.validation_data
+
+    def check(X: Any, y: Any, weights: Any, of: Any = None) -> Data:
+        is_new = id(X) not in seen
+        data = model._checked(X, y, weights, of or model.input_size, finite=is_new, whole=False)
+        seen.add(id(X))
+        return data
+
     try:
-        data = model._checked(
-            X, training.y, None, model.input_size, finite=id(X) not in seen, whole=False
-        )
-        check_callbacks(
-            training.callbacks, log_names(model.metrics, training.validation_data is not None)
-        )
+        data = check(training.X, training.y, None)
+        if unseen is not None:
+            n_0 = data.X.shape[1]
+            check_validation(unseen, lambda X, y, weights: check(X, y, weights, n_0))
+        check_callbacks(training.callbacks, log_names(model.metrics, unseen is not None))
     except (TypeError, ValueError, RuntimeError) as error:
         error.add_note(f"of network {number}")
         raise
-    seen.add(id(X))
-    model._ready(data)
+    return data
 
 
 def _train(trainings: list[_Training], verbose: int | str) -> None:

@@ -166,8 +166,19 @@ class Sequential(Fitting):
         TypeError
             If a custom object is of another class than the one that was saved.
         """
-        config, tensors, metadata = checkpoint.read(path)
-        objects = {} if custom_objects is None else custom_objects
+        content = checkpoint.read(path)
+        if isinstance(content.config, dict) and "ensemble" in content.config:
+            raise ValueError(
+                f"{path}: want a single model, got an ensemble; use fastdnn.Ensemble.load"
+            )
+        return cls._from_content(path, content, {} if custom_objects is None else custom_objects)
+
+    @classmethod
+    def _from_content(
+        cls, path: str | Path, content: checkpoint.Content, objects: Mapping[str, object]
+    ) -> Self:
+        """Return the model of what the file at `path` holds."""
+        config, tensors, metadata = content
         try:
             config = with_functions(path, config, objects)
         except (LookupError, AttributeError, RuntimeError) as error:

@@ -61,6 +61,10 @@ class Arguments(NamedTuple):
     addresses: NDArray[np.int64]
     used: tuple[Any, ...]  # what lies at the addresses
 
+    def copied(self) -> Arguments:
+        """Return the same ones, which the next call does not change."""
+        return self._replace(plan=self.plan.copy(), addresses=self.addresses.copy())
+
 
 class Again(NamedTuple):
     """A forward call that can be made again with other samples of the same shape."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from operator import is_
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -23,6 +23,7 @@ from .parameters import TABLE, Layer, place_parameters
 from .placement import Place, place_batch
 from .plans import plan_of
 from .ranks import Crowd, ranks_for
+from .together import Job
 from .update import COEFFICIENTS, UPDATES
 from .values import Values
 from .workspace import Workspace
@@ -34,6 +35,19 @@ CALL_FLOPS = 8_000_000_000  # of a forward call, at most: a tenth of a second, m
 _NONE = {dtype: np.empty(0, dtype) for dtype in FLOATS}
 _NO_COEFFICIENTS = {dtype: np.empty((0, COEFFICIENTS), dtype) for dtype in FLOATS}
 _OTHER = dict(zip(FLOATS, reversed(FLOATS), strict=True))
+
+
+class _Call(NamedTuple):
+    """What a native call is made with."""
+
+    n_ranks: int
+    arguments: Arguments
+    limit: float
+    x: NDArray[Any]
+    outputs: NDArray[Any]
+    losses: NDArray[np.float64]
+    crowd: Crowd
+    read: tuple[Any, ...]  # what else lies at the addresses
 
 
 class Engine(Values):
@@ -245,7 +259,27 @@ class Engine(Values):
             learning=True,
         )  # fmt: skip
 
-    def _call(
+    def job(self, X: NDArray[Any], outputs: NDArray[Any], *, batch: int) -> Job:
+        """A forward pass of X (m, n_0) to `outputs`, for `together.run_all`."""
+        call = self._prepare(X, None, batch, outputs=outputs, most=1)
+        flops, arguments = self.flops_per_sample * len(X), call.arguments.copied()
+        return Job(arguments, *self._of_types(call.x), call.outputs, call.losses, flops)
+
+    def _call(self, X: NDArray[Any], targets: Targets | None, batch: int, **how: Any) -> Outcome:
+        """Run steps; the keywords are those of `_prepare`."""
+        call = self._prepare(X, targets, batch, **how)
+        self._run(*call[:6])
+        call.crowd.done(len(call.losses))
+        # so small a call has one rank, whatever the number of threads will be
+        is_small = self._layout.work * len(X) < threads.AWAKE_FLOPS
+        if targets is None and is_small and is_plain(X) and not how.get("dropout", False):
+            key = X.shape, X.dtype, batch
+            self._again = Again(key, call.arguments.copied(), call.losses)
+        done, reason = self._workspace.results.tolist()
+        losses = call.losses[: done + (reason not in (FINITE, layout.STOPPED))]
+        return Outcome(losses, done, reason)
+
+    def _prepare(
         self,
         X: NDArray[Any],
         targets: Targets | None,
@@ -264,10 +298,11 @@ class Engine(Values):
         steps: int | None = None,
         stop: Stop = None,
         learning: bool = False,
-    ) -> Outcome:
-        samples, asked = len(X), batch
-        if rule is None:  # else fewer samples are the end of an epoch of such batches
-            batch = min(batch, samples)
+        most: int | None = None,
+    ) -> _Call:
+        """Make the arguments of a native call, of at most so many ranks."""
+        samples = len(X)
+        batch = batch if rule else min(batch, samples)  # a rule's epoch may end with fewer
         place = self.place(batch)
         steps = steps or (-(-samples // batch) if rule is None else len(rule.coefficients))
         if gradient:
@@ -284,7 +319,7 @@ class Engine(Values):
         same = X.dtype == self.dtype
         passes = steps * batch * (GRADIENT_PASSES if gradient else 1)
         crowd = self._crowds[batch, gradient]
-        n_ranks = crowd.ranks(ranks_for(self._layout, place, batch, passes, rule))
+        n_ranks = crowd.ranks(most or ranks_for(self._layout, place, batch, passes, rule))
         may_replicate = rule is not None and clip == calls.CLIPPING[None] and not self._penalised
         table = place.undropped_table if gradient else place.plain_table
         arguments = self._arguments_of(
@@ -299,20 +334,12 @@ class Engine(Values):
             learning, samples if len(order) > samples else 0,
         )  # fmt: skip
         given = (*((None, None) if targets is None else targets), weights, order)
-        read = [None if one is None else np.ascontiguousarray(one) for one in given]
-        arguments.addresses[: step.TABLE] = [address_of(one) for one in (*read, coefficients, stop)]
+        read = *(None if a is None else np.ascontiguousarray(a) for a in given), coefficients, stop
+        arguments.addresses[: step.TABLE] = [address_of(one) for one in read]
         losses, results = np.empty(steps), self._workspace.results
         results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.ravel()
-        self._run(n_ranks, arguments, limit, x.flat, taken, losses)
-        crowd.done(steps)
-        # so small a call has one rank, whatever the number of threads will be
-        is_small = self._layout.work * samples < threads.AWAKE_FLOPS
-        if targets is None and is_small and is_plain(X) and not dropout:
-            again = Arguments(arguments.plan.copy(), arguments.addresses.copy(), arguments.used)
-            self._again = Again((X.shape, X.dtype, asked), again, losses)
-        done, reason = results.tolist()
-        return Outcome(losses[: done + (reason not in (FINITE, layout.STOPPED))], done, reason)
+        return _Call(n_ranks, arguments, limit, x.flat, taken, losses, crowd, read)
 
     def _run(
         self,
@@ -323,9 +350,13 @@ class Engine(Values):
         outputs: NDArray[Any],
         losses: NDArray[np.float64],
     ) -> None:
-        own, other = _NONE[self.dtype], _NONE[_OTHER[self.dtype]]
-        xs = (x, other) if x.dtype == self.dtype else (own, x)
+        xs = self._of_types(x)
         step.run(self.dtype, n_ranks, *arguments[:2], limit, *xs, outputs, losses)
+
+    def _of_types(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """X where it has the network's dtype, and where it has the other one: one is empty."""
+        own, other = _NONE[self.dtype], _NONE[_OTHER[self.dtype]]
+        return (x, other) if x.dtype == self.dtype else (own, x)
 
     def place(self, batch: int) -> Place:
         """How batches of so many samples are computed, and where what that needs lies."""

@@ -72,7 +72,7 @@ class Entry:
         large: bool = False,
     ) -> None:
         self.function = function
-        self._signature = signature
+        self.signature = signature
         self._large = large
         self._compiled: dict[np.dtype[Any], _Compiled] = {}
         self._starters: dict[np.dtype[Any], Callable[..., None]] = {}
@@ -125,7 +125,7 @@ class Entry:
         return self._compiled[key]
 
     def _types(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-        return *_RANK, *self._signature(FLOATS[dtype])
+        return *_RANK, *self.signature(FLOATS[dtype])
 
     def _compile(self, dtype: np.dtype[Any]) -> _Compiled:
         with _cold_start, helper(_large_entries(dtype), dtype.name):
@@ -153,7 +153,7 @@ class Entry:
 
     def _start(self, dtype: np.dtype[Any]) -> tuple[Callable[..., None], tuple[Any, ...]]:
         """What starts the ranks, and the types of its parameters."""
-        arguments = types.Tuple(self._signature(FLOATS[dtype]))
+        arguments = types.Tuple(self.signature(FLOATS[dtype]))
         return _starter(arguments), (*_STARTED, arguments)
 
     def __call__(self, dtype: np.dtype[Any], n_ranks: int, *arguments: Any) -> None:

@@ -57,6 +57,11 @@ class Values:
         values[:] = self.values
         return values
 
+    @property
+    def flops_per_sample(self) -> int:
+        """How much work a forward pass is."""
+        return self._layout.work
+
     def tensors(self, l: int, *roles: str) -> dict[str, NDArray[Any]]:
         """Return what layer l = 1, 2, … has of its own, by name, of these roles or all: views."""
         return {

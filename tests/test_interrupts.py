@@ -17,7 +17,7 @@ import scipy.sparse
 import fastdnn
 from fastdnn import loop
 from fastdnn.data.streams import Stream
-from fastdnn.interrupts import Interrupts
+from fastdnn.interrupts import Interrupts, Relayed, of_thread, relayed
 from tests.nets import classifier, samples
 
 X, y = samples(320)
@@ -350,3 +350,23 @@ def test_a_forked_childs_signals_are_its_own() -> None:
         assert os.waitpid(child, 0)[1] == 0
     finally:
         interrupts.stop()
+
+
+def test_a_thread_that_works_for_another_is_ended_by_it() -> None:
+    arrived = np.zeros(1, np.int64)
+    with relayed(arrived):
+        mine = of_thread()
+        mine.start()
+        assert mine.arrived is arrived
+        with mine:
+            pass
+        with pytest.raises(KeyboardInterrupt), mine:
+            arrived[0] = 1
+        with pytest.raises(KeyboardInterrupt), mine:
+            raise AssertionError  # the block is not begun
+        with pytest.raises(KeyboardInterrupt):
+            mine.forget()
+        mine.stop()
+    assert not isinstance(of_thread(), Relayed)
+    with pytest.raises(ValueError, match="first"), relayed(np.zeros(1, np.int64)), of_thread():
+        raise ValueError("first")

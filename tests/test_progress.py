@@ -16,7 +16,7 @@ import tqdm.std
 
 from fastdnn import progress
 from fastdnn.kernels import engine
-from fastdnn.progress import ProgressBar, sample_bar
+from fastdnn.progress import NetworkBar, ProgressBar, sample_bar
 from tests.forked import can_take
 from tests.nets import classifier, samples
 
@@ -230,6 +230,68 @@ def test_no_bar_stays_in_a_notebook(clock: Clock, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(KeyboardInterrupt), sample_bar("predict", 250, 1):
         raise KeyboardInterrupt
     assert closed[:2] == [True, True]
+
+
+# --------------------------------------------------------------------------------- many networks
+def follow(bar: NetworkBar, clock: Clock) -> None:
+    """Two networks: three quarters of the work in two epochs, and one that ends early."""
+    with bar, bar.network(0.25, 10) as first:
+        with bar.network(0.75, 2) as second:
+            for epoch in (0, 1):
+                clock.now += 1.5
+                second.on_epoch_end(epoch, LOGS)
+                bar.show()
+        bar.show()
+        clock.now += 1.0
+        first.on_epoch_end(0, LOGS)
+        bar.show()
+    bar.show()
+
+
+def test_a_file_gets_a_line_for_each_tenth_of_many_networks(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    follow(NetworkBar(2, "auto"), clock)
+    assert stream.getvalue().splitlines() == [
+        "fit_many: 0/2 networks, 0 networks/s, about 2 s left",
+        "fit_many: 0/2 networks, 0 networks/s, about 1 s left",
+        "fit_many: 2/2 networks, 0.5 networks/s, about 0 s left",
+    ]
+
+
+def test_a_bar_of_many_networks(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    bar = NetworkBar(2, "auto")
+    bar._bar.delay = 0
+    shown: list[tuple[float, str]] = []
+    draw = bar._bar.set_postfix_str
+
+    def noted(text: str, **options: Any) -> None:
+        draw(text, **options)
+        shown.append((round(bar._bar.n, 3), text))
+
+    monkeypatch.setattr(bar._bar, "set_postfix_str", noted)
+    follow(bar, clock)
+    assert [text for _, text in shown] == [
+        "0/2 networks, 0 networks/s",
+        "0/2 networks, 0 networks/s",
+        "1/2 networks, 0.333 networks/s",
+        "1/2 networks, 0.25 networks/s",
+        "2/2 networks, 0.5 networks/s",
+    ]
+    assert [n for n, _ in shown] == [0.0, 0.375, 0.75, 0.75, 1.0]
+
+
+def test_many_networks_are_silent_where_that_is_wanted(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    follow(NetworkBar(2, 0), clock)
+    assert stream.getvalue() == ""
 
 
 # -------------------------------------------------------------------------------------- processes

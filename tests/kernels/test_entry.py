@@ -108,7 +108,7 @@ def test_an_error_leaves_it_too() -> None:
         assert numba.get_num_threads() == 3
         raise ZeroDivisionError
 
-    broken = Entry(_all_kinds.function, _all_kinds._signature)
+    broken = Entry(_all_kinds.function, _all_kinds.signature)
     ENTRIES.pop()
     broken._starters[DOUBLE] = fail
     numba.set_num_threads(2)
@@ -195,7 +195,7 @@ def test_several_python_threads_from_the_first_call_on(layer: str) -> None:
 def test_threads_that_need_the_same_entry_compile_it_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    again = Entry(_all_kinds.function, _all_kinds._signature)
+    again = Entry(_all_kinds.function, _all_kinds.signature)
     ENTRIES.pop()
     compile_cached, calls, together = _jit.compile_cached, [], threading.Barrier(4)
 

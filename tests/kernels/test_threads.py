@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numba
@@ -273,3 +274,37 @@ def test_blas_can_be_limited_too() -> None:
     with pytest.raises(ValueError, match="want at least 1"), threads.num_threads(0, blas=True):
         pass
     assert counts() == before
+
+
+# ---------------------------------------------------------------------------- threads of one call
+def test_members_of_a_pool_share_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 16)
+    pool, much = threads.Pool(8), threads.AWAKE_FLOPS
+    here, leave = Barrier(3, timeout=30), Barrier(3, timeout=30)
+
+    def member() -> int:
+        with pool.member():
+            here.wait()
+            count = threads.get_num_threads()
+            leave.wait()
+            return count
+
+    before = threads.get_num_threads()
+    with ThreadPoolExecutor(2) as others, pool.member(), threads.run():
+        assert (threads.get_num_threads(), threads.workers(much)) == (8, 8)
+        found = [others.submit(member) for _ in range(2)]
+        here.wait()
+        # 8 for 3: as many as are there for each, whoever trains beside
+        assert (threads.get_num_threads(), threads.workers(much)) == (2, 2)
+        with threads.num_threads(5):
+            assert threads.get_num_threads() == 5
+        leave.wait()
+        assert [one.result() for one in found] == [2, 2]
+        assert threads.get_num_threads() == 8
+    assert threads.get_num_threads() == before
+
+
+def test_a_pool_of_fewer_threads_than_members_has_one_for_each() -> None:
+    pool = threads.Pool(1)
+    with pool.member(), pool.member():
+        assert threads.get_num_threads() == 1
