@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.forks import Renewed
+from fastdnn.kernels.base.forks import Renewed
 
 # What happens without `Interrupts`: only this is replaced, never a handler of the user's own.
 DEFAULTS: dict[int, Any] = {

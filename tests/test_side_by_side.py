@@ -16,7 +16,7 @@ import pytest
 
 import fastdnn
 from fastdnn import loop, turns
-from fastdnn.kernels.threads import num_threads
+from fastdnn.kernels.cpu.threads import num_threads
 from tests import stress
 from tests.nets import classifier, fingerprint, samples
 

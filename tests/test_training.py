@@ -14,9 +14,11 @@ import scipy.sparse
 import fastdnn
 from fastdnn import loop
 from fastdnn.data import rows
-from fastdnn.kernels import _jit, entry, losses, native
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.step import run
+from fastdnn.kernels.compiler import jit, native
+from fastdnn.kernels.elementwise import losses
+from fastdnn.kernels.engine.engine import Engine
+from fastdnn.kernels.parallel import entry
+from fastdnn.kernels.passes.step import run
 from fastdnn.training import Draw, Trainer
 from tests.nets import WAYS, Spy, classifier, fingerprint, regressor, samples, wide
 from tests.sources import peak
@@ -265,7 +267,7 @@ def test_nothing_is_compiled_within_an_epoch(
 ) -> None:
     """Or its rate would be that of the compiler; also what starts threads, and rare losses."""
     happened: list[str] = []
-    compile_cached = _jit.compile_cached
+    compile_cached = jit.compile_cached
 
     def told(function: Any, *given: Any, **options: Any) -> Any:
         happened.append("compiled")
@@ -275,7 +277,7 @@ def test_nothing_is_compiled_within_an_epoch(
         def on_train_begin(self) -> None:
             happened.append("begin")
 
-    monkeypatch.setattr(_jit, "compile_cached", told)
+    monkeypatch.setattr(jit, "compile_cached", told)
     monkeypatch.setattr(entry, "compile_cached", told)
     monkeypatch.setattr(run, "_compiled", {})
     monkeypatch.setattr(run, "_starters", {})
