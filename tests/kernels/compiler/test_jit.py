@@ -151,7 +151,7 @@ def test_cache_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(numba.core.config, "CACHE_DIR", "")
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    beside = Path(jit.__file__).parent / "__pycache__"
+    beside = Path(jit.__file__).parents[1] / "__pycache__"
     assert folders() == (beside, tmp_path / "xdg" / "fastdnn")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -187,13 +187,24 @@ print(activation_forward([[-1.0]], "leaky_relu").item(), jit.source_stamp())
 """
 
 
-@pytest.mark.nightly  # test_every_file_is_in_the_stamp needs no process
+def copy_of_sources(folder: Path) -> Path:
+    shutil.copytree(jit.SOURCES, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A copy of the sources, from which the stamp is made anew each time."""
+    copy = copy_of_sources(tmp_path / "kernels")
+    monkeypatch.setattr(jit, "SOURCES", copy)
+    monkeypatch.setattr(jit, "source_stamp", jit.source_stamp.__wrapped__)
+    return copy
+
+
+@pytest.mark.nightly  # the tests of the stamp need no process
 def test_an_edit_of_another_file_is_seen(tmp_path: Path) -> None:
     # a copy of the kernels alone: the compiled entry lies in dense.py, the edit in activations.py
-    sources = Path(jit.__file__).parent
-    shutil.copytree(
-        sources, tmp_path / "fastdnn" / "kernels", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    copy_of_sources(tmp_path / "fastdnn" / "kernels")
     (tmp_path / "fastdnn" / "__init__.py").touch()
 
     def run(*, refuse: bool) -> list[str]:
@@ -203,7 +214,7 @@ def test_an_edit_of_another_file_is_seen(tmp_path: Path) -> None:
     value, stamp = run(refuse=False)
     assert value == "-0.01"
     assert run(refuse=True) == [value, stamp]  # a second process compiles nothing
-    edited = tmp_path / "fastdnn" / "kernels" / "activations.py"
+    edited = tmp_path / "fastdnn" / "kernels" / "elementwise" / "activations.py"
     text, times = edited.read_text(encoding="utf-8"), edited.stat()
     assert text.count("0.01 * at_most(z") == 1
     edited.write_text(text.replace("0.01 * at_most(z", "0.25 * at_most(z"), encoding="utf-8")
@@ -215,21 +226,62 @@ def test_an_edit_of_another_file_is_seen(tmp_path: Path) -> None:
     assert run(refuse=True) == [value, stamp]
 
 
-def test_every_file_is_in_the_stamp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    sources = Path(jit.__file__).parent
-    for path in sources.glob("*.py"):
-        shutil.copy(path, tmp_path)
-    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
-    stamp = jit.source_stamp.__wrapped__
-    stamps = {stamp()}
-    assert stamps == {jit.source_stamp()}
-    for path in sorted(tmp_path.glob("*.py")):
+def test_every_file_is_in_the_stamp(copied: Path) -> None:
+    files = sorted(copied.rglob("*.py"))
+    assert {path.parent for path in files} == {copied, *(copied / one for one in PACKAGES)}
+    stamps = {before := jit.source_stamp()}
+    for path in files:
         text = path.read_bytes()
         path.write_bytes(text + b"#")
-        stamps.add(stamp())
+        stamps.add(jit.source_stamp())
         path.write_bytes(text)
-    assert len(stamps) == 1 + len(list(tmp_path.glob("*.py")))
-    assert stamp() in stamps
+    assert len(stamps) == 1 + len(files)
+    assert jit.source_stamp() == before
+    # nor is one file taken for another
+    path.rename(path.with_name("other.py"))
+    assert jit.source_stamp() not in stamps
+
+
+PACKAGES = sorted(path.parent.name for path in jit.SOURCES.glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("package", ["", *PACKAGES])
+def test_an_edit_in_a_package_misses_the_cache(
+    package: str, copied: Path, cache: Path, compilations: list[str]
+) -> None:
+    assert works()
+    compilations.clear()
+    assert works()
+    assert not compilations
+    edited = max((copied / package).glob("*.py"))
+    text, times = edited.read_bytes(), edited.stat()
+    edited.write_bytes(text + b"ONE_MORE = 1\n")
+    os.utime(edited, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert works()
+    assert compilations.count("_triple") == 1
+    edited.write_bytes(text)
+    compilations.clear()
+    assert works()
+    assert not compilations
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_modules_of_one_name_in_two_packages_share_no_code(cache: Path) -> None:
+    for factor, package in ((2.0, "blas"), (5.0, "layers")):
+        x = np.ones(3)
+        jit.compile_cached(_scale_by(factor, package), (vector(float64),)).entry_point(x)
+        assert x.tolist() == [factor] * 3
+    names = {file.name.partition("-")[0] for file in cache.iterdir()}
+    assert names == {"blas.one.scale", "layers.one.scale"}
+
+
+def _scale_by(factor: float, package: str) -> Callable[[Array], None]:
+    def scale(x: Array) -> None:
+        for i in range(x.size):
+            x[i] *= factor
+
+    scale.__module__ = f"fastdnn.kernels.{package}.one"
+    return scale
 
 
 @pytest.mark.parametrize("of", ["numba", "numpy", "target"])

@@ -181,6 +181,25 @@ def test_leaves_and_callers_are_read_in_a_new_process(tmp_path: Path) -> None:
         assert len([file for file in files if file.name.startswith(f"{name}-")]) == 2
 
 
+def test_code_names_leaves_by_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaf_in(module: str) -> jit.Leaf:
+        def one(x: Array) -> None: ...
+
+        one.__module__ = module
+        return jit.Leaf(one, lambda t: (vector(t),))
+
+    places = "fastdnn.kernels.blas.pack", "fastdnn.kernels.layers.pack", "tests.pack"
+    leaves, loaded = [leaf_in(place) for place in places], []
+    monkeypatch.setattr(jit, "LEAVES", leaves)
+    monkeypatch.setattr(jit.Leaf, "load", lambda self, kind: loaded.append((self, kind)))
+    assert len({one.symbol(kind) for one in leaves for kind in jit.FLOATS.values()}) == 6
+    for one in leaves:
+        for kind in jit.FLOATS.values():
+            loaded.clear()
+            jit.load_named(b"\x00" + one.symbol(kind).encode() + b"\x00rest")
+            assert loaded == [(one, kind)]
+
+
 OF_AN_OWN_LOSS = """
 loss = fastdnn.ScalarLoss(lambda a, y: (a - y) ** 2, lambda a, y: 2 * (a - y), name="own")
 layers = [fastdnn.Dense(2)]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -117,6 +118,12 @@ def test_an_error_leaves_it_too() -> None:
     with pytest.raises(ZeroDivisionError):
         broken(DOUBLE, 3)
     assert numba.get_num_threads() == 2
+
+
+def test_a_second_process_finds_each_entry_by_its_place() -> None:
+    for one in ENTRIES:
+        module, name = one.place
+        assert getattr(import_module(module), name) is one
 
 
 def test_warmup_compiles_each_entry_for_each_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
