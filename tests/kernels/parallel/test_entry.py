@@ -25,6 +25,7 @@ from fastdnn.kernels.compiler.jit import matrix, named, vector
 from fastdnn.kernels.parallel import entry
 from fastdnn.kernels.parallel.entry import ENTRIES, Entry
 from fastdnn.kernels.parallel.team import GENERATION, team_size
+from fastdnn.kernels.passes import step
 from tests import naive
 from tests.kernels.common import (
     RANKS,
@@ -296,9 +297,9 @@ def test_threads_of_a_cold_start_have_one_helper(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(entry, "helper", helper)
     monkeypatch.setattr(entry, "load_leaves", load)
-    monkeypatch.setattr(entry, "_large_entries", lambda dtype: [] if loaded else ["large"])
+    monkeypatch.setattr(entry, "_large_entries", lambda dtype: [] if loaded else [step.run])
     monkeypatch.setattr(entry, "compile_cached", MagicMock())
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: one._compile(np.dtype(np.float32)), ENTRIES[:4]))
-    assert helped == ["large"]
+    assert helped == [step.run.place]
     assert len(loaded) == 4
