@@ -18,7 +18,8 @@ def test_every_operation_goes_both_ways() -> None:
     for name, leaves in operation_table.LEAVES.items():
         assert {ROWS_FORWARD, ROWS_BACKWARD} <= set(leaves), name
     names = [leaf.name for leaves in operation_table.LEAVES.values() for leaf in leaves.values()]
-    shared = {"layers.joins.pass_forward", "layers.joins.pass_backward"}  # by identity, fork and join
+    # by identity, fork and join
+    shared = {"layers.joins.pass_forward", "layers.joins.pass_backward"}
     assert len({name for name in names if name not in shared}) == sum(
         name not in shared for name in names
     )
