@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gate import STORE, checkout
+from inner import module_of_kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 10, 5  # of an epoch, and epochs
 THREADS = 7  # at most
 SEED = 1
 HUGE = 2**40
-# Thresholds of `kernels.placement`, by which small networks are shared as large ones are.
+# Thresholds of the kernels' `placement`, by which small networks are shared as large ones are.
 FORCED: dict[str, dict[str, Any]] = {
     "blocked": {"RESIDENT_PARAMETERS": 0, "LARGE_PARAMETERS": 0, "CUT_GAIN": HUGE},
     "stored": {"RESIDENT_PARAMETERS": 0, "LARGE_PARAMETERS": 0, "CUT_GAIN": HUGE, "DESCENT": 0},
@@ -135,8 +136,8 @@ def trained(network: Network) -> str:
     import numpy as np
 
     import fastdnn
-    from fastdnn.kernels import placement
 
+    placement = module_of_kernels("placement")
     before = {name: getattr(placement, name) for of in FORCED.values() for name in of}
     try:
         for name, value in FORCED.get(network.forced or "", {}).items():
@@ -231,8 +232,7 @@ def _data(network: Network) -> tuple[Any, Any]:
 # ------------------------------------------------------------------------------------------- sides
 def serve(names: Sequence[str]) -> None:
     """Print the hash of each network as it is trained; run in a process of its own."""
-    from fastdnn.kernels import threads
-
+    threads = module_of_kernels("threads")
     threads.SHARED_FLOPS = threads.AWAKE_FLOPS = 0  # as many ranks as there are threads
     for name in names:
         found = layers() if name == LAYERS else trained(NETWORKS[name])

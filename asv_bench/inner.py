@@ -5,6 +5,7 @@ A commit that has not got one, or has another form of it, raises NotImplementedE
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
@@ -17,12 +18,26 @@ from numba import njit
 Runs = tuple[int, list[Callable[[], Any]]]
 
 
+def module_of_kernels(name: str) -> Any:
+    """A module of `fastdnn.kernels`, in whichever of its packages a commit has it.
+
+    Raises
+    ------
+    ImportError
+    """
+    import fastdnn.kernels
+
+    start, end = f"{fastdnn.kernels.__name__}.", f".{name}"
+    found = [key for key in sys.modules if key.startswith(start) and key.endswith(end)]
+    if not found:
+        raise ImportError(f"there is no {name} in fastdnn.kernels")
+    return sys.modules[max(found, key=len)]  # a package may have the name of its module
+
+
 def _inner(module: str, name: str, parameters: str) -> Any:
     """A kernel with just these parameters."""
-    from importlib import import_module
-
     try:
-        function = getattr(import_module(f"fastdnn.kernels.{module}"), name)
+        function = getattr(module_of_kernels(module), name)
     except (ImportError, AttributeError):
         raise NotImplementedError(f"this commit has no {module}.{name}") from None
     # an intrinsic's first parameter is numba's
@@ -42,7 +57,7 @@ def adam(count: int, dtype: str, threads: int) -> Runs:
     update_range = _inner(
         "update", "update_range", "code p gradient slots size start stop factor coefficients"
     )
-    from fastdnn.kernels.update import UPDATES
+    from fastdnn.kernels import UPDATES
 
     @njit(nogil=True)  # type: ignore[untyped-decorator]
     def run(code, p, gradient, slots, size, start, stop, factor, coefficients):  # type: ignore[no-untyped-def]
@@ -63,7 +78,7 @@ def softmax_crossentropy(rows: int, dtype: str, threads: int) -> Runs:
     loss_rows = _inner(
         "losses", "loss_rows", "code s s0 a a0 y y0 labels label0 d d0 rows n ps l l0"
     )
-    from fastdnn.kernels.losses import LOSSES
+    from fastdnn.kernels import LOSSES
 
     n = 10
 

@@ -4,8 +4,8 @@ import typing
 from importlib import import_module
 
 from fastdnn import kernels, plots, textbook
-from fastdnn.kernels.compiling import watch as _watch
-from fastdnn.kernels.threads import get_num_threads, num_threads, set_num_threads
+from fastdnn.kernels.compiler.compiling import watch as _watch
+from fastdnn.kernels.cpu.threads import get_num_threads, num_threads, set_num_threads
 
 from ._config import CLASSES as _CLASSES
 from ._first_use import show as _show

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels.arrays import DTYPES, as_array, as_native, from_objects, refuse_masked
-from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.base.arrays import DTYPES, as_array, as_native, from_objects, refuse_masked
+from fastdnn.kernels.engine import Targets
 from fastdnn.kernels.finite import all_finite
 
 from ._checks import check_number, share_of, shown

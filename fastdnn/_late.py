@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fastdnn.kernels.callers import warn
+from fastdnn.kernels.base.callers import warn
 
 from ._log import LOGGER
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from fastdnn.kernels.cpu.threads import get_num_threads
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.layout import BLOCKED, RESIDENT, TINY
-from fastdnn.kernels.threads import get_num_threads
+from fastdnn.kernels.layers.layout import BLOCKED, RESIDENT, TINY
 
 LOGGER = logging.getLogger("fastdnn")
 LOGGER.addHandler(logging.NullHandler())  # or warnings would go to stderr

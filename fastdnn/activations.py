@@ -1,8 +1,8 @@
 """The names of activations, as users of Keras and of the textbook write them.
 
 The functions themselves, g and its derivative, are the entries of `ACTIVATIONS`
-(``kernels/activations.py``), which also say what else is known of each. leaky_relu has the slope
-0.01, elu has alpha 1, gelu is exact.
+(``kernels/elementwise/activations.py``), which also say what else is known of each. leaky_relu has
+the slope 0.01, elu has alpha 1, gelu is exact.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 from fastdnn.kernels import ACTIVATIONS
-from fastdnn.kernels.activations import OwnActivation, activation_of
-from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.base.lookup import lookup
+from fastdnn.kernels.elementwise.activations import OwnActivation, activation_of
 
 from .custom import ScalarActivation
 from .losses import Loss

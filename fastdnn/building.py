@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.operations import CONSTANT, Tensor
-from fastdnn.kernels.parameters import size_of, tensors_of
+from fastdnn.kernels.engine import Engine, size_of, tensors_of
+from fastdnn.kernels.layers.operations import CONSTANT, Tensor
 
 from ._inputs import check_finite
 from .custom import ScalarActivation

@@ -11,9 +11,8 @@ from typing import Any, Literal, overload
 
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels import threads
-from fastdnn.kernels.calls import NO_LABELS
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.cpu import threads
+from fastdnn.kernels.engine import NO_LABELS, Engine
 
 from . import activations, losses, optimizers
 from ._checks import check_batch_size, check_flag

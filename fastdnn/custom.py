@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels import ACTIVATIONS, LOSSES, activations, native
-from fastdnn.kernels import losses as kernel_losses
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.loss_facts import Loss as Entry
-from fastdnn.kernels.stepwise import Stepwise
+from fastdnn.kernels import ACTIVATIONS, LOSSES
+from fastdnn.kernels.compiler import native
+from fastdnn.kernels.elementwise import activations
+from fastdnn.kernels.elementwise import losses as kernel_losses
+from fastdnn.kernels.elementwise.loss_facts import Loss as Entry
+from fastdnn.kernels.engine import Engine, Stepwise
 
 from . import _derivatives
 from ._checks import check_flag

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import Targets
 from fastdnn.kernels.dense import linear_forward
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.engine import Engine, Targets
 
 Array = NDArray[Any]
 

@@ -11,11 +11,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels import threads
-from fastdnn.kernels.calls import parts_of
-from fastdnn.kernels.engine import CALL_FLOPS, Engine
-from fastdnn.kernels.lookup import lookup
-from fastdnn.kernels.together import run_all
+from fastdnn.kernels.base.lookup import lookup
+from fastdnn.kernels.cpu import threads
+from fastdnn.kernels.engine import CALL_FLOPS, Engine, parts_of, run_all
 
 from . import checkpoint
 from ._checks import check_batch_size
@@ -75,6 +73,8 @@ class Ensemble:
             if not isinstance(model, Sequential):
                 raise TypeError(f"models: want Sequential objects, got {model!r} at {number}")
             model.engine  # noqa: B018 - raises where it has no parameters
+        if len({id(model) for model in self.models}) < len(self.models):
+            raise ValueError("models: want each network once, got one several times")
         first, *others = self.models
         for number, model in enumerate(others, 1):
             sizes = [(one.input_size, _outputs(one)) for one in (first, model)]

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import Report, Stop, mean_loss
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.engine import Engine, Report, Stop, mean_loss
 
 from ._inputs import Data
 from .data.rows import parts

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, cast
 
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels import threads
-from fastdnn.kernels.calls import NO_LABELS
+from fastdnn.kernels.cpu import threads
+from fastdnn.kernels.engine import NO_LABELS
 
 from . import checkpoint
 from ._checks import check_batch_size, check_count, check_flag, check_number

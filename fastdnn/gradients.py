@@ -8,12 +8,10 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels import threads
-from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.cpu import threads
 from fastdnn.kernels.dense import linear_forward
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.losses import GIVEN
-from fastdnn.kernels.twins import twin_of
+from fastdnn.kernels.elementwise.losses import GIVEN
+from fastdnn.kernels.engine import Engine, Targets, twin_of
 
 from ._checks import check_flag
 from ._inputs import Data, check_gradients, check_vector

@@ -23,11 +23,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.activations import activation_of
-from fastdnn.kernels.calls import Targets
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.operation_table import operation_of
-from fastdnn.kernels.twins import doubled
+from fastdnn.kernels.elementwise.activations import activation_of
+from fastdnn.kernels.engine import Engine, Targets, doubled
+from fastdnn.kernels.layers.operation_table import operation_of
 
 from ._inputs import Data
 from .losses import Loss

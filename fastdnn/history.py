@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdnn.kernels.forks import Lock
+from fastdnn.kernels.base.forks import Lock
 
 from . import _shown
 from ._closed import closed

@@ -14,7 +14,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.base.lookup import lookup
 
 from ._checks import check_number
 from ._closed import closed

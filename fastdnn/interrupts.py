@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.forks import Renewed
+from fastdnn.kernels.base.forks import Renewed
 
 # What happens without `Interrupts`: only this is replaced, never a handler of the user's own.
 DEFAULTS: dict[int, Any] = {

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels.arrays import as_float
+from fastdnn.kernels.base.arrays import as_float
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.operations import MOVED, TRAINED
+from fastdnn.kernels.layers.operations import MOVED, TRAINED
 
 from ._config import to_config
 from ._inputs import check_finite

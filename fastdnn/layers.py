@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastdnn import kernels
-from fastdnn.kernels.activations import activation_of
-from fastdnn.kernels.arrays import as_float
-from fastdnn.kernels.parameters import Layer as Row
+from fastdnn.kernels.base.arrays import as_float
+from fastdnn.kernels.elementwise.activations import activation_of
+from fastdnn.kernels.engine import Layer as Row
 
 from . import activations, initializers, regularizers
 from ._checks import check_flag, check_number

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels import threads
-from fastdnn.kernels.calls import Outcome, Rule, StoppedError, Targets
-from fastdnn.kernels.compiling import quietly
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.layout import FINITE, LOSS_NOT_FINITE, STOPPED
-from fastdnn.kernels.orders import draw_orders
+from fastdnn.kernels.compiler.compiling import quietly
+from fastdnn.kernels.cpu import threads
+from fastdnn.kernels.engine import Engine, Outcome, Rule, StoppedError, Targets
+from fastdnn.kernels.layers.layout import FINITE, LOSS_NOT_FINITE, STOPPED
+from fastdnn.kernels.layers.orders import draw_orders
 
 from ._log import LOGGER, info, network_facts
 from .divergence import DivergenceError, find_layer

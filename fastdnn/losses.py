@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdnn.kernels import LOSSES as TABLE
+from fastdnn.kernels.base.lookup import lookup
+from fastdnn.kernels.elementwise.loss_facts import Loss as Entry
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.lookup import lookup
-from fastdnn.kernels.loss_facts import Loss as Entry
 
 from ._checks import check_flag, check_number
 from ._closed import closed

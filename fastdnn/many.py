@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdnn.kernels import threads
-from fastdnn.kernels.callers import warn
+from fastdnn.kernels.base.callers import warn
+from fastdnn.kernels.cpu import threads
 
-from . import side_by_side
+from . import workers
 from ._checks import check_batch_size, check_count
 from ._inputs import Data
 from .data.rows import rows_of
@@ -264,7 +264,7 @@ def _train(trainings: list[_Training], verbose: int | str) -> None:
             partial(trainings[i].run, bar, costs[i] / total)
             for i in sorted(range(len(costs)), key=costs.__getitem__, reverse=True)
         ]
-        side_by_side.run(tasks, bar.show)
+        workers.run(tasks, bar.show)
 
 
 def _tell_divergence(histories: list[History]) -> None:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.lookup import lookup
-from fastdnn.kernels.loss_facts import PROBABILITY
+from fastdnn.kernels.base.lookup import lookup
+from fastdnn.kernels.elementwise.loss_facts import PROBABILITY
 
 from .losses import Loss
 

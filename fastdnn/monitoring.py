@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from math import inf
 from typing import Any
 
-from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.base.lookup import lookup
 
 from ._checks import check_number
 from .hooks import Callback

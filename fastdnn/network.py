@@ -10,11 +10,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels import step, threads
-from fastdnn.kernels.arrays import as_float
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.lookup import lookup
-from fastdnn.kernels.twins import frozen
+from fastdnn.kernels.base.arrays import as_float
+from fastdnn.kernels.base.lookup import lookup
+from fastdnn.kernels.cpu import threads
+from fastdnn.kernels.engine import Engine, frozen
+from fastdnn.kernels.passes import step
 
 from . import activations
 from ._checks import SEED_BITS, check_batch_size, check_count, check_number, shown

@@ -1,9 +1,9 @@
 """Optimizers: hyper-parameters, and from them the coefficients of each step's update rule.
 
 theta is any parameter, g its gradient, t = 1, 2, … the number of the step, lr its learning rate.
-The rules themselves are the entries of ``kernels/update.py``; a class here names its rule and
-states, for the steps of a slice, the coefficients that the rule reads. Where these are nothing but
-settings, the class follows from the entry.
+The rules themselves are the entries of ``kernels/elementwise/update.py``; a class here names its
+rule and states, for the steps of a slice, the coefficients that the rule reads. Where these are
+nothing but settings, the class follows from the entry.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.arrays import as_float
-from fastdnn.kernels.calls import Rule
-from fastdnn.kernels.lookup import lookup
-from fastdnn.kernels.update import COEFFICIENTS, UPDATES, Update
+from fastdnn.kernels.base.arrays import as_float
+from fastdnn.kernels.base.lookup import lookup
+from fastdnn.kernels.elementwise.update import COEFFICIENTS, UPDATES, Update
+from fastdnn.kernels.engine import Rule
 
 from ._checks import check_flag, check_number
 from ._closed import closed
@@ -101,7 +101,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _rule(self, lr: Vector, t: Vector) -> Named:
-        """Return the rule's name in ``kernels/update.py``, and its coefficients by name."""
+        """Return the rule's name in `UPDATES`, and its coefficients by name."""
 
 
 @storable

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.callers import warn
+from fastdnn.kernels.base.callers import warn
 from fastdnn.kernels.engine import Engine
 
 from ._inputs import Data

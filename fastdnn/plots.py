@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastdnn.kernels.arrays import as_float
+from fastdnn.kernels.base.arrays import as_float
 
 from ._checks import check_count
 from ._files import replacing

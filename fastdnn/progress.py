@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-from fastdnn.kernels.calls import Report
-from fastdnn.kernels.compiling import quietly
-from fastdnn.kernels.forks import Renewed, without_others
+from fastdnn.kernels.base.forks import Renewed, without_others
+from fastdnn.kernels.compiler.compiling import quietly
+from fastdnn.kernels.engine import Report
 
 from . import _shown
 from ._closed import closed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.base.lookup import lookup
 
 from ._checks import check_number
 from ._closed import closed

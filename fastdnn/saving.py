@@ -10,7 +10,7 @@ from string import Formatter
 from time import monotonic
 from typing import Any
 
-from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.base.lookup import lookup
 
 from ._checks import check_flag, check_number
 from ._closed import closed

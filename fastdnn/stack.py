@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastdnn.kernels.activations import OwnActivation
+from fastdnn.kernels.elementwise.activations import OwnActivation
 from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.operation_table import operation_of
-from fastdnn.kernels.parameters import Layer as Row
+from fastdnn.kernels.engine import Layer as Row
+from fastdnn.kernels.layers.operation_table import operation_of
 
 FORK = "fork"  # what it passes is wanted as it is
 

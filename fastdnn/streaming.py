@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.callers import warn
-from fastdnn.kernels.calls import Outcome, Rule, Targets
+from fastdnn.kernels.base.callers import warn
+from fastdnn.kernels.engine import Outcome, Rule, Targets
 
 from ._inputs import Data
 from .data.streams import Stream

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fastdnn.kernels.operations import TRAINED
-from fastdnn.kernels.parameters import size_of, tensors_of
+from fastdnn.kernels.engine import size_of, tensors_of
+from fastdnn.kernels.layers.operations import TRAINED
 
 from .layer import Layer
 from .layers import Activation, Dense, Dropout

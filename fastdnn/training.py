@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.engine import Targets
 
 from ._inputs import Data
 from .data.rows import Part, dense, is_readable, rows_at_once, rows_of

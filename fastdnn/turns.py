@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from threading import Condition, RLock, get_ident
 from types import FrameType, TracebackType
 
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.forks import Lock, Renewed, without_others
-from fastdnn.kernels.twins import twin_of
+from fastdnn.kernels.base.forks import Lock, Renewed, without_others
+from fastdnn.kernels.engine import Engine, twin_of
 
 LOOK = 0.5  # seconds from one look at the thread that trains to the next
 PATIENCE = 40  # looks in a row at one and the same wait of it for another thread: 20 seconds

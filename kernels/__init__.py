@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .about import info, warmup
-from .activations import ACTIVATIONS
 from .dense import (
     activation_backward,
     activation_forward,
@@ -11,8 +10,9 @@ from .dense import (
     linear_backward,
     linear_forward,
 )
-from .losses import LOSSES
-from .update import UPDATES
+from .elementwise.activations import ACTIVATIONS
+from .elementwise.losses import LOSSES
+from .elementwise.update import UPDATES
 
 __all__ = [
     "ACTIVATIONS",

@@ -8,10 +8,12 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
-from . import _jit, entry, targets, threads
-from .compiling import block
-from .losses import SPARES
-from .operation_table import LEAVES
+from .compiler import jit
+from .compiler.compiling import block
+from .cpu import targets, threads
+from .elementwise.losses import SPARES
+from .layers.operation_table import LEAVES
+from .parallel import entry
 
 # what is compiled for who chooses it
 _CHOSEN = (*SPARES, *(leaf for leaves in LEAVES.values() for leaf in leaves.values()))
@@ -23,15 +25,15 @@ def warmup() -> None:
         for _ in entry.warmup():
             pass
         for one in _CHOSEN:
-            for kind in _jit.FLOATS.values():
+            for kind in jit.FLOATS.values():
                 one.load(kind)
 
 
 def _work_left() -> float:
     """All that is to be compiled."""
-    kinds, parts = _jit.FLOATS.values(), (*_jit.LEAVES, *_CHOSEN)
+    kinds, parts = jit.FLOATS.values(), (*jit.LEAVES, *_CHOSEN)
     leaves = sum(one.work_left(kind) for one in parts for kind in kinds)
-    return leaves + sum(one.own_work_left(dtype) for one in entry.ENTRIES for dtype in _jit.FLOATS)
+    return leaves + sum(one.own_work_left(dtype) for one in entry.ENTRIES for dtype in jit.FLOATS)
 
 
 def info() -> dict[str, str | int]:
@@ -42,7 +44,7 @@ def info() -> dict[str, str | int]:
     dict of str to str or int
     """
     target = targets.host()
-    folder = _jit.cache_folder()
+    folder = jit.cache_folder()
     files = [] if folder is None else list(folder.glob("*.nbc"))
     return {
         "python": platform.python_version(),

@@ -18,17 +18,25 @@ import numpy as np
 from numba import boolean, float64, int64, types
 from numpy.typing import ArrayLike, NDArray
 
-from . import targets, threads
-from ._jit import named, vector
-from ._simd import address, nowhere
-from .activations import Activation, OwnActivation, activate, activation_of, differentiate
-from .arrays import Matrix, aligned_empty, as_float, as_matrix, grown, rounded
-from .entry import entry
-from .epilogue import FORWARD, PLAIN, Epilogue, Mask
-from .gemm import Factor, Size, block_depth, packed_elements, product
-from .layout import NO, ONE, ZERO, ZEROS, Rank
-from .reduce import COLUMNS, column_sums
-from .sharing import part, share
+from .base.arrays import Matrix, aligned_empty, as_float, as_matrix, grown, rounded
+from .base.constants import NO, ONE, ZERO
+from .blas.operands import ZEROS
+from .blas.reduce import COLUMNS, column_sums
+from .compiler.jit import named, vector
+from .cpu import targets, threads
+from .elementwise.activations import (
+    Activation,
+    OwnActivation,
+    activate,
+    activation_of,
+    differentiate,
+)
+from .layers.epilogue import FORWARD, PLAIN, Epilogue, Mask
+from .layers.gemm import Factor, Size, block_depth, packed_elements, product
+from .layers.layout import Rank
+from .layers.sharing import part, share
+from .llvm.simd import address, nowhere
+from .parallel.entry import entry
 
 Array = NDArray[Any]
 _NO_BYTES = np.empty(0, np.uint8)

@@ -12,13 +12,13 @@ import numpy as np
 from numba import float64
 from numpy.typing import NDArray
 
-from . import threads
-from ._jit import vector
-from ._simd import address
-from .entry import entry
-from .layout import ONE
-from .reduce import add_not_finite
-from .sharing import part
+from .base.constants import ONE
+from .blas.reduce import add_not_finite
+from .compiler.jit import vector
+from .cpu import threads
+from .layers.sharing import part
+from .llvm.simd import address
+from .parallel.entry import entry
 
 _PART = 1 << 20  # numbers, of which NumPy writes down which are finite
 

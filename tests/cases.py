@@ -11,7 +11,7 @@ import numpy as np
 
 import fastdnn
 from fastdnn import losses
-from fastdnn.kernels.loss_facts import NOT_NEGATIVE, PROBABILITY
+from fastdnn.kernels.elementwise.loss_facts import NOT_NEGATIVE, PROBABILITY
 from fastdnn.optimizers import OPTIMIZERS
 from tests import naive
 from tests.naive import Array, Pair

@@ -52,7 +52,7 @@ def same_threads_after() -> Iterator[None]:
 @pytest.fixture
 def awake_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all threads take part in calls that are over before a second one would be awake."""
-    from fastdnn.kernels import threads
+    from fastdnn.kernels.cpu import threads
 
     monkeypatch.setattr(threads, "AWAKE_FLOPS", 0)
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import fastdnn
 from fastdnn import activations, losses
-from fastdnn.kernels import ACTIVATIONS, targets
+from fastdnn.kernels import ACTIVATIONS
+from fastdnn.kernels.cpu import targets
 from fastdnn.losses import LOSSES, Loss
 from fastdnn.optimizers import OPTIMIZERS, Optimizer
 from tests import naive, tiers

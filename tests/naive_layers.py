@@ -1,4 +1,4 @@
-"""Layers that are no product, in plain NumPy float64: the specification of `kernels.operations`.
+"""Layers that are no product, in plain NumPy float64: the specification of `kernels.layers`.
 
 Samples lie in rows. Each function returns Z and what maps dZ to dA_prev and the derivatives by the
 tensors, in the tensors' order.

@@ -35,7 +35,7 @@ def test_networks_have_bits_of_their_own(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_forced_thresholds_exist_and_are_put_back() -> None:
-    from fastdnn.kernels import placement
+    from fastdnn.kernels.engine import placement
 
     before = {name: getattr(placement, name) for of in bits.FORCED.values() for name in of}
     bits.trained(bits.NETWORKS["cut float32"])

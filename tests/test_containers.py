@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels import _jit
+from fastdnn.kernels.compiler import jit
 from tests import tiers
 from tests.kernels.common import start_python
 
@@ -55,7 +55,7 @@ def package(top: Path, *, warm: bool) -> Path:
     )
     beside = site / "fastdnn" / "kernels" / "__pycache__"
     beside.mkdir()
-    for folder in _jit.cache_folders() if warm else ():
+    for folder in jit.cache_folders() if warm else ():
         for file in folder.glob("*.nbc"):
             shutil.copy(file, beside)
     close(site)
@@ -111,14 +111,14 @@ import json, warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import numba, numpy as np
-    from fastdnn.kernels import _jit
+    from fastdnn.kernels.compiler import jit
     def triple(x):
         for i in range(x.size):
             x[i] = 3 * x[i]
     found = []
     for of in (numba.float32, numba.float64):
         x = np.arange(3.0).astype(str(of))
-        _jit.compile_cached(triple, (_jit.vector(of),)).entry_point(x)  # here
+        jit.compile_cached(triple, (jit.vector(of),)).entry_point(x)  # here
         found.append(x.tolist())
 told = [(str(one.message), one.filename, one.lineno) for one in caught]
 print(json.dumps([found, told]))

@@ -32,6 +32,7 @@ CosineDecay: alpha=0.0, warmup_steps=0, warmup_start=0.0
 Dense: activation=None, use_bias=True, kernel_initializer=None, kernel_regularizer=None
 EarlyStopping: monitor='val_loss', min_delta=0.0, patience=0, mode='auto',
     restore_best_weights=False, start_from_epoch=0
+Ensemble: method='mean'
 ExponentialDecay: staircase=False
 Huber: delta=1.0
 LambdaCallback: on_epoch_begin=None, on_epoch_end=None, on_train_begin=None, on_train_end=None,
@@ -72,6 +73,8 @@ ScalarLoss: name=None, check=True
 Sequential: layers=(), input_size=None, dtype='float32', seed=None
 SparseCategoricalCrossentropy: from_logits=False, label_smoothing=0.0
 TensorBoard: log_dir='logs'
+fit_many: y=None, subsets=None, epochs=1, batch_size=None, validation_data=None, callbacks=None,
+    n_threads=None, verbose='auto'
 load: custom_objects=None
 num_threads: blas=False
 kernels.activation_backward: A=None, Z=None

@@ -58,7 +58,7 @@ def test_every_way_through_the_kernels(way: str, m: int) -> None:
 
 def test_many_ranks_and_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ensemble, "CALL_FLOPS", 1)
-    monkeypatch.setattr("fastdnn.kernels.threads.workers", lambda *flops: 3)
+    monkeypatch.setattr("fastdnn.kernels.cpu.threads.workers", lambda *flops: 3)
     models = mixed()
     with fastdnn.num_threads(3):
         found = Ensemble(models).predict(X, 32)
@@ -154,14 +154,15 @@ def test_outputs_that_are_not_finite_are_told() -> None:
 
 
 def test_a_model_that_trains_meanwhile_is_read_between_its_steps() -> None:
-    model, seen = wide(), list[Array]()
+    model, other, seen = wide(), wide(seed=1), list[Array]()
 
     class Predicts(fastdnn.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-            seen.append(Ensemble([model, model]).predict(X))
+            seen.append(Ensemble([model, other]).predict(X))
 
     model.fit(X, y, callbacks=[Predicts()], verbose=0)
-    np.testing.assert_array_equal(seen[0], model.predict(X))
+    wanted = np.mean([model.predict(X), other.predict(X)], axis=0)
+    np.testing.assert_array_equal(seen[0], wanted)
 
 
 def test_mistakes() -> None:
@@ -174,6 +175,8 @@ def test_mistakes() -> None:
     ]:
         with pytest.raises(kind, match=message):
             Ensemble(one)
+    with pytest.raises(ValueError, match="each network once"):
+        Ensemble([classifier()] * 2)
     with pytest.raises(ValueError, match="'vote' wants classifiers"):
         Ensemble([regressor()], "vote")
     with pytest.raises(ValueError, match="method: unknown name 'votes'; did you mean 'vote'"):

@@ -15,7 +15,7 @@ import pytest
 
 import fastdnn
 from fastdnn import _first_use
-from fastdnn.kernels import compiling
+from fastdnn.kernels.compiler import compiling
 
 SOURCES = str(Path(fastdnn.__file__).parents[1])
 
@@ -108,7 +108,8 @@ def test_fastdnn_watches() -> None:
 PROGRAM = """
 import numpy as np, fastdnn
 from fastdnn import _first_use
-from fastdnn.kernels import activations, compiling
+from fastdnn.kernels.elementwise import activations
+from fastdnn.kernels.compiler import compiling
 _first_use.SOON = 0.05
 X, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
 def net():
@@ -160,8 +161,9 @@ def watch(total):
     told.append(total)
     yield lambda work: None
 compiling.watch(watch)
-from fastdnn.kernels import _jit, entry
-_jit.is_cached = lambda function, types: False  # as if all had to be compiled
+from fastdnn.kernels.compiler import jit
+from fastdnn.kernels.parallel import entry
+jit.is_cached = lambda function, types: False  # as if all had to be compiled
 entry.is_possible = lambda: False
 {statement}
 print(len(told) > 0)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fastdnn import kernels
-from fastdnn.kernels import _jit
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.compiler import jit
+from fastdnn.kernels.engine.engine import Engine
 from tests.benchfiles import FOLDER, bench_module
 
 gate = bench_module("gate")
@@ -224,7 +224,7 @@ def test_a_workload_against_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(gate, "STORE", tmp_path)
     compiled = tmp_path / "compiled" / "fastdnn"  # of the same sources, for both sides
     compiled.mkdir(parents=True)
-    for file in (file for folder in _jit.cache_folders() for file in folder.glob("*.nbc")):
+    for file in (file for folder in jit.cache_folders() for file in folder.glob("*.nbc")):
         (compiled / file.name).symlink_to(file)
     folders = {"base": gate.checkout("HEAD"), "tree": ROOT}
     for folder in folders.values():

@@ -13,7 +13,7 @@ import pytest
 import fastdnn
 from fastdnn import hessian
 from fastdnn.activations import ACTIVATIONS
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.engine.engine import Engine
 from fastdnn.losses import LOSSES
 from tests import naive
 from tests.cases import draw

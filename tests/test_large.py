@@ -14,7 +14,7 @@ from scipy import sparse
 
 import fastdnn
 from fastdnn.data.rows import rows_of
-from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.engine.calls import Targets
 from tests import tiers
 from tests.kernels.common import Array
 from tests.kernels.networks import make, rule

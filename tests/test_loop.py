@@ -12,7 +12,7 @@ import pytest
 
 import fastdnn
 from fastdnn import DivergenceError, loop
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.engine.engine import Engine
 from fastdnn.loop import State
 from fastdnn.optimizers import OPTIMIZERS
 from tests.nets import Spy, classifier, regressor, samples

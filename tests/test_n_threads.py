@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels.entry import Entry
+from fastdnn.kernels.parallel.entry import Entry
 from tests.nets import fingerprint
 
 pytestmark = pytest.mark.usefixtures("awake_threads")

@@ -15,7 +15,7 @@ import tqdm.autonotebook
 import tqdm.std
 
 from fastdnn import progress
-from fastdnn.kernels import engine
+from fastdnn.kernels.engine import engine
 from fastdnn.progress import NetworkBar, ProgressBar, sample_bar
 from tests.forked import can_take
 from tests.nets import classifier, samples

@@ -14,7 +14,7 @@ import pytest
 
 import fastdnn
 from fastdnn import loop
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.engine.engine import Engine
 from tests.nets import WAYS, Spy, classifier, regressor, samples, wide
 from tests.sources import SOURCES, Indexed, Iterable, batches, function, loader
 from tests.test_progress import Terminal

@@ -124,13 +124,15 @@ def test_big_cases_are_trained_by_adam_in_float32_only() -> None:
 
 def test_a_kernel_that_a_commit_has_not_got_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     inner = importlib.import_module("inner")
-    from fastdnn.kernels import update
+    from fastdnn.kernels.elementwise import update
 
     with pytest.raises(NotImplementedError, match="another"):
         inner._inner("update", "update_range", "code p")
     monkeypatch.delattr(update, "update_range")
     with pytest.raises(NotImplementedError, match=r"no update\.update_range"):
         inner.adam(8, "float32", 1)
+    with pytest.raises(ImportError, match="no nothing in"):
+        inner.module_of_kernels("nothing")
 
 
 def test_fashion_mnist_is_left_out_where_it_is_not(

@@ -14,9 +14,11 @@ import scipy.sparse
 import fastdnn
 from fastdnn import loop
 from fastdnn.data import rows
-from fastdnn.kernels import _jit, entry, losses, native
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.step import run
+from fastdnn.kernels.compiler import jit, native
+from fastdnn.kernels.elementwise import losses
+from fastdnn.kernels.engine.engine import Engine
+from fastdnn.kernels.parallel import entry
+from fastdnn.kernels.passes.step import run
 from fastdnn.training import Draw, Trainer
 from tests.nets import WAYS, Spy, classifier, fingerprint, regressor, samples, wide
 from tests.sources import peak
@@ -266,7 +268,7 @@ def test_nothing_is_compiled_within_an_epoch(
 ) -> None:
     """Or its rate would be that of the compiler; also what starts threads, and rare losses."""
     happened: list[str] = []
-    compile_cached = _jit.compile_cached
+    compile_cached = jit.compile_cached
 
     def told(function: Any, *given: Any, **options: Any) -> Any:
         happened.append("compiled")
@@ -276,7 +278,7 @@ def test_nothing_is_compiled_within_an_epoch(
         def on_train_begin(self) -> None:
             happened.append("begin")
 
-    monkeypatch.setattr(_jit, "compile_cached", told)
+    monkeypatch.setattr(jit, "compile_cached", told)
     monkeypatch.setattr(entry, "compile_cached", told)
     monkeypatch.setattr(run, "_compiled", {})
     monkeypatch.setattr(run, "_starters", {})
@@ -292,96 +294,3 @@ def test_nothing_is_compiled_within_an_epoch(
             model.fit(inputs, targets, batch_size=256, callbacks=[Epochs()], verbose=0)
         assert "compiled" not in happened[happened.index("begin") :]
         happened.clear()
-
-
-# ----------------------------------------------------------- several epochs in one native call
-class Looks(fastdnn.Callback):
-    """Has each epoch come back to Python."""
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Look at nothing."""
-
-
-def calls_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Note how many steps each native call of a training has."""
-    found: list[int] = []
-    train = Engine.train
-
-    def noted(engine: Engine, *given: Any, **options: Any) -> Any:
-        outcome = train(engine, *given, **options)
-        found.append(outcome.done)
-        return outcome
-
-    monkeypatch.setattr(Engine, "train", noted)
-    return found
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("m", [64, 50])
-def test_epochs_ahead_change_nothing(
-    way: str, shuffle: bool, m: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make, batch = WAYS[way]
-    rate = fastdnn.CosineDecay(0.01, 100)
-    inputs, classes = samples(m)
-    options: dict[str, Any] = {"epochs": 7, "batch_size": batch, "shuffle": shuffle, "verbose": 0}
-    found = []
-    for callbacks in ([], [Looks()]):
-        model = make(fastdnn.Adam(rate), **({} if way == "one unit" else {"metrics": ()}))
-        targets = classes[:, None].astype(float) if way == "one unit" else classes
-        steps = calls_of(monkeypatch)
-        for _ in range(2):  # the second one goes on with the orders
-            history = model.fit(inputs, targets, callbacks=callbacks, **options)
-        found.append((fingerprint(model)[1:4], history.history, history.epoch))
-        assert (max(steps) > -(-m // batch)) is not bool(callbacks)
-        monkeypatch.undo()
-    assert found[0] == found[1]
-
-
-def test_epochs_ahead_train_on_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
-    for callbacks in ([], [Looks()]):
-        model = classifier(metrics=())
-        model.fit(X, y, epochs=4, sample_weight=WEIGHTS[:50], callbacks=callbacks, **FIT)
-        found.append(fingerprint(model)[1:4])
-    assert found[0] == found[1]
-
-
-@pytest.mark.parametrize(
-    "loss", ["mse", fastdnn.ArrayLoss(lambda y, A: (((A - y) ** 2)[:, 0], 2 * (A - y)))]
-)
-def test_a_divergence_among_epochs_ahead_is_told_as_ever(loss: Any) -> None:
-    found = []
-    for callbacks in ([], [Looks()]):
-        model = regressor(fastdnn.SGD(0.6), loss)
-        with pytest.raises(fastdnn.DivergenceError) as error:
-            model.fit(X, y[:, None], epochs=10_000, callbacks=callbacks, **FIT)
-        assert error.value.epoch > 0
-        found.append((str(error.value), error.value.last_loss, model.history.history))
-        found[-1] += fingerprint(model)[1:4]
-    assert found[0] == found[1]
-
-
-def test_epochs_are_not_ahead_of_what_looks_at_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[dict[str, Any]] = [
-        {"callbacks": [fastdnn.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))]},
-        {"validation_data": (X, y)},
-        {"callbacks": [fastdnn.EarlyStopping("loss", patience=2)]},
-        {"steps_per_epoch": 2},
-    ]
-    for options in given:
-        steps = calls_of(monkeypatch)
-        classifier(metrics=()).fit(X, y, epochs=5, **options, **FIT)
-        assert len(steps) >= 5, options
-        monkeypatch.undo()
-
-
-def test_a_callback_says_how_far_epochs_may_be_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Three(Looks):
-        def epochs_ahead(self) -> int:
-            return 3
-
-    steps = calls_of(monkeypatch)
-    classifier(metrics=()).fit(X, y, epochs=8, callbacks=[Three()], **FIT)
-    assert steps == [12, 12, 8]

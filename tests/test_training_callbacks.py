@@ -10,7 +10,7 @@ import pytest
 
 import fastdnn
 from fastdnn import evaluation, loop, training
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.engine.engine import Engine
 from tests.nets import Spy, classifier, samples
 
 X, y = samples()

@@ -16,7 +16,7 @@ from fastdnn import DivergenceError, __version__
 from fastdnn._streams import Careful
 from fastdnn.data.datasets import KINDS
 from fastdnn.data.labels import RULE
-from fastdnn.kernels.threads import available_cpus
+from fastdnn.kernels.cpu.threads import available_cpus
 from fastdnn.normalization import NORMALIZATIONS
 from fastdnn.optimizers import OPTIMIZERS
 

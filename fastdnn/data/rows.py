@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.arrays import DTYPES
+from fastdnn.kernels.base.arrays import DTYPES
 
 Array = NDArray[Any]
 Part = slice | NDArray[np.int64]

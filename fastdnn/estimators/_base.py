@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from fastdnn._inputs import Data, check_weights, is_finite
 from fastdnn.data.rows import is_sparse
 from fastdnn.evaluation import outputs_of
-from fastdnn.kernels.compiling import quietly
-from fastdnn.kernels.threads import of_call
+from fastdnn.kernels.compiler.compiling import quietly
+from fastdnn.kernels.cpu.threads import of_call
 from fastdnn.layer import Layer
 from fastdnn.layers import Dense
 from fastdnn.loop import State

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from fastdnn.kernels.calls import NO_LABELS
+from fastdnn.kernels.engine import NO_LABELS
 from fastdnn.training import Draw, Trainer
 
 Array = NDArray[Any]

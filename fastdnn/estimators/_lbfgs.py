@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastdnn._inputs import Data
 from fastdnn.data.rows import parts
-from fastdnn.kernels import threads
+from fastdnn.kernels.cpu import threads
 from fastdnn.kernels.engine import Engine
 from fastdnn.turns import Turns
 

@@ -11,7 +11,7 @@ from sklearn.metrics import d2_pinball_score
 
 from fastdnn import losses
 from fastdnn._inputs import check_y
-from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.engine import Targets
 from fastdnn.losses import Loss, Quantile
 
 Array = NDArray[Any]

@@ -14,7 +14,7 @@ from fastdnn import activations
 from fastdnn._checks import check_flag, check_number
 from fastdnn.hooks import check_callbacks
 from fastdnn.kernels import ACTIVATIONS
-from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.base.lookup import lookup
 from fastdnn.normalization import check_normalization
 from fastdnn.optimizers import Optimizer
 from fastdnn.schedules import Schedule

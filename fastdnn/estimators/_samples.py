@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastdnn._inputs import Data
 from fastdnn.data.rows import is_sparse
 from fastdnn.evaluation import loss_and_outputs
-from fastdnn.kernels.arrays import as_native
+from fastdnn.kernels.base.arrays import as_native
 from fastdnn.kernels.engine import Engine
 
 Array = NDArray[Any]

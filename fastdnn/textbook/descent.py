@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from fastdnn._checks import check_number
 from fastdnn._streams import say
 from fastdnn.divergence import DivergenceError
-from fastdnn.kernels.calls import Rule, Targets
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.layout import FINITE
-from fastdnn.kernels.parameters import Layer
-from fastdnn.kernels.update import COEFFICIENTS
+from fastdnn.kernels.elementwise.update import COEFFICIENTS
+from fastdnn.kernels.engine import Engine, Layer, Rule, Targets
+from fastdnn.kernels.layers.layout import FINITE
 
 Array = NDArray[Any]
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastdnn import kernels
 from fastdnn._checks import check_number
-from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.base.lookup import lookup
 
 from . import shapes as check
 

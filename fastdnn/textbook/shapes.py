@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastdnn._checks import check_number
-from fastdnn.kernels.arrays import as_float
+from fastdnn.kernels.base.arrays import as_float
 
 Array = NDArray[Any]
 

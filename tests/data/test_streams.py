@@ -15,7 +15,7 @@ import scipy.sparse
 
 from fastdnn._inputs import Data
 from fastdnn.data.streams import Stream, inputs_of, is_source, refuse_lonely, refuse_targets
-from fastdnn.kernels.calls import Targets
+from fastdnn.kernels.engine.calls import Targets
 from tests.nets import samples
 from tests.sources import SOURCES, Indexed, Iterable, batches, function
 

@@ -18,9 +18,10 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdnn
-from fastdnn.kernels import ACTIVATIONS, _jit
-from fastdnn.kernels.entry import ENTRIES, Entry, entry
-from fastdnn.kernels.team import team_size
+from fastdnn.kernels import ACTIVATIONS
+from fastdnn.kernels.compiler import jit
+from fastdnn.kernels.parallel.entry import ENTRIES, Entry, entry
+from fastdnn.kernels.parallel.team import team_size
 from tests import naive
 
 Array: TypeAlias = NDArray[Any]
@@ -265,6 +266,6 @@ def team_after(one: Entry, dtype: Any, n_ranks: int, *arguments: Any) -> Array:
 
 def use_folders(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
     """Keep compiled code in the first of these that can be written."""
-    monkeypatch.setattr(_jit, "cache_folders", lambda: folders)
-    again = functools.cache(_jit.cache_folder.__wrapped__)  # it finds the folder anew
-    monkeypatch.setattr(_jit, "cache_folder", again)
+    monkeypatch.setattr(jit, "cache_folders", lambda: folders)
+    again = functools.cache(jit.cache_folder.__wrapped__)  # it finds the folder anew
+    monkeypatch.setattr(jit, "cache_folder", again)

@@ -9,7 +9,7 @@ import numba
 import numba.core.compiler
 import pytest
 
-from fastdnn.kernels import threads
+from fastdnn.kernels.cpu import threads
 from tests.kernels import regimes
 from tests.kernels.common import use_folders
 

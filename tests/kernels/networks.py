@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.calls import Rule, Targets, mean_loss
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.losses import LOSSES
-from fastdnn.kernels.parameters import Layer
+from fastdnn.kernels.elementwise.losses import LOSSES
+from fastdnn.kernels.engine.calls import Rule, Targets, mean_loss
+from fastdnn.kernels.engine.engine import Engine
+from fastdnn.kernels.engine.parameters import Layer
 from tests import naive
 from tests.kernels import masks
 from tests.kernels.common import Array, assert_near, draw

@@ -14,11 +14,13 @@ from unittest import mock
 import numpy as np
 
 import fastdnn
-from fastdnn.kernels import dense, epilogue, gemm, layout, targets, threads
-from fastdnn.kernels.activations import ACTIVATIONS
-from fastdnn.kernels.arrays import Matrix, as_matrix
-from fastdnn.kernels.microkernel import FLAT
-from fastdnn.kernels.targets import Tile
+from fastdnn.kernels import dense
+from fastdnn.kernels.base.arrays import Matrix, as_matrix
+from fastdnn.kernels.blas.microkernel import FLAT
+from fastdnn.kernels.cpu import targets, threads
+from fastdnn.kernels.cpu.targets import Tile
+from fastdnn.kernels.elementwise.activations import ACTIVATIONS
+from fastdnn.kernels.layers import epilogue, gemm, layout
 from tests import naive
 from tests.kernels.common import (
     LAYOUTS,

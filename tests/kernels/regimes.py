@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdnn.kernels import layout, placement, targets
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.parameters import place_parameters
-from fastdnn.kernels.placement import Place, place_batch
+from fastdnn.kernels.cpu import targets
+from fastdnn.kernels.engine import placement
+from fastdnn.kernels.engine.engine import Engine
+from fastdnn.kernels.engine.parameters import place_parameters
+from fastdnn.kernels.engine.placement import Place, place_batch
+from fastdnn.kernels.layers import layout
 
 HUGE = 2**40
 ONE, MORE = placement.Cuts(HUGE, HUGE, 0, HUGE), placement.Cuts(5, 5, HUGE, HUGE)

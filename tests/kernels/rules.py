@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.update import COEFFICIENTS
+from fastdnn.kernels.elementwise.update import COEFFICIENTS
 from tests.kernels.common import Array
 
 # a rule, naive's optimizer of the same formula, and settings away from its defaults

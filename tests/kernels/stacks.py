@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastdnn.kernels.engine import Engine
-from fastdnn.kernels.operations import CONSTANT
-from fastdnn.kernels.parameters import Layer
+from fastdnn.kernels.engine.engine import Engine
+from fastdnn.kernels.engine.parameters import Layer
+from fastdnn.kernels.layers.operations import CONSTANT
 from tests import naive_layers as naive
 from tests.kernels.common import Array, draw
 

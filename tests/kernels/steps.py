@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels import layout, threads
-from fastdnn.kernels.calls import Targets
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.cpu import threads
+from fastdnn.kernels.engine.calls import Targets
+from fastdnn.kernels.engine.engine import Engine
+from fastdnn.kernels.layers import layout
 from tests import naive
 from tests.kernels import networks, regimes
 from tests.kernels.common import (

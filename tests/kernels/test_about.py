@@ -9,9 +9,12 @@ import numba
 import numpy as np
 import pytest
 
-from fastdnn.kernels import _jit, dense, info, step, targets, threads, warmup
-from fastdnn.kernels.entry import ENTRIES
-from fastdnn.kernels.operation_table import LEAVES
+from fastdnn.kernels import dense, info, warmup
+from fastdnn.kernels.compiler import jit
+from fastdnn.kernels.cpu import targets, threads
+from fastdnn.kernels.layers.operation_table import LEAVES
+from fastdnn.kernels.parallel.entry import ENTRIES
+from fastdnn.kernels.passes import step
 from tests.kernels.common import run_python
 
 
@@ -31,13 +34,13 @@ def test_info_counts_what_the_cache_holds(monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "one.nbc").write_bytes(b"12345")
     (tmp_path / "two.nbc").write_bytes(b"678")
     (tmp_path / "other").write_bytes(b"9")
-    monkeypatch.setattr(_jit, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(jit, "cache_folder", lambda: tmp_path)
     got = info()
     assert (got["cache folder"], got["cache files"], got["cache bytes"]) == (str(tmp_path), 2, 8)
 
 
 def test_info_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_jit, "cache_folder", lambda: None)
+    monkeypatch.setattr(jit, "cache_folder", lambda: None)
     got = info()
     assert got["cache folder"] == "none that can be written"
     assert (got["cache files"], got["cache bytes"]) == (0, 0)
@@ -53,6 +56,6 @@ def test_warmup_compiles_every_entry_for_both_dtypes() -> None:
     warmup()
     for one in (step.run, dense._product, dense._rows, dense._column_sums):
         assert one in ENTRIES
-        assert set(one._compiled) == set(_jit.FLOATS)
+        assert set(one._compiled) == set(jit.FLOATS)
     for leaf in (leaf for leaves in LEAVES.values() for leaf in leaves.values()):
-        assert all(leaf.is_loaded(kind) for kind in _jit.FLOATS.values()), leaf.name
+        assert all(leaf.is_loaded(kind) for kind in jit.FLOATS.values()), leaf.name

@@ -16,8 +16,8 @@ from fastdnn.kernels import (
     bias_gradient,
     linear_backward,
     linear_forward,
-    targets,
 )
+from fastdnn.kernels.cpu import targets
 from tests import naive
 from tests.kernels.common import (
     DTYPES,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels import entry, finite
+from fastdnn.kernels import finite
 from fastdnn.kernels.finite import all_finite
+from fastdnn.kernels.parallel import entry
 from tests.kernels.common import RANKS, draw, each_dtype
 
 pytestmark = pytest.mark.usefixtures("share_small_work")

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from numba import boolean, int64
 
-from fastdnn.kernels import targets
-from fastdnn.kernels._jit import vector
-from fastdnn.kernels._simd import address
-from fastdnn.kernels.arrays import Matrix
-from fastdnn.kernels.layout import ZEROS
-from fastdnn.kernels.macrokernel import multiply_block, multiply_by_width
-from fastdnn.kernels.microkernel import widest
-from fastdnn.kernels.operands import Left, Right, Target
+from fastdnn.kernels.base.arrays import Matrix
+from fastdnn.kernels.blas.macrokernel import multiply_block, multiply_by_width
+from fastdnn.kernels.blas.microkernel import widest
+from fastdnn.kernels.blas.operands import ZEROS, Left, Right, Target
+from fastdnn.kernels.compiler.jit import vector
+from fastdnn.kernels.cpu import targets
+from fastdnn.kernels.llvm.simd import address
 from tests.kernels.common import DTYPES, Array, compiled, nan
 
 TILES = {dtype: targets.tile(dtype) for dtype in DTYPES}

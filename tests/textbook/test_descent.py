@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.engine.engine import Engine
 from fastdnn.textbook import descent
 
 Array = np.ndarray[Any, Any]

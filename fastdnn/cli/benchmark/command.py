@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import fastdnn
 from fastdnn._files import checked_output, replacing
-from fastdnn.kernels.lookup import lookup
+from fastdnn.kernels.base.lookup import lookup
 from fastdnn.plots import new_figure
 
 from . import report

@@ -1,0 +1,1 @@
+"""Products and sums inside one rank's memory: tiles, packing, dot products, reductions."""

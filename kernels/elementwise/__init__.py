@@ -1,0 +1,1 @@
+"""Formulas applied to strips: activations, dropout, losses, update rules."""

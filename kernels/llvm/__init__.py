@@ -1,0 +1,1 @@
+"""What numba lacks, as LLVM's instructions: addresses, vectors, formulas, elementary functions."""

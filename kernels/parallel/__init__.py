@@ -1,0 +1,1 @@
+"""Ranks that work together, and the functions by which Python starts them."""

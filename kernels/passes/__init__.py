@@ -1,0 +1,1 @@
+"""The forward and backward passes in each regime, and the step that runs them."""
