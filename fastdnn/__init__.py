@@ -26,6 +26,7 @@ from .custom import ArrayLoss, ScalarActivation, ScalarLoss
 from .data import datasets
 from .divergence import DivergenceError
 from .embedding import ColumnEmbedding, PeriodicEmbedding, PiecewiseLinearEmbedding
+from .exchange import from_keras, from_sklearn, from_torch
 from .layers import Activation, Dense, Dropout
 from .losses import (
     BinaryCrossentropy,
@@ -111,6 +112,9 @@ __all__ = [
     "TensorBoard",
     "TerminateOnNaN",
     "datasets",
+    "from_keras",
+    "from_sklearn",
+    "from_torch",
     "get_num_threads",
     "kernels",
     "load",
