@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
@@ -29,14 +30,15 @@ OURS = {theirs: name for name, theirs in THEIRS.items()}
 # -------------------------------------------------------------------------------- from scikit-learn
 def from_sklearn(mlp: Any) -> Sequential:
     """Return a Sequential with the outputs of a fitted MLPClassifier or MLPRegressor."""
-    own = getattr(mlp, "model_", None)
-    if not isinstance(own, Sequential) and not isinstance(mlp, MLPClassifier | MLPRegressor):
+    # fastdnn's are known by their parameters: nothing imports that room
+    if not isinstance(mlp, BaseEstimator) or "hidden_layer_sizes" not in mlp.get_params(deep=False):
         raise TypeError(
             "mlp: want a fitted MLPClassifier or MLPRegressor of scikit-learn or fastdnn, got "
             f"{type(mlp).__name__}"
         )
     check_is_fitted(mlp)
-    model = _read(mlp) if own is None else _uncompiled(own)
+    own = getattr(mlp, "model_", None)
+    model = _uncompiled(own) if isinstance(own, Sequential) else _read(mlp)
     if hasattr(mlp, "classes_"):
         model.metadata = {CLASSES: json.dumps(np.asarray(mlp.classes_).tolist())}
     return model
@@ -76,17 +78,17 @@ def to_sklearn(model: Sequential) -> Any:
     """Return a fitted MLPClassifier or MLPRegressor with a model's parameters."""
     model = _common.still(model, "to_sklearn")
     *hidden, last = _products(model)
-    names = {one.g for one in hidden}
     for one in hidden:
-        if one.g not in HIDDEN or len(names) > 1:
+        if one.g not in HIDDEN or one.g != hidden[0].g:
+            wanted = hidden[0].g if hidden[0].g in HIDDEN else f"one of {', '.join(HIDDEN)}"
             raise ValueError(
-                f"{one.place}: {LIBRARY} has one activation for all hidden layers, one of "
-                f"{', '.join(HIDDEN)}; got {', '.join(sorted(map(str, names)))}"
+                f"{one.place}: {LIBRARY} has one activation for all hidden layers: want {wanted}, "
+                f"got {one.g}"
             )
     last = _last(model, last)
     settings = {
         "hidden_layer_sizes": tuple(len(one.b) for one in hidden),
-        "activation": THEIRS[str(names.pop())] if names else "relu",
+        "activation": THEIRS[str(hidden[0].g)] if hidden else "relu",
         "alpha": 0.0,
     }
     products = [*hidden, last]
@@ -138,9 +140,7 @@ def _classifier(model: Sequential, last: _Product, settings: dict[str, Any]) -> 
     """Return a classifier that knows its classes."""
     mlp, n = MLPClassifier(**settings), len(last.b)
     several = last.g == "sigmoid" and n > 1  # labels a sample
-    known = (
-        np.vstack([np.zeros(n, int), np.ones(n, int)]) if several else _classes(model, max(n, 2))
-    )
+    known = np.repeat([[0], [1]], n, axis=1) if several else _classes(model, max(n, 2))
     mlp._label_binarizer = LabelBinarizer().fit(known)
     mlp.classes_ = mlp._label_binarizer.classes_
     return mlp
