@@ -14,7 +14,7 @@ from fastdnn._inputs import check_finite
 from fastdnn.custom import ScalarActivation
 from fastdnn.embedding import ColumnEmbedding
 from fastdnn.layer import Activation_, Array, Layer
-from fastdnn.layers import Activation, Dense
+from fastdnn.layers import Activation, Dense, Dropout
 from fastdnn.model import Sequential
 from fastdnn.residual import PReLU
 
@@ -77,6 +77,7 @@ class Found:
 
     Attributes
     ----------
+    dtype : str
     layers : list of Layer
     input_size : int or None
         Of the first layer that tells.
@@ -84,7 +85,8 @@ class Found:
         The outputs of the last layer, once they are known.
     """
 
-    def __init__(self, n: int | None = None) -> None:
+    def __init__(self, dtype: str, n: int | None = None) -> None:
+        self.dtype = dtype
         self.layers: list[Layer] = []
         self.input_size, self.n = n, n
         self._tensors: list[tuple[Layer, Mapping[str, Any]]] = []
@@ -113,7 +115,7 @@ class Found:
         last = self.layers[-1] if self.layers else None
         if name == "softmax" and self._table is not None and not self._is_flat:
             raise ValueError("want the embedding's vectors flattened before")
-        if name == "identity":
+        if name == "identity" and not isinstance(last, Dropout):  # which cannot be the last
             return
         if not isinstance(last, Dense) or last.activation != "identity":
             self.add(Activation(name))
@@ -162,9 +164,9 @@ class Found:
         self.add(layer)
         self._tensors += inner._tensors
 
-    def model(self, dtype: str) -> Sequential:
+    def model(self) -> Sequential:
         """Return the network, with copies of the tensors."""
-        model = Sequential(self.layers, input_size=self.input_size, dtype=dtype)
+        model = Sequential(self.layers, input_size=self.input_size, dtype=self.dtype)
         for layer, tensors in self._tensors:
             views = layer.tensors()
             for name, value in tensors.items():

@@ -68,14 +68,15 @@ def from_keras(model: Keras) -> Sequential:
         raise TypeError(f"model: want a keras.Sequential, got {type(model).__name__}")
     if not model.built or not model.weights:
         raise ValueError("model: want one with weights; give it a keras.Input, or call it on data")
-    found = Found()
+    with at("model"):
+        found = Found(_common.one_dtype(_dtypes(model)))
     _read_input(found, model)
     for place, layer in _in_row(model, "layers"):
         with at(f"{place}, {type(layer).__name__}"):
             _reader(layer)(found, layer)
             _warn(place, layer)
     with at("model"):
-        return found.model(_common.one_dtype(_dtypes(model)))
+        return found.model()
 
 
 def _dtypes(model: Keras) -> set[str]:

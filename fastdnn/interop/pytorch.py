@@ -57,12 +57,13 @@ def from_torch(module: Module) -> Sequential:
         raise TypeError(f"module: want a torch.nn.Module, got {type(module).__name__}")
     if any(nn.parameter.is_lazy(one) for one in [*module.parameters(), *module.buffers()]):
         raise ValueError("module: want one that knows its sizes; run a batch through it first")
-    found = Found()
+    tensors = [*module.parameters(), *module.buffers()]
+    floats = {str(one.dtype) for one in tensors if one.is_floating_point()}
+    with at("module"):
+        found = Found(_common.one_dtype(one.removeprefix("torch.") for one in floats))
     _read_all(found, module)
     with at("module"):
-        tensors = [*module.parameters(), *module.buffers()]
-        floats = {str(one.dtype) for one in tensors if one.is_floating_point()}
-        return found.model(_common.one_dtype(one.removeprefix("torch.") for one in floats))
+        return found.model()
 
 
 def _read_all(found: Found, module: Module) -> None:
@@ -125,8 +126,7 @@ def _read_layer_norm(found: Found, module: Module) -> None:
 
 
 def _read_rms_norm(found: Found, module: Module) -> None:
-    dtype = torch.get_default_dtype() if module.weight is None else module.weight.dtype
-    epsilon = torch.finfo(dtype).eps if module.eps is None else module.eps
+    epsilon = torch.finfo(getattr(torch, found.dtype)).eps if module.eps is None else module.eps
     found.takes(_width(module))
     tensors = {} if module.weight is None else {"gamma": _array(module.weight)}
     found.add(RMSNormalization(epsilon), **tensors)
@@ -197,7 +197,7 @@ def _read_piecewise(found: Found, module: Module) -> None:
 
 
 def _read_residual(found: Found, module: Module) -> None:
-    inner = Found(found.n)
+    inner = Found(found.dtype, found.n)
     for name, one in module._modules.items():
         with at(name):
             _read_all(inner, one)

@@ -45,13 +45,13 @@ def from_sklearn(mlp: Any) -> Sequential:
 
 
 def _read(mlp: Any) -> Sequential:
-    found = Found()
+    found = Found(_common.one_dtype(str(W.dtype) for W in mlp.coefs_))
     activations = [mlp.activation] * (len(mlp.coefs_) - 1) + [mlp.out_activation_]
     for W, b, g in zip(mlp.coefs_, mlp.intercepts_, activations, strict=True):
         found.takes(W.shape[0])
         found.add(Dense(W.shape[1]), W=W.T, b=b)
         found.activate(OURS[g])
-    return found.model(_common.one_dtype(str(W.dtype) for W in mlp.coefs_))
+    return found.model()
 
 
 def _uncompiled(model: Sequential) -> Sequential:
