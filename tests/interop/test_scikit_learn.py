@@ -76,7 +76,7 @@ def test_what_scikit_learn_cannot_have_is_named(layers: list[Any], message: str)
 
 
 def test_what_is_no_fitted_network_is_refused() -> None:
-    with pytest.raises(TypeError, match="^mlp: want a fitted MLPClassifier"):
+    with pytest.raises(TypeError, match=r"^mlp: want a fitted MLPClassifier"):
         fastdnn.from_sklearn(3)
     for library in (neural_network, fastdnn):
         with pytest.raises(ValueError, match="not fitted"):
