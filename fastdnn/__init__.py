@@ -27,6 +27,7 @@ from .data import datasets
 from .divergence import DivergenceError
 from .embedding import ColumnEmbedding, PeriodicEmbedding, PiecewiseLinearEmbedding
 from .ensemble import Ensemble
+from .exchange import from_keras, from_sklearn, from_torch
 from .layers import Activation, Dense, Dropout
 from .losses import (
     BinaryCrossentropy,
@@ -115,6 +116,9 @@ __all__ = [
     "TerminateOnNaN",
     "datasets",
     "fit_many",
+    "from_keras",
+    "from_sklearn",
+    "from_torch",
     "get_num_threads",
     "kernels",
     "load",

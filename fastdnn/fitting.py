@@ -358,5 +358,5 @@ class Fitting(Differentiable):
         """Return what draws the samples of each pass over the data."""
         orders, m = self._state.orders, len(data.y)
         return lambda first, passes: Draw(
-            orders(m, first, passes) if shuffle else NO_LABELS, data.weights
+            orders(m, first, passes, self.dtype) if shuffle else NO_LABELS, data.weights
         )

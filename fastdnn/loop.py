@@ -15,7 +15,7 @@ from fastdnn.kernels.compiler.compiling import quietly
 from fastdnn.kernels.cpu import threads
 from fastdnn.kernels.engine import Engine, Outcome, Rule, StoppedError, Targets
 from fastdnn.kernels.layers.layout import FINITE, LOSS_NOT_FINITE, STOPPED
-from fastdnn.kernels.layers.orders import draw_orders
+from fastdnn.kernels.layers.orders import compile_orders, draw_orders
 
 from ._log import LOGGER, info, network_facts
 from .divergence import DivergenceError, find_layer
@@ -60,9 +60,12 @@ class State:
         """Return the random numbers for one purpose, independent of those for any other."""
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=purpose))
 
-    def orders(self, m: int, first: int, passes: int = 1) -> NDArray[np.int64]:
-        """Return m samples in the random orders of these passes, behind each other."""
-        return draw_orders(self.entropy, (ORDER,), first, passes, m)
+    def orders(self, m: int, first: int, passes: int, dtype: np.dtype[Any]) -> NDArray[np.int64]:
+        """Return m samples in the random orders of these passes, behind each other.
+
+        They are for a network of this dtype, on which they do not depend.
+        """
+        return draw_orders(self.entropy, (ORDER,), first, passes, m, dtype)
 
     def steps_of_a_slice(self, batch: int, n_parameters: int) -> int:
         """Return how many steps take about `SLICE_SECONDS`; no result depends on it."""
@@ -166,6 +169,7 @@ class Loop:
         self.hooks.begin(model, {"epochs": epochs.stop, "steps": self.steps_of_epoch})
         with quietly(quiet):  # now, or the first epoch's time would hold it
             self.engine.compile(self.largest_batch())
+            compile_orders(self.engine.dtype)
         start = perf_counter()
         info(
             "fit begins: epochs %d to %d, %s; "

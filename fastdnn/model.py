@@ -11,6 +11,7 @@ from ._closed import closed
 from ._custom_objects import with_functions
 from .building import check_layers
 from .data.preparation import Preparation
+from .exchange import Exchange
 from .fitting import Fitting
 from .history import History
 from .layer import Layer
@@ -18,7 +19,7 @@ from .resume import pack
 
 
 @closed()
-class Sequential(Fitting):
+class Sequential(Exchange, Fitting):
     """A network of layers, each reading the one before: A_l = g_l(W_l A_{l-1} + b_l), A_0 = X.
 
     Samples lie in rows: X is (m, n_0), the output (m, n_L).

@@ -46,11 +46,17 @@ def imported(library: str) -> Any:
     try:
         module = importlib.import_module(name)
     except ImportError as error:
-        pytest.skip(f"only fastdnn's side was run, as {library} cannot be imported: {error}")
+        pytest.skip(
+            f"only fastdnn's side was run, as {library} cannot be imported: {error}",
+            allow_module_level=True,
+        )
     if name == "torch":
         module.set_num_threads(1)  # others would wait beside fastdnn's, on the same cores
     if name == "sklearn" and not HAS_CALLBACKS:  # they came with 1.9
-        pytest.skip(f"only fastdnn's side was run: want scikit-learn 1.9, got {module.__version__}")
+        pytest.skip(
+            f"only fastdnn's side was run: want scikit-learn 1.9, got {module.__version__}",
+            allow_module_level=True,
+        )
     return module
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.kernels.engine import Engine
+from fastdnn.kernels.engine.engine import Engine
 from tests.nets import WAYS, classifier, fingerprint, regressor, samples
 
 X, y = samples()

@@ -194,12 +194,13 @@ def test_train_on_batch_diverges_too() -> None:
 
 # ---------------------------------------------------------------------------------------- state
 def test_the_order_of_an_epoch() -> None:
+    dtype = np.dtype(np.float32)
     state = State(entropy=7)
-    first = state.orders(100, 0)
+    first = state.orders(100, 0, 1, dtype)
     assert sorted(first) == list(range(100))
-    assert np.array_equal(state.orders(100, 0), first)
-    assert not np.array_equal(state.orders(100, 1), first)
-    assert not np.array_equal(State(entropy=8).orders(100, 0), first)
+    assert np.array_equal(state.orders(100, 0, 1, dtype), first)
+    assert not np.array_equal(state.orders(100, 1, 1, dtype), first)
+    assert not np.array_equal(State(entropy=8).orders(100, 0, 1, dtype), first)
     assert 0 <= State(entropy=2**128 - 1).dropout_seed < 2**63
 
 

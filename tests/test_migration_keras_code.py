@@ -198,6 +198,7 @@ def test_file(cells: Cells, tmp_path: Path) -> None:
     network.save(path)
     with pytest.raises(ValueError, match="a model of Keras; want a model that save wrote"):
         fastdnn.load(path)
+    assert pytest.approx(model.layers[0].W) == fastdnn.from_keras(path).layers[0].W
 
 
 @row("Progress")

@@ -159,7 +159,7 @@ def test_the_next_training_begins_a_pass() -> None:
     orders = []
     for model in (classifier(fastdnn.SGD(0.0)), classifier(fastdnn.SGD(0.0))):
         for _ in range(2):
-            orders.append(model._state.orders(50, model._state.epochs).tolist())
+            orders.append(model._state.orders(50, model._state.epochs, 1, model.dtype).tolist())
             model.fit(X, y, 16, 1, 0, steps_per_epoch=1)
         assert model._state.epochs == 2
     assert orders[:2] == orders[2:]

@@ -154,6 +154,24 @@ def summary(arguments: Namespace) -> int:
     return 0
 
 
+def export(arguments: Namespace) -> int:
+    """Write a network as an ONNX file."""
+    output = checked_output(arguments.output, "OUT.onnx", [arguments.model])
+    if output.suffix != ".onnx":
+        raise ValueError(f"OUT.onnx: want a name that ends so, got {output}")
+    model = _load_model(arguments.model)
+    is_prepared, model.preparation = model.preparation is not None, None
+    model.to_onnx(output)
+    print(f"network: {output}")
+    if is_prepared:
+        print(
+            "fastdnn: the file takes the numbers that the model makes of a table, not the table;"
+            " in Python model.preparation.inputs(table, model.dtype) makes them",
+            file=sys.stderr,
+        )
+    return 0
+
+
 def info(arguments: Namespace) -> int:
     """Show what the speed depends on."""
     facts = {"fastdnn": fastdnn.__version__, **kernels.info()}

@@ -123,6 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("model", metavar="MODEL", help="a file that fastdnn wrote")
     summary.set_defaults(run=commands.summary)
 
+    export = add("export", help="write a network as an ONNX file, for other programs")
+    export.add_argument("model", metavar="MODEL", help="a file that fastdnn wrote")
+    export.add_argument("output", metavar="OUT.onnx", help="the file to write; needs onnx")
+    export.set_defaults(run=commands.export)
+
     _add_bench(add("bench", help="time training beside the other libraries that are installed"))
 
     info = add("info", help="show versions, CPU, threads and the cache of compiled code")

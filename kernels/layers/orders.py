@@ -16,17 +16,12 @@ import numpy as np
 from llvmlite import ir
 from numba import int64, types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from fastdnn.kernels.base.constants import ONE
 from fastdnn.kernels.compiler.jit import kernel, vector
-from fastdnn.kernels.cpu import threads
 from fastdnn.kernels.parallel.entry import entry
 
-from .sharing import part
-
 POOL = 4  # words that a seed is hashed into
-ELEMENT_FLOPS = 100  # take about as long as to draw a sample's place
 WORD = np.uint64(0xFFFFFFFF)
 HALF, SIXTEEN = np.uint64(32), np.uint64(16)
 # of `SeedSequence`'s hash: where it starts, and by what it is multiplied
@@ -35,7 +30,6 @@ OUT_START, OUT_FACTOR = np.uint64(0x8B51F9DD), np.uint64(0x58F38DED)
 LEFT, RIGHT = np.uint64(0xCA01F9DD), np.uint64(0x4973F715)
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645  # of PCG64's step
 ONE_BIT, SHIFT, SIX_BITS = np.uint64(1), np.uint64(58), np.uint64(63)
-_DTYPE = np.dtype(np.float64)  # the kernel has no floats
 
 
 @intrinsic
@@ -131,17 +125,20 @@ def _shuffle(order, begin, m, seed):
             last -= np.uint64(fits)
 
 
-@entry(lambda t: (vector(int64), int64, int64, int64, vector(types.uint64), vector(int64)))
-def _draw(rank, n_ranks, team, words, first, m, passes, memory, orders):
-    begin, end = part(passes, ONE, rank, n_ranks)
-    mine = memory[2 * POOL * rank : 2 * POOL * (rank + 1)]
-    for i in range(begin, end):
-        _seed(words, first + i, mine[:POOL], mine[POOL:])
-        _shuffle(orders, i * m, m, mine[POOL:])
+@entry(lambda t: (vector(int64), int64, int64, vector(types.uint64), vector(int64)))
+def _draw(rank, n_ranks, team, words, first, m, memory, orders):
+    for i in range(orders.size // m):
+        _seed(words, first + i, memory[:POOL], memory[POOL:])
+        _shuffle(orders, i * m, m, memory[POOL:])
+
+
+def compile_orders(dtype: DTypeLike) -> None:
+    """Have what `draw_orders` needs compiled, for a network of this dtype."""
+    _draw.compile(dtype)
 
 
 def draw_orders(
-    entropy: int, key: Sequence[int], first: int, passes: int, m: int
+    entropy: int, key: Sequence[int], first: int, passes: int, m: int, dtype: np.dtype[Any]
 ) -> NDArray[np.int64]:
     """Return the orders of some passes over m samples, behind each other.
 
@@ -159,11 +156,13 @@ def draw_orders(
     passes : int
     m : int
         At most 2**32.
+    dtype : dtype
+        Of the network that they are for: what is compiled for it is there.
     """
     words = [entropy >> shift & 0xFFFFFFFF for shift in range(0, max(entropy.bit_length(), 1), 32)]
     words += [0] * (POOL - len(words))
-    n_ranks = max(min(threads.workers(ELEMENT_FLOPS * passes * m), passes), 1)
-    memory = np.zeros(2 * POOL * n_ranks, np.uint64)
     orders = np.empty(passes * m, np.int64)
-    _draw(_DTYPE, n_ranks, np.array([*words, *key], np.int64), first, m, passes, memory, orders)
+    if m > 0:
+        memory = np.zeros(2 * POOL, np.uint64)
+        _draw(dtype, 1, np.array([*words, *key], np.int64), first, m, memory, orders)
     return orders

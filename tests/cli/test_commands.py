@@ -428,3 +428,14 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
 def test_warmup(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["warmup"]) == 0
     assert "compiled in" in capsys.readouterr().out
+
+
+def test_export_writes_an_onnx_file(capsys: pytest.CaptureFixture[str]) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is missing: pip install 'fastdnn[onnx]'")
+    model = fastdnn.Sequential([fastdnn.Dense(3)], input_size=4)
+    model.save("net.safetensors")
+    assert main(["export", "net.safetensors", "net.onnx"]) == 0
+    assert capsys.readouterr().out == "network: net.onnx\n"
+    onnx.checker.check_model("net.onnx", full_check=True)
+    assert main(["export", "net.safetensors", "net.txt"]) == 2
+    assert "OUT.onnx: want a name that ends so" in capsys.readouterr().err
