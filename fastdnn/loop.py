@@ -60,9 +60,9 @@ class State:
         """Return the random numbers for one purpose, independent of those for any other."""
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=purpose))
 
-    def order(self, m: int) -> NDArray[np.int64]:
-        """Return the samples in the random order of the present epoch."""
-        return self.generator(ORDER, self.epochs).permutation(m)
+    def order(self, m: int, *rank: int) -> NDArray[np.int64]:
+        """Return the samples in the random order of the present epoch, which a rank has of its own."""
+        return self.generator(ORDER, self.epochs, *rank).permutation(m)
 
     def steps_of_a_slice(self, batch: int, n_parameters: int) -> int:
         """Return how many steps take about `SLICE_SECONDS`; no result depends on it."""
@@ -160,7 +160,7 @@ class Loop:
         """
         self.hooks.begin(model, {"epochs": epochs.stop, "steps": self.steps_of_epoch})
         with quietly(quiet):  # now, or the first epoch's time would hold it
-            self.engine.compile(self.largest_batch())
+            self._compile()
         start = perf_counter()
         info(
             "fit begins: epochs %d to %d, %s; "
@@ -192,6 +192,7 @@ class Loop:
                     epochs, begun = range(0) if begun["stops"] else epochs, None
             for epoch in epochs:
                 hooks("on_epoch_begin", epoch, {})
+                self._agree()
                 rate = self.optimizer.learning_rates(np.array([self.state.steps]))[0]
                 self.rate, seen = float(rate), Seen(Measured(self.metrics))
                 if begun is not None:
@@ -204,6 +205,7 @@ class Loop:
                 refuse = None
                 info("epoch %d ends: %s", lambda: (epoch, logs))  # noqa: B023 - called at once
                 hooks("on_epoch_end", epoch, logs)
+                self._agree()
                 self._offer(epoch + 1, None)
                 if model.stop_training or (epoch + 1 < epochs.stop and self._is_over()):
                     break
@@ -214,6 +216,7 @@ class Loop:
             LOGGER.warning("%s", error)
             model.stop_training = False  # who has set it for this epoch does not know of the error
             hooks("on_divergence", error)
+            self._agree()
             if not model.stop_training:
                 raise
         except (KeyboardInterrupt, SystemExit) as error:
@@ -269,6 +272,13 @@ class Loop:
         with self.lock:
             self.state.epochs += more
 
+    def _compile(self) -> None:
+        """Have the steps' program compiled, or read from the cache."""
+        self.engine.compile(self.largest_batch())
+
+    def _agree(self) -> None:
+        """Have what callbacks may set be the same on all ranks of a job, where there are several."""
+
     def _end(self) -> None:
         """Leave the state to the next training, after the last epoch."""
 
@@ -299,6 +309,10 @@ class Loop:
     def data_facts(self) -> dict[str, Any]:
         """Return what tells whether the data are those of before."""
         return {"steps_per_epoch": self.steps}
+
+    def adapted(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a state that a file holds as one of this training, if it is to be changed."""
+        return state
 
     def get_place(self) -> dict[str, Any]:
         """Return how far the present pass over the data has come."""
@@ -353,8 +367,7 @@ class Loop:
         what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
         step = done + outcome.done
         ahead = step - (done if self._within is None else self._within[1].steps)
-        with self.lock:
-            layer, of_layer = find_layer(self.engine, *self.given_to(ahead))
+        layer, of_layer = self._found(ahead)
         where = "" if layer is None else f", by layer {layer}'s {of_layer}"
         last = None
         if outcome.done > 0:
@@ -362,7 +375,7 @@ class Loop:
         elif ahead > 0:  # the steps of a slice may be in several calls
             last = self._last_loss
         elif self._within is not None and self._within[1].losses:
-            last = float(self._within[1].losses[-1][-1]) / self.largest_batch()
+            last = float(self._within[1].losses[-1][-1]) / self._samples_before()
         before = "" if last is None else f" The loss of the step before was {last:.6g}."
         error = DivergenceError(
             f"training diverged: the {what} of step {step} of epoch {epoch} is not finite{where} "
@@ -371,6 +384,15 @@ class Loop:
         )
         error.epoch, error.step, error.layer, error.last_loss = epoch, step, layer, last
         return error
+
+    def _found(self, ahead: int) -> tuple[int | None, str]:
+        """Return which layer's numbers are not finite in a step, and what of them."""
+        with self.lock:
+            return find_layer(self.engine, *self.given_to(ahead))
+
+    def _samples_before(self) -> int:
+        """Return how many samples the last step had."""
+        return self.largest_batch()
 
     def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
         """Return X, targets and weights of a step: the next one, or so many ahead of it."""

@@ -45,9 +45,9 @@ class Trainer(Loop):
     def __post_init__(self) -> None:
         super().__post_init__()
         m = len(self.data.y)
-        self.batch = min(self.batch, m)
-        self._steps_of_pass = -(-m // self.batch)
-        self._steps = self.steps or self._steps_of_pass
+        self.batch = max(min(self.batch, m), 1)  # a shard may be empty
+        self.steps_of_pass = -(-m // self.batch)
+        self._steps = self.steps or self.steps_of_pass
         # steps done of the present pass, all and before this epoch; and A_L of the samples since
         self._place = self._begin = 0
         self._outputs: Array | None = None
@@ -62,7 +62,7 @@ class Trainer(Loop):
         if self._place == self._begin:
             self._begin_part()
         m = len(self.data.y)
-        end = min(self._place + self._steps - seen.steps, self._steps_of_pass)
+        end = min(self._place + self._steps - seen.steps, self.steps_of_pass)
         while self._place < end:
             step, count = self._place, 1
             if self._one_by_one:
@@ -81,7 +81,7 @@ class Trainer(Loop):
                 self._offer(epoch, seen)
         if self._outputs is not None:
             seen.measured.add(*self._piece(self._begin, end))
-        self._place = self._begin = end % self._steps_of_pass
+        self._place = self._begin = end % self.steps_of_pass
         self._count_passes(self._place == 0)
         if seen.steps < self._steps:
             self._offer(epoch, seen)
@@ -137,7 +137,7 @@ class Trainer(Loop):
         outputs = self._outputs
         if outputs is None:
             return self.data.y, self.data.y
-        if end - begin == self._steps_of_pass:
+        if end - begin == self.steps_of_pass:
             return self.data.y, outputs
         rows = self._drawn.rows(begin * self.batch, end * self.batch)
         return self.data.y[rows], outputs[rows]

@@ -192,6 +192,30 @@ class Engine(Values):
         self._has_statistics = self._has_statistics or learning
         return float(outcome.losses[0])
 
+    def step_gradient(
+        self,
+        X: NDArray[Any],
+        targets: Targets,
+        *,
+        batch: int,
+        first: int = 0,
+        order: NDArray[np.int64] = NO_LABELS,
+        weights: NDArray[Any] | None = None,
+        seed: int = 0,
+        step_number: int = 0,
+        outputs: NDArray[Any] | None = None,
+    ) -> float:
+        """The loss of the step that `train` would take, and its gradient; nothing changes yet.
+
+        `update` does the rest. The arguments are those of `train`.
+        """
+        self._has_statistics = True
+        outcome = self._call(
+            X, targets, batch, weights=weights, outputs=outputs, gradient=MADE, first=first,
+            order=order, seed=seed, step_number=step_number, dropout=True, steps=1, learning=True,
+        )  # fmt: skip
+        return float(outcome.losses[0])
+
     def update(self, rule: Rule) -> None:
         """One step of the rule with what `gradient` holds: finite numbers, penalties included."""
         X = np.zeros((1, self.layers[0].n_prev))
@@ -265,7 +289,7 @@ class Engine(Values):
         learning: bool = False,
     ) -> Outcome:
         samples, asked = len(X), batch
-        if rule is None:  # else fewer samples are the end of an epoch of such batches
+        if rule is None and not dropout:  # in training, fewer are the end of an epoch of batches
             batch = min(batch, samples)
         place = self.place(batch)
         steps = steps or (-(-samples // batch) if rule is None else len(rule.coefficients))
