@@ -61,7 +61,7 @@ class State:
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=purpose))
 
     def order(self, m: int, *rank: int) -> NDArray[np.int64]:
-        """Return the samples in the random order of the present epoch, which a rank has of its own."""
+        """Return the samples in the random order of the present epoch, of a rank its own."""
         return self.generator(ORDER, self.epochs, *rank).permutation(m)
 
     def steps_of_a_slice(self, batch: int, n_parameters: int) -> int:
@@ -277,7 +277,7 @@ class Loop:
         self.engine.compile(self.largest_batch())
 
     def _agree(self) -> None:
-        """Have what callbacks may set be the same on all ranks of a job, where there are several."""
+        """Have what callbacks may set be the same on all ranks of a job."""
 
     def _end(self) -> None:
         """Leave the state to the next training, after the last epoch."""

@@ -90,7 +90,7 @@ class Stepwise:
         order: NDArray[np.int64] = NO_LABELS,
         weights: Array | None = None,
         outputs: Array | None = None,
-        **same: int,
+        **same: Any,
     ) -> float:
         """The loss and gradient of the step that `train` would take; see `Engine.step_gradient`."""
         engine, shape = self.engine, (len(X), self.engine.layers[-1].n)

@@ -34,7 +34,7 @@ class Exchange:
 
     def __init__(self, comm: Any, *, yields: bool = False) -> None:
         self._comm, self._yields = comm, yields
-        self._rank, n = comm.Get_rank(), comm.Get_size()
+        self._rank, n = int(comm.Get_rank()), int(comm.Get_size())
         self._power = 1 << (n.bit_length() - 1)
         self._extra = n - self._power
         self._received = np.empty(0, np.uint8)
@@ -85,9 +85,7 @@ class Exchange:
         number = self._number() ^ mask
         return 2 * number if number < self._extra else number + self._extra
 
-    def _fold(
-        self, partner: int, sent: Array | None, views: list[Array], ends: list[int]
-    ) -> None:
+    def _fold(self, partner: int, sent: Array | None, views: list[Array], ends: list[int]) -> None:
         """Add what the partner has; it gets what is `sent`."""
         got = self._room(sum(one.nbytes for one in views))
         self._talk(partner, sent, got)
@@ -133,7 +131,7 @@ class Exchange:
         requests = [] if got is None else [comm.Irecv(_bytes(got), partner)]
         if sent is not None:
             requests.append(comm.Isend(_bytes(sent), partner))
-        while not all([one.Test() for one in requests]):
+        while not all(one.Test() for one in requests):
             os.sched_yield()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ class Alone:
     """A training by one process: nobody to agree with."""
 
     rank, size = 0, 1
+    comm: Any = None
 
     @property
     def is_shared(self) -> bool:
@@ -62,6 +62,10 @@ class Alone:
     def shard(self, check: Callable[..., Any], X: Any, y: Any, sample_weight: Any) -> Any:
         """Return what `check` makes of the samples."""
         return check(X, y, sample_weight)
+
+    def first(self, value: T) -> T:
+        """Return what the first rank gives."""
+        return value
 
     def threads(self) -> int | None:
         """Return how many threads the rank may use; None: all that fastdnn would."""
@@ -127,21 +131,27 @@ class Job(Alone):
         with_validation = trainer.validation is not None
         self.check_same(
             facts_of(
-                trainer.engine, **facts, steps_per_epoch=trainer.steps, kind_of_samples=kind,
+                trainer.engine,
+                **facts,
+                steps_per_epoch=trainer.steps,
+                kind_of_samples=kind,
                 validation_data=f"{'some' if with_validation else 'none'}",
-                metrics=list(trainer.metrics), resume_from=trainer.resumed is not None,
-            )  # fmt: skip
+                metrics=list(trainer.metrics),
+                resume_from=trainer.resumed is not None,
+            )
         )
-        self.broadcast_start(trainer.engine, trainer.state)
+        # one that calls a loss of arrays has the engine in it
+        engine = getattr(trainer.engine, "engine", trainer.engine)
+        self.broadcast_start(engine, trainer.state)
         trainer.join()
 
     def kind_of(self, alone: type[T], shared: type[T]) -> Callable[..., T]:
         """Return the class that trains together with others, of this job."""
-        return partial(shared, job=self)
+        return partial(shared, job=self)  # type: ignore[call-arg]
 
     def shard(self, check: Callable[..., Any], X: Any, y: Any, sample_weight: Any) -> Any:
         """Return what `check` makes of the samples, of which a rank may have none."""
-        shape = getattr(X, "shape", ())
+        shape: tuple[int, ...] = getattr(X, "shape", ())
         if len(shape) != 2 or shape[0] > 0:
             return check(X, y, sample_weight)
         # what may stand for a target, and a sample that is left out again
@@ -230,6 +240,10 @@ class Job(Alone):
             self.comm.Bcast(engine.slots)
         state.entropy, state.steps, state.epochs = counters
 
+    def first(self, value: T) -> T:
+        """Return what the first rank gives."""
+        return self.comm.bcast(value)  # type: ignore[no-any-return]
+
     def wait(self) -> None:
         """Wait for the ranks of this machine, and leave the CPU to them meanwhile."""
         request = self._machine.Ibarrier()
@@ -298,11 +312,3 @@ def world() -> Any:
             f"together they need mpi4py: {MISSING}"
         ) from None
     return MPI.COMM_WORLD
-
-
-def silence() -> None:
-    """Have this process print nothing: another rank does."""
-    sys.stdout.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)

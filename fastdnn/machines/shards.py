@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdnn._inputs import Data
 from fastdnn.data.rows import dense, is_readable, rows_of
 from fastdnn.divergence import find_layer
 from fastdnn.evaluation import Measured, loss_and_outputs, penalty
@@ -108,7 +109,9 @@ class Together(Loop):
         self.engine.gradients()  # so that there is one
         engine = self.engine
         self._moved = [
-            one for l in range(1, len(engine.layers) + 1) for one in engine.tensors(l, MOVED).values()
+            one
+            for l in range(1, len(engine.layers) + 1)
+            for one in engine.tensors(l, MOVED).values()
         ]
         self._tail = np.zeros(6)
         self._rules: list[Rule] = []
@@ -135,7 +138,7 @@ class Together(Loop):
                 raise
             failure = error
         self.job.share(failure)
-        self.job.broadcast_start(self.model._engine, self.state)
+        self.job.broadcast_start(getattr(self.engine, "engine", self.engine), self.state)
 
     _is_over_for_all = False
 
@@ -269,11 +272,11 @@ class Together(Loop):
             self.hooks("on_batches_end", seen.steps, self.steps_of_epoch, logs)
         self._rules, self._clock = [], perf_counter()
 
-    # ------------------------------------------------------------------------ what the loop asks for
+    # ----------------------------------------------------------------------- what the loop asks for
     def _validated(self, given: Validation) -> dict[str, float]:
         """Evaluate this rank's validation data; returns the means over all ranks."""
         own, total, m, data = Measured(self.metrics), 0.0, 0, given.data
-        for one in [data] if hasattr(data, "targets") else data:
+        for one in [data] if isinstance(data, Data) else data:
             if len(one.y):
                 with self._reading() as engine:
                     loss, outputs = loss_and_outputs(engine, one, given.batch)
@@ -374,7 +377,11 @@ class ShardTrainer(Together, Trainer):
         begin, end = first * self.batch, min((first + 1) * self.batch, len(data.y))
         if begin >= end:
             return 0.0, 0
-        seed = {"batch": self.batch, "seed": self._dropout_seed, "step_number": number}
+        seed: dict[str, Any] = {
+            "batch": self.batch,
+            "seed": self._dropout_seed,
+            "step_number": number,
+        }
         if is_readable(data.X):
             loss = engine.step_gradient(
                 data.X, data.targets, first=first, order=drawn.order, weights=drawn.weights,
