@@ -54,6 +54,7 @@ def exchange(n_bytes: int) -> float:
 
 
 def main() -> None:
+    """Print it all."""
     for name, batch in CASES.items():
         seconds = step([int(n) for n in name.split("-")], batch)
         if comm.rank == 0:

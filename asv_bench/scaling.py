@@ -1,14 +1,15 @@
 """Predict how many machines pay: ``python asv_bench/scaling.py`` prints docs/machines.md's table.
 
-A step of n machines takes T(n) = t + p + r log2(n) a + 2 (1 - 1/n) S b: t, a step of one machine; p,
-what Python does in a step of several; a, the latency of a round, of which a small vector has
+A step of n machines takes T(n) = t + p + r log2(n) a + 2 (1 - 1/n) S b: t, a step of one machine;
+p, what Python does in a step of several; a, the latency of a round, of which a small vector has
 r = 1 and a large one 2; S, the gradient's bytes; b, seconds a byte, sent and added. A small vector
-goes whole in each round: then the last term is log2(n) S b. The efficiency is t / T(n): each machine
-has a batch of its own, of the same size for any n.
+goes whole in each round: then the last term is log2(n) S b. The efficiency is t / T(n): each
+machine has a batch of its own, of the same size for any n.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import ceil, log2
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def n_bytes(name: str) -> int:
     for part in name.split()[1].split("-"):
         n, _, times = part.partition("x")
         widths += [int(n)] * int(times or 1)
-    return 4 * sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+    return 4 * sum((a + 1) * b for a, b in pairwise(widths))
 
 
 def sum_time(size: int, n: int, of: Network) -> float:
@@ -66,12 +67,13 @@ def efficiency(name: str, n: int, of: Network) -> float:
 
 
 def steps_apart(name: str, n: int, of: Network, wanted: float = 0.8) -> int:
-    """By how much a rank's batch, or the local steps between sums, must grow for this efficiency."""
+    """How many batches have to go into a step, or between two sums, for this efficiency."""
     added = PYTHON + sum_time(n_bytes(name), n, of)
     return max(ceil(added * wanted / (1 - wanted) / STEPS[name]), 1)
 
 
 def main() -> None:
+    """Print it all."""
     for title, of in NETWORKS.items():
         print(f"{title}:\n")
         heads = " | ".join(f"{n:,}" for n in RANKS)

@@ -30,17 +30,6 @@ def test_the_same_bits_from_run_to_run(numbers: dict[int, dict[str, Any]]) -> No
     assert told(4, "numbers") == numbers[4]
 
 
-def test_shards_and_layers_of_other_kinds() -> None:
-    for n in (3, 4):
-        found = told(n, "others")
-        assert found["uneven"][1] == 10  # two epochs of the largest shard's steps
-        assert found["same logs"]
-        assert found["uneven against one"] < 1e-12  # a rank has no samples at all, and an L2
-        assert found["dropout"][0] == found["dropout"][1]
-        assert found["moving averages"]
-        assert found["stopped after"] == 2
-
-
 def test_sources_of_batches(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     parquet = pytest.importorskip("pyarrow.parquet")
