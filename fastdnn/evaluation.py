@@ -96,6 +96,13 @@ class Measured:
         self._sizes, self._means = list(state["sizes"]), dict(state["means"])
         self._pieces = [(y, outputs) for y, outputs in state["pieces"]]
 
+    def extend(self, state: Mapping[str, Any]) -> None:
+        """Take what another one has measured of more samples, by its `get_state`."""
+        self._sizes = [*self._sizes, *state["sizes"]]
+        for name, values in state["means"].items():
+            self._means[name] = [*self._means.get(name, ()), *values]
+        self._pieces = [*self._pieces, *state["pieces"]]
+
     def values(self) -> dict[str, float]:
         """Return the metrics of all samples, in the order that they were given in."""
         if not self.metrics:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -22,6 +24,7 @@ from .gradients import Differentiable
 from .history import History
 from .hooks import Callback, Model, check_callbacks
 from .loop import Loop
+from .machines import Alone, ShardTrainer, StreamShardTrainer, job_of
 from .progress import ProgressBar
 from .resume import check, check_same, unpack
 from .snapshot import Snapshot, pays
@@ -48,6 +51,16 @@ class _Given(NamedTuple):
     callbacks: Iterable[Callback] | None
     verbose: int | str
     resume_from: str | Path | None
+    job: Alone
+
+
+class _Start(NamedTuple):
+    """A training that can begin: what it calls if a first step is not finite, and its file."""
+
+    trainer: Loop
+    history: History
+    saved: checkpoint.Content | None
+    refuse: Callable[[], None] | None = None
 
 
 class Fitting(Differentiable):
@@ -81,6 +94,7 @@ class Fitting(Differentiable):
         resume_from: str | Path | None = None,
         *,
         n_threads: int | None = None,
+        comm: Any = None,
     ) -> History:
         """Train by minibatch gradient descent.
 
@@ -147,6 +161,11 @@ class Fitting(Differentiable):
         n_threads : int, optional
             How many threads work for this call, its validation and what its callbacks call; None is
             `fastdnn.get_num_threads`. Any number gives the same bits.
+        comm : mpi4py.MPI.Comm, optional
+            Train one network by all of the communicator's processes, such as ``MPI.COMM_WORLD``.
+            Each gives its own shard of the samples, or source, and of the validation data;
+            `batch_size` is the rank's. Rank 0's parameters are the start; every rank ends with the
+            same ones, and with the same `History`. See docs/machines.md.
 
         Returns
         -------
@@ -176,34 +195,53 @@ class Fitting(Differentiable):
         Ctrl-C ends the call by KeyboardInterrupt between two steps: the model stays usable. Of
         several threads that train one model, each waits for the `fit` before.
         """
-        epochs = check_count("epochs", epochs, 0)
-        first = check_count("initial_epoch", initial_epoch, 0)
-        steps = steps_per_epoch
-        steps = None if steps is None else check_count("steps_per_epoch", steps, 1)
-        check_number("validation_split", validation_split, "[0, 1)")
-        shuffle = check_flag("shuffle", shuffle)
-        each = check_batch_size(batch_size, BATCH_SIZE)
-        plan = plan_validation(validation_steps, validation_batch_size, validation_freq, each)
-        limit = threads.of_call(n_threads)
-        self._check_compiled()
-        # what all trainings have in common; the rest depends on where the samples are
-        ahead = range(first, epochs)
-        given = _Given(
-            ahead, steps, validation_data, plan, class_weight, callbacks, verbose, resume_from
-        )  # fmt: skip
-        if y is None:
+        job = job_of(comm)
+
+        def check() -> tuple[_Given, Callable[[], _Start], AbstractContextManager[None]]:
+            ahead = range(
+                check_count("initial_epoch", initial_epoch, 0), check_count("epochs", epochs, 0)
+            )
+            steps = steps_per_epoch
+            steps = None if steps is None else check_count("steps_per_epoch", steps, 1)
+            check_number("validation_split", validation_split, "[0, 1)")
+            shuffles = check_flag("shuffle", shuffle)
+            each = check_batch_size(batch_size, BATCH_SIZE)
+            plan = plan_validation(validation_steps, validation_batch_size, validation_freq, each)
+            limit = threads.of_call(job.threads() if n_threads is None else n_threads)
+            self._check_compiled()
+            # what all trainings have in common; the rest depends on where the samples are
+            given = _Given(
+                ahead, steps, validation_data, plan, class_weight, callbacks,
+                job.verbose(verbose), resume_from, job,
+            )  # fmt: skip
+            if y is not None:
+                refuse_targets(X, y)
+                start = partial(
+                    self._with_samples, X, y, sample_weight, validation_split, shuffles, each, given
+                )
+                return given, start, limit
             refuse_lonely(
                 X, batch_size=batch_size, validation_split=validation_split,
                 sample_weight=sample_weight,
             )  # fmt: skip
-        else:
-            refuse_targets(X, y)
-        with limit, self.lock.training:
-            if y is None:
-                return self._fit_batches(X, given)
-            return self._fit_samples(X, y, sample_weight, validation_split, shuffle, each, given)
+            return given, partial(self._with_batches, X, given), limit
 
-    def _fit_samples(
+        with job.running():
+            given, start, limit = job.agreed(check)
+            with limit, self.lock.training:
+                return self._train(job.agreed(start), given)
+
+    def _train(self, start: _Start, given: _Given) -> History:
+        """Train, all ranks of a job together."""
+        trainer, history, saved, refuse = start
+        job = given.job
+        job.begin(trainer, optimizer=self.optimizer, loss=self.loss, epochs=given.epochs)
+        job.agreed(lambda: self._take_up(given.resume_from, saved, trainer))
+        self.history = history
+        trainer.run(cast(Model, self), given.epochs, refuse, quiet=given.verbose == 0)
+        return history
+
+    def _with_samples(
         self,
         X: Any,
         y: ArrayLike,
@@ -212,11 +250,14 @@ class Fitting(Differentiable):
         shuffle: bool,
         batch_size: int,
         given: _Given,
-    ) -> History:
-        """Train on samples in memory."""
-        data = self._checked(X, y, sample_weight, self.input_size, finite=False, whole=False)
+    ) -> _Start:
+        """Prepare to train on samples in memory."""
+        data = given.job.shard(
+            partial(self._checked, n_0=self.input_size, finite=False, whole=False),
+            X, y, sample_weight,
+        )  # fmt: skip
         reads_all = len(given.epochs) > 0 and validation_split == 0 and given.steps is None
-        reads_all = reads_all and given.resume_from is None
+        reads_all = reads_all and given.resume_from is None and not given.job.is_shared
         kept = None
         if reads_all and self._engine is not None and pays(self._engine, data.X):
             kept = Snapshot(self._engine, self._state)
@@ -247,20 +288,17 @@ class Fitting(Differentiable):
                 raise error from None
 
         saved, state = self._training_of(given.resume_from)
-        trainer = Trainer(
+        kind = given.job.kind_of(Trainer, ShardTrainer)
+        trainer = kind(
             engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
             metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
-            data=data, batch=batch_size, draw=self._draws(data, shuffle),
+            data=data, batch=batch_size, draw=self._draws(data, shuffle, given.job.rank),
             resumed=state,
         )  # fmt: skip
-        self._take_up(given.resume_from, saved, trainer)
-        self.history = history
-        quiet = given.verbose == 0
-        trainer.run(cast(Model, self), given.epochs, None if kept is None else refuse, quiet=quiet)
-        return history
+        return _Start(trainer, history, saved, None if kept is None else refuse)
 
-    def _fit_batches(self, source: Any, given: _Given) -> History:
-        """Train on batches as they come."""
+    def _with_batches(self, source: Any, given: _Given) -> _Start:
+        """Prepare to train on batches as they come."""
 
         def check(X: Any, y: Any, sample_weight: Any) -> Data:
             # the first batch of a new model gives it its input size
@@ -281,15 +319,13 @@ class Fitting(Differentiable):
         data = stream.first()
         validation = self._validation(given, data.X.shape[1])
         saved, state = self._training_of(given.resume_from)
-        trainer = StreamTrainer(
+        kind = given.job.kind_of(StreamTrainer, StreamShardTrainer)
+        trainer = kind(
             engine=self._ready(data), lock=self.lock, optimizer=self.optimizer, state=self._state,
             metrics=self.metrics, validation=validation, callbacks=callbacks, steps=given.steps,
             stream=stream, resumed=state,
         )  # fmt: skip
-        self._take_up(given.resume_from, saved, trainer)
-        self.history = history
-        trainer.run(cast(Model, self), given.epochs, quiet=given.verbose == 0)
-        return history
+        return _Start(trainer, history, saved)
 
     def _training_of(
         self, path: str | Path | None
@@ -354,9 +390,9 @@ class Fitting(Differentiable):
         callbacks = check_callbacks(given.callbacks, log_names(self.metrics, is_validated))
         return history, [*callbacks, history, *([] if bar is None else [bar])]
 
-    def _draws(self, data: Data, shuffle: bool) -> Callable[[int, int], Draw]:
-        """Return what draws the samples of each pass over the data."""
-        orders, m = self._state.orders, len(data.y)
+    def _draws(self, data: Data, shuffle: bool, rank: int) -> Callable[[int, int], Draw]:
+        """Return what draws the samples of passes over the data: of a rank, orders of its own."""
+        orders, m, own = self._state.orders, len(data.y), [rank] if rank else []
         return lambda first, passes: Draw(
-            orders(m, first, passes, self.dtype) if shuffle else NO_LABELS, data.weights
+            orders(m, first, passes, self.dtype, *own) if shuffle else NO_LABELS, data.weights
         )

@@ -56,6 +56,7 @@ class Callback:
 
     model: Model
     params: dict[str, object]
+    writes = False  # files, or what people read: of several ranks, the first one's alone acts
     is_kept = True  # in the state of a training; one that only shows it need not be
 
     def get_state(self) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class CSVLogger(Callback):
         tried again with the next one; what is missing at the end `fit` raises as OSError.
     """
 
+    writes = True
+
     def __init__(
         self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
     ) -> None:
@@ -148,6 +150,8 @@ class TensorBoard(Callback):
     ImportError
         If tensorboardX is not installed.
     """
+
+    writes = True
 
     def __init__(self, log_dir: str | os.PathLike[str] = "logs") -> None:
         try:

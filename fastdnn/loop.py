@@ -25,6 +25,7 @@ from .interrupts import Interrupts, of_thread
 from .metrics import Metric
 from .optimizers import Optimizer
 from .resume import state_of, take_up
+from .seen import Seen
 from .turns import Turns
 from .validation import Validation
 
@@ -60,60 +61,19 @@ class State:
         """Return the random numbers for one purpose, independent of those for any other."""
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=purpose))
 
-    def orders(self, m: int, first: int, passes: int, dtype: np.dtype[Any]) -> NDArray[np.int64]:
-        """Return m samples in the random orders of these passes, behind each other.
+    def orders(
+        self, m: int, first: int, passes: int, dtype: np.dtype[Any], *rank: int
+    ) -> NDArray[np.int64]:
+        """Return m samples in the random orders of these passes, of a rank its own.
 
         They are for a network of this dtype, on which they do not depend.
         """
-        return draw_orders(self.entropy, (ORDER,), first, passes, m, dtype)
+        return draw_orders(self.entropy, (ORDER, *rank), first, passes, m, dtype)
 
     def steps_of_a_slice(self, batch: int, n_parameters: int) -> int:
         """Return how many steps take about `SLICE_SECONDS`; no result depends on it."""
         guess = _guessed_seconds(batch, n_parameters)
         return max(1, int(SLICE_SECONDS / self.seconds_per_step.get(batch, guess)))
-
-
-@dataclass
-class Seen:
-    """What an epoch has trained on so far."""
-
-    measured: Measured
-    steps: int = 0
-    samples: int = 0
-    total: float = 0.0  # the sum of the samples' losses, more or less
-    losses: list[Array] = field(default_factory=list)  # sums of a step's samples
-    is_whole: bool = False  # no steps are left
-
-    def add(self, losses: Array, samples: int) -> None:
-        """Count more steps."""
-        self.steps += len(losses)
-        self.samples += samples
-        self.total += float(losses.sum())
-        if len(losses):
-            self.losses.append(losses)
-
-    def get_state(self) -> dict[str, Any]:
-        """Return what `set_state` needs to go on with the epoch."""
-        losses = np.concatenate(self.losses) if self.losses else np.empty(0)
-        return {
-            "is_whole": self.is_whole,
-            "samples": self.samples,
-            "losses": losses,
-            **self.measured.get_state(),
-        }
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with an epoch."""
-        self.measured.set_state(state)
-        self.add(state["losses"], state["samples"])
-        self.is_whole = state["is_whole"]
-
-    def logs(self) -> dict[str, float]:
-        """Return the mean loss, the same to the bit however the steps came, and the metrics."""
-        total = self.total
-        if len(self.losses) > 1:
-            total = float(np.concatenate(self.losses).sum())
-        return {"loss": total / self.samples, **self.measured.values()}
 
 
 @dataclass(kw_only=True)
@@ -168,8 +128,7 @@ class Loop:
         """
         self.hooks.begin(model, {"epochs": epochs.stop, "steps": self.steps_of_epoch})
         with quietly(quiet):  # now, or the first epoch's time would hold it
-            self.engine.compile(self.largest_batch())
-            compile_orders(self.engine.dtype)
+            self._compile()
         start = perf_counter()
         info(
             "fit begins: epochs %d to %d, %s; "
@@ -202,6 +161,7 @@ class Loop:
             self._until = epochs.stop
             for epoch in epochs:
                 hooks("on_epoch_begin", epoch, {})
+                self._agree()
                 self.rate = self.optimizer.learning_rate_at(self.state.steps - self._steps_ahead)
                 seen = Seen(Measured(self.metrics))
                 if begun is not None:
@@ -214,6 +174,7 @@ class Loop:
                 refuse = None
                 info("epoch %d ends: %s", lambda: (epoch, logs))  # noqa: B023 - called at once
                 hooks("on_epoch_end", epoch, logs)
+                self._agree()
                 self._offer(epoch + 1, None)
                 if model.stop_training or (epoch + 1 < epochs.stop and self._is_over()):
                     break
@@ -224,6 +185,7 @@ class Loop:
             LOGGER.warning("%s", error)
             model.stop_training = False  # who has set it for this epoch does not know of the error
             hooks("on_divergence", error)
+            self._agree()
             if not model.stop_training:
                 raise
         except (KeyboardInterrupt, SystemExit) as error:
@@ -279,6 +241,14 @@ class Loop:
         with self.lock:
             self.state.epochs += more
 
+    def _compile(self) -> None:
+        """Have the steps' program compiled, or read from the cache."""
+        self.engine.compile(self.largest_batch())
+        compile_orders(self.engine.dtype)
+
+    def _agree(self) -> None:
+        """Have what callbacks may set be the same on all ranks of a job."""
+
     def _end(self) -> None:
         """Leave the state to the next training, after the last epoch."""
 
@@ -309,6 +279,10 @@ class Loop:
     def data_facts(self) -> dict[str, Any]:
         """Return what tells whether the data are those of before."""
         return {"steps_per_epoch": self.steps}
+
+    def adapted(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a state that a file holds as one of this training, if it is to be changed."""
+        return state
 
     def get_place(self) -> dict[str, Any]:
         """Return how far the present pass over the data has come."""
@@ -366,8 +340,7 @@ class Loop:
         what = "loss" if outcome.reason == LOSS_NOT_FINITE else "gradient"
         step = done + outcome.done
         ahead = step - (done if self._within is None else self._within[1].steps)
-        with self.lock:
-            layer, of_layer = find_layer(self.engine, *self.given_to(ahead))
+        layer, of_layer = self._found(ahead)
         where = "" if layer is None else f", by layer {layer}'s {of_layer}"
         last = None
         if outcome.done > 0:
@@ -375,7 +348,7 @@ class Loop:
         elif ahead > 0:  # the steps of a slice may be in several calls
             last = self._last_loss
         elif self._within is not None and self._within[1].losses:
-            last = float(self._within[1].losses[-1][-1]) / self.largest_batch()
+            last = float(self._within[1].losses[-1][-1]) / self._samples_before()
         before = "" if last is None else f" The loss of the step before was {last:.6g}."
         error = DivergenceError(
             f"training diverged: the {what} of step {step} of epoch {epoch} is not finite{where} "
@@ -384,6 +357,15 @@ class Loop:
         )
         error.epoch, error.step, error.layer, error.last_loss = epoch, step, layer, last
         return error
+
+    def _found(self, ahead: int) -> tuple[int | None, str]:
+        """Return which layer's numbers are not finite in a step, and what of them."""
+        with self.lock:
+            return find_layer(self.engine, *self.given_to(ahead))
+
+    def _samples_before(self) -> int:
+        """Return how many samples the last step had."""
+        return self.largest_batch()
 
     def given_to(self, ahead: int) -> tuple[Array, Targets, Array | None]:
         """Return X, targets and weights of a step: the next one, or so many ahead of it."""

@@ -13,7 +13,8 @@ from .checkpoint import WRONG, damaged
 
 if TYPE_CHECKING:
     from .hooks import Callback
-    from .loop import Loop, Seen
+    from .loop import Loop
+    from .seen import Seen
 
 Array = NDArray[Any]
 VERSION = 1
@@ -90,6 +91,7 @@ def check(loop: Loop, state: Mapping[str, Any], path: Any) -> None:
     try:
         is_known = state["version"] == VERSION
         if is_known:
+            state = loop.adapted(state)
             _check_form(state, loop)
     except WRONG as error:
         raise damaged(path, error) from None
@@ -134,7 +136,7 @@ def _check_seen(seen: Mapping[str, Any]) -> None:
             raise TypeError(f"pieces: want targets and outputs, got {one!r}")
 
 
-def _check_place(place: Mapping[str, Any], loop: Loop) -> None:
+def _check_place(place: Mapping[str, Any], loop: Any) -> None:
     facts = loop.data_facts()
     if "samples" not in facts:  # a source of batches
         for name, value in place.items():
@@ -143,7 +145,7 @@ def _check_place(place: Mapping[str, Any], loop: Loop) -> None:
         return
     m, batch, outputs = facts["samples"], facts["batch_size"], place["outputs"]
     begin, steps = place["begin"], place["steps"]
-    check_number("steps", steps, f"[0, {-(-m // batch)}]", whole=True)
+    check_number("steps", steps, f"[0, {loop.steps_of_pass}]", whole=True)
     check_number("begin", begin, f"[0, {steps}]", whole=True)
     wanted = min(steps * batch, m) - begin * batch, loop.engine.layers[-1].n
     if outputs is not None and (outputs.shape != wanted or outputs.dtype.kind != "f"):

@@ -55,6 +55,7 @@ class ModelCheckpoint(Monitoring):
     """
 
     _KEPT = ("_files",)
+    writes = True
 
     def __init__(
         self,

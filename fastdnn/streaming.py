@@ -15,8 +15,9 @@ from fastdnn.kernels.engine import Outcome, Rule, Targets
 
 from ._inputs import Data
 from .data.streams import Stream
-from .loop import Loop, Seen
+from .loop import Loop
 from .progress import ProgressBar
+from .seen import Seen
 
 Array = NDArray[Any]
 

@@ -15,7 +15,8 @@ from fastdnn.kernels.engine import Targets
 
 from ._inputs import Data
 from .data.rows import Part, dense, is_readable, rows_at_once, rows_of
-from .loop import Loop, Seen
+from .loop import Loop
+from .seen import Seen
 
 Array = NDArray[Any]
 ORDERS = 1 << 21  # samples in the orders of one native call, at most: 16 MB
@@ -52,9 +53,9 @@ class Trainer(Loop):
     def __post_init__(self) -> None:
         super().__post_init__()
         m = len(self.data.y)
-        self.batch = min(self.batch, m)
-        self._steps_of_pass = -(-m // self.batch)
-        self._steps = self.steps or self._steps_of_pass
+        self.batch = max(min(self.batch, m), 1)  # a shard may be empty
+        self.steps_of_pass = -(-m // self.batch)
+        self._steps = self.steps or self.steps_of_pass
         # steps done of the present pass, all and before this epoch; and A_L of the samples since
         self._place = self._begin = 0
         self._outputs: Array | None = None
@@ -70,7 +71,7 @@ class Trainer(Loop):
         m = len(self.data.y)
         if self._place == self._begin:
             self._begin_part(epoch, seen)
-        end = min(self._place + self._steps - seen.steps, self._steps_of_pass)
+        end = min(self._place + self._steps - seen.steps, self.steps_of_pass)
         was_ahead = self._begin < self._place == end  # and has been counted
         while self._place < end:
             step, count = self._place, 1
@@ -90,7 +91,7 @@ class Trainer(Loop):
                 self._offer(epoch, seen)
         if self._outputs is not None:
             seen.measured.add(*self._piece(self._begin, end))
-        self._place = self._begin = end % self._steps_of_pass
+        self._place = self._begin = end % self.steps_of_pass
         if self._place == 0 and not was_ahead:
             self._count_passes(1)
         if seen.steps < self._steps:
@@ -115,7 +116,7 @@ class Trainer(Loop):
     def _may_be_ahead(self) -> bool:
         """Return whether nothing but the callbacks looks at the model at an epoch's end."""
         looks = self.metrics or self.validation is not None or self._watched or self._saves
-        is_a_pass = self._begin == 0 and self._steps == self._steps_of_pass
+        is_a_pass = self._begin == 0 and self._steps == self.steps_of_pass
         return is_a_pass and not looks and is_readable(self.data.X)
 
     def _passes_ahead(self, epoch: int) -> int:
@@ -123,7 +124,7 @@ class Trainer(Loop):
         if epoch + 1 >= self._until or not self._may_be_ahead():
             return 1
         of_slice = self.state.steps_of_a_slice(self.batch, self.engine.parameters.size)
-        passes = min(of_slice // self._steps_of_pass, ORDERS // len(self.data.y))
+        passes = min(of_slice // self.steps_of_pass, ORDERS // len(self.data.y))
         return min(passes, self._until - epoch, self.hooks.epochs_ahead())
 
     def _train_ahead(self, epoch: int, passes: int) -> None:
@@ -134,13 +135,13 @@ class Trainer(Loop):
         self._drawn, self._is_ahead = self.draw(self.state.epochs, passes), True
         try:
             with self._signals_for(self.batch):
-                losses = self._losses(0, passes * self._steps_of_pass, (epoch, 0))
+                losses = self._losses(0, passes * self.steps_of_pass, (epoch, 0))
         finally:
             self._is_ahead = False
-        m, ends = len(self.data.y), self._steps_of_pass * np.arange(1, passes)
+        m, ends = len(self.data.y), self.steps_of_pass * np.arange(1, passes)
         draws = [self._drawn.of_pass(number, m) for number in range(passes)]
         self._steps_ahead = len(losses)
-        self._count_passes(len(losses) // self._steps_of_pass)
+        self._count_passes(len(losses) // self.steps_of_pass)
         self._ahead.extend(zip(draws, np.split(losses, ends), strict=True))
 
     def largest_batch(self) -> int:
@@ -186,7 +187,7 @@ class Trainer(Loop):
         outputs = self._outputs
         if outputs is None:
             return self.data.y, self.data.y
-        if end - begin == self._steps_of_pass:
+        if end - begin == self.steps_of_pass:
             return self.data.y, outputs
         rows = self._drawn.rows(begin * self.batch, end * self.batch)
         return self.data.y[rows], outputs[rows]
@@ -201,7 +202,7 @@ class Trainer(Loop):
         losses = train(first, count, at)
         if len(losses) == count:
             self.state.seconds_per_step[self.batch] = (perf_counter() - start) / count
-        begins = np.arange(first, first + len(losses)) % self._steps_of_pass * self.batch
+        begins = np.arange(first, first + len(losses)) % self.steps_of_pass * self.batch
         losses *= np.minimum(m - begins, self.batch)
         return losses
 

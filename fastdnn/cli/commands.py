@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 import statistics
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -21,9 +23,11 @@ from fastdnn.data.datasets import Dataset, load, load_new
 from fastdnn.data.labels import as_numbers, missing_labels
 from fastdnn.data.preparation import Preparation
 from fastdnn.data.tables import Array, quoted
+from fastdnn.divergence import DivergenceError
 from fastdnn.embedding import ColumnEmbedding, embedding_size
 from fastdnn.layer import Layer
 from fastdnn.layers import Dense
+from fastdnn.machines import Alone, job_of, world
 from fastdnn.metrics import r2, root_mean_squared_error
 from fastdnn.model import Sequential
 from fastdnn.normalization import hidden_layers
@@ -38,7 +42,52 @@ EMBED_ABOVE = 16
 
 
 def train(arguments: Namespace) -> int:
-    """Train a network, save it, say how good it is, and draw its curves."""
+    """Train a network, save it, say how good it is, and draw its curves.
+
+    Under ``mpiexec`` each process trains on its rows, and the first one alone prints and writes.
+    """
+    job = job_of(world())
+    with _as_one(job), job.running():
+        output, dataset, model = job.agreed(lambda: _prepare(arguments, job))
+        history, clock, stopping = History(), _Clock(), _stopping(arguments)
+        kept = _checkpoint(output) if arguments.resume else None
+        status = 0
+        try:
+            _fit(model, dataset, arguments, [history, clock, *stopping], kept, job)
+        except (KeyboardInterrupt, SystemExit) as stopped:
+            status = 130 if isinstance(stopped, KeyboardInterrupt) else 143
+            how = "Ctrl-C" if status == 130 else "SIGTERM"
+            if job.rank == 0:
+                print(f"fastdnn: stopped by {how}; saving the model as it is now", file=sys.stderr)
+        except OSError as error:
+            if kept is None or error.filename != str(kept):
+                raise
+            # All epochs are done, and the model itself may have room.
+            print(f"fastdnn: {kept} could not be written ({error.strerror})", file=sys.stderr)
+
+        def finish() -> None:
+            # First of all: a second Ctrl-C, or a reader of stdout that leaves, ends what follows.
+            model.save(output, metadata=dataset.preparation.to_metadata())
+            for one in stopping:
+                if one.best_epoch is not None:
+                    best = one.best_epoch + 1
+                    print(f"weights: those of epoch {best}, of the least validation loss")
+            classes, y = dataset.classes, dataset.y_test
+            A = dataset.preparation.outputs(model.predict(dataset.X_test))
+            print(f"test {_score(dataset.preparation, A, y if classes is None else classes[y])}")
+            if clock.seconds:
+                print(f"{statistics.median(clock.seconds):.3g} seconds per epoch")
+            print(f"model: {output}")
+            _draw(history, output.with_suffix(".png"))
+            if kept is not None and status == 0:
+                kept.unlink(missing_ok=True)
+
+        job.agreed(finish if job.rank == 0 else lambda: None)
+    return status
+
+
+def _prepare(arguments: Namespace, job: Alone) -> tuple[Path, Dataset, Sequential]:
+    """Return where the model goes, the data and the network, and show the two."""
     inputs = [] if arguments.data is None else [arguments.data]
     output = checked_output(arguments.output, "--output", inputs)
     check_suffix("--output", output)
@@ -59,38 +108,27 @@ def train(arguments: Namespace) -> int:
     )
     print(f"data: {dataset}")
     print(dataset.report())
+    if job.size > 1:
+        print(f"{job.size} processes, each with its share of the training samples")
     model = _build(hidden, optimizer, dataset, arguments)
     model.summary()
     sys.stdout.flush()  # the progress goes to stderr
-    history, clock, stopping = History(), _Clock(), _stopping(arguments)
-    kept = _checkpoint(output) if arguments.resume else None
-    status = 0
-    try:
-        _fit(model, dataset, arguments, [history, clock, *stopping], kept)
-    except (KeyboardInterrupt, SystemExit) as stopped:
-        status = 130 if isinstance(stopped, KeyboardInterrupt) else 143
-        how = "Ctrl-C" if status == 130 else "SIGTERM"
-        print(f"fastdnn: stopped by {how}; saving the model as it is now", file=sys.stderr)
-    except OSError as error:
-        if kept is None or error.filename != str(kept):
-            raise
-        # All epochs are done, and the model itself may have room.
-        print(f"fastdnn: {kept} could not be written ({error.strerror})", file=sys.stderr)
-    # First of all: a second Ctrl-C, or a reader of stdout that leaves, ends what follows.
-    model.save(output, metadata=dataset.preparation.to_metadata())
-    for one in stopping:
-        if one.best_epoch is not None:
-            print(f"weights: those of epoch {one.best_epoch + 1}, of the least validation loss")
-    labels = dataset.y_test if dataset.classes is None else dataset.classes[dataset.y_test]
-    A = dataset.preparation.outputs(model.predict(dataset.X_test))
-    print(f"test {_score(dataset.preparation, A, labels)}")
-    if clock.seconds:
-        print(f"{statistics.median(clock.seconds):.3g} seconds per epoch")
-    print(f"model: {output}")
-    _draw(history, output.with_suffix(".png"))
-    if kept is not None and status == 0:
-        kept.unlink(missing_ok=True)
-    return status
+    return output, dataset, model
+
+
+@contextmanager
+def _as_one(job: Alone) -> Iterator[None]:
+    """Have the first of several processes print what all of them would, errors too."""
+    if job.rank == 0:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        try:
+            yield
+        except DivergenceError:
+            raise SystemExit(1) from None
+        except Exception:  # rank 0 raises it too
+            raise SystemExit(2) from None
 
 
 def predict(arguments: Namespace) -> int:
@@ -290,11 +328,13 @@ def _fit(
     arguments: Namespace,
     callbacks: list[Callback],
     kept: Path | None,
+    job: Alone,
 ) -> None:
     """Train, and validate after each epoch if there is a validation part.
 
     The training is saved to `kept` now and then, and goes on from there if there is such a file.
     """
+    rows = slice(job.rank, None, job.size)  # of this process
     scaling = dataset.preparation.target_scaling
 
     def targets(y: Array) -> Array:
@@ -302,16 +342,18 @@ def _fit(
 
     validation = None
     if dataset.X_validation is not None and dataset.y_validation is not None:
-        validation = dataset.X_validation, targets(dataset.y_validation)
+        validation = dataset.X_validation[rows], targets(dataset.y_validation)[rows]
     saving = [] if kept is None else [ModelCheckpoint(kept, every_seconds=SAVED_EVERY)]
     model.fit(
-        dataset.X_train,
-        targets(dataset.y_train),
+        dataset.X_train[rows],
+        targets(dataset.y_train)[rows],
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         validation_data=validation,
         callbacks=[*callbacks, *saving],
-        resume_from=kept if kept is not None and kept.exists() else None,
+        resume_from=kept if job.first(kept is not None and kept.exists()) else None,
+        n_threads=arguments.threads,
+        comm=job.comm,
     )
 
 

@@ -47,11 +47,14 @@ class ParquetBatches:
         samples come in the files' order.
     seed : int, optional
         Of that order, which is another one in each pass of a training.
+    shard : (int, int), optional
+        Rank and number of the processes that share the data, as (comm.rank, comm.size): this one
+        reads its own files, every so many of them; of fewer files than processes, row groups.
 
     Attributes
     ----------
     n_samples : int
-        The rows of all files.
+        The rows of all files, or of the shard.
     columns : tuple of str
         The features.
 
@@ -80,7 +83,9 @@ class ParquetBatches:
         dtype: DTypeLike = "float32",
         shuffle: bool = False,
         seed: int | None = None,
+        shard: tuple[int, int] | None = None,
     ) -> None:
+        rank, ranks = _shard(shard)
         self.batch_size = check_count("batch_size", batch_size, 1)
         self.shuffle = check_flag("shuffle", shuffle)
         if dtype not in ("float32", "float64", np.float32, np.float64):
@@ -93,11 +98,21 @@ class ParquetBatches:
         self._targets = _names("target", target)
         self._weights = _weights(sample_weight, self._targets)
         self._files = _files(path)
-        self._groups: list[tuple[Path, int]] = []  # row groups
-        self.n_samples = 0
+        by_files = len(self._files) >= ranks
+        if by_files:
+            self._files = self._files[rank::ranks]
+        self._groups: list[tuple[Path, int, int]] = []  # row groups, and their rows
         self.columns = () if columns is None else _names("columns", columns)
         for file in self._files:
             self._survey(file, chooses=columns is None)
+        if not by_files:
+            if len(self._groups) < ranks:  # all processes see this, and none waits for another
+                raise ValueError(
+                    f"shard: want a file or row group for each of {ranks} processes, got "
+                    f"{len(self._groups)}"
+                )
+            self._groups = self._groups[rank::ranks]
+        self.n_samples = sum(rows for *_, rows in self._groups)
         if self.n_samples == 0:
             raise ValueError(f"path: want samples, got no rows in {self._files[0]}")
 
@@ -114,8 +129,10 @@ class ParquetBatches:
         if not self.columns:
             raise ValueError(f"columns: want one feature or more, got none of {names}")
         _check_columns(path, file.schema_arrow, (*self.columns, *others))
-        self.n_samples += file.metadata.num_rows
-        self._groups += [(path, i) for i in range(file.metadata.num_row_groups)]
+        metadata = file.metadata
+        self._groups += [
+            (path, i, metadata.row_group(i).num_rows) for i in range(metadata.num_row_groups)
+        ]
 
     def __len__(self) -> int:
         """Return how many batches a pass has."""
@@ -144,12 +161,12 @@ class ParquetBatches:
             order = rng.permutation(len(mixed[0]))
             yield [part[order] for part in mixed]
 
-    def _chunks(self, groups: Iterable[tuple[Path, int]]) -> Iterator[list[Array]]:
+    def _chunks(self, groups: Iterable[tuple[Path, int, int]]) -> Iterator[list[Array]]:
         """Yield X, and y and the weights if there are any, of some megabytes at a time."""
         rows = max(CHUNK_BYTES // (len(self.columns) * self.dtype.itemsize), 1)
         # a feature may be a target, too
         names = list(dict.fromkeys([*self.columns, *self._targets, *self._weights]))
-        for path, group in groups:
+        for path, group, _ in groups:
             at = 0
             for table in _tables(path, group, rows, names):
                 yield self._arrays(path, group, at, table)
@@ -234,6 +251,19 @@ def _weights(name: str | None, targets: Sequence[str]) -> tuple[str, ...]:
     if not targets:
         raise ValueError(f"sample_weight: got {name!r} without a target")
     return (name,)
+
+
+def _shard(given: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the number of a process and how many there are."""
+    if given is None:
+        return 0, 1
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise TypeError(f"shard: want (rank, number of processes), got {given!r}")
+    ranks = check_count("shard[1]", given[1], 1)
+    rank = check_count("shard[0]", given[0], 0)
+    if rank >= ranks:
+        raise ValueError(f"shard: want a rank below {ranks}, got {rank}")
+    return rank, ranks
 
 
 def _files(path: AnyPath | Iterable[AnyPath]) -> list[Path]:

@@ -246,27 +246,38 @@ def update_range(code, p, gradient, slots, size, start, stop, factor, coefficien
 
 @leaf(lambda t: (pointer(t), pointer(t), *(int64,) * 5))
 def sum_ranges(out, parts, start, n, stride, count, group):
-    """out[start:start + n] = the sum of the same range of `count` vectors, in their order.
+    """out[start:start + n] = the sum of the same range of `count` vectors: a tree of neighbours.
 
-    One after the other (`group` is 1), or the sums of two each (2).
+    The trees of `group` vectors, 8 or 4, are added in their order; what is left is cut into 4, 2
+    and 1. So vectors of which pairs are added already, in groups of 4, give the bits of all in
+    groups of 8; and so do twice as many by two processes, each its half (`fastdnn.machines`).
     """
-    total = span(out, start, n)
-    for part in range(0, count, group):
-        values = span(parts, part * stride + start, n)
-        if group == 2 and part + 1 < count:
-            others = span(parts, (part + 1) * stride + start, n)
-            if part == 0:
-                for i in range(n):
-                    total[i] = values[i] + others[i]
-            else:
-                for i in range(n):
-                    total[i] += values[i] + others[i]
-        elif part == 0:
+    total, done = span(out, start, n), 0
+    while done < count:
+        left, at, add = count - done, done * stride + start, done > 0
+        a, b = span(parts, at, n), span(parts, at + stride, n)
+        c, d = span(parts, at + 2 * stride, n), span(parts, at + 3 * stride, n)
+        if left >= 8 and group == 8:
+            at += 4 * stride
+            e, f = span(parts, at, n), span(parts, at + stride, n)
+            g, h = span(parts, at + 2 * stride, n), span(parts, at + 3 * stride, n)
             for i in range(n):
-                total[i] = values[i]
+                tree = ((a[i] + b[i]) + (c[i] + d[i])) + ((e[i] + f[i]) + (g[i] + h[i]))
+                total[i] = total[i] + tree if add else tree
+            done += 8
+        elif left >= 4:
+            for i in range(n):
+                tree = (a[i] + b[i]) + (c[i] + d[i])
+                total[i] = total[i] + tree if add else tree
+            done += 4
+        elif left >= 2:
+            for i in range(n):
+                total[i] = total[i] + (a[i] + b[i]) if add else a[i] + b[i]
+            done += 2
         else:
             for i in range(n):
-                total[i] += values[i]
+                total[i] = total[i] + a[i] if add else a[i]
+            done += 1
 
 
 @sum_kernel

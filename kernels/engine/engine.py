@@ -28,6 +28,7 @@ from .parameters import TABLE, Layer, place_parameters
 from .placement import Place, place_batch
 from .plans import plan_of
 from .ranks import Crowd, ranks_for
+from .steps import GradientSteps
 from .together import Job
 from .values import Values
 from .workspace import Workspace
@@ -54,7 +55,7 @@ class _Call(NamedTuple):
     read: tuple[Any, ...]  # what else lies at the addresses
 
 
-class Engine(Values):
+class Engine(GradientSteps, Values):
     """A network of `layers`, its parameters in one vector, and the calls of the compiled step.
 
     Parameters
@@ -266,8 +267,8 @@ class Engine(Values):
     def job(self, X: NDArray[Any], outputs: NDArray[Any], *, batch: int) -> Job:
         """A forward pass of X (m, n_0) to `outputs`, for `together.run_all`."""
         call = self._prepare(X, None, batch, outputs=outputs, most=1)
-        flops, arguments = self.flops_per_sample * len(X), call.arguments.copied()
-        return Job(arguments, call.x, call.outputs, call.losses, flops)
+        flops = self.flops_per_sample * len(X)
+        return Job(call.arguments.copied(), call.x, call.outputs, call.losses, flops)
 
     def _call(self, X: NDArray[Any], targets: Targets | None, batch: int, **how: Any) -> Outcome:
         """Run steps; the keywords are those of `_prepare`."""
@@ -277,11 +278,10 @@ class Engine(Values):
         # so small a call has one rank, whatever the number of threads will be
         is_small = self._layout.work * len(X) < threads.AWAKE_FLOPS
         if targets is None and is_small and is_plain(X) and not how.get("dropout", False):
-            key = X.shape, X.dtype, batch
-            self._again = Again(key, call.arguments.copied(), call.losses)
-        done, reason = self._workspace.results.tolist()
-        losses = call.losses[: done + (reason not in (FINITE, layout.STOPPED))]
-        return Outcome(losses, done, reason)
+            again = call.arguments.copied()
+            self._again = Again((X.shape, X.dtype, batch), again, call.losses)
+        done, why = self._workspace.results.tolist()
+        return Outcome(call.losses[: done + (why not in (FINITE, layout.STOPPED))], done, why)
 
     def _prepare(
         self,
@@ -306,7 +306,8 @@ class Engine(Values):
     ) -> _Call:
         """Make the arguments of a native call, of at most so many ranks."""
         samples = len(X)
-        batch = batch if rule else min(batch, samples)  # a rule's epoch may end with fewer
+        if rule is None and not dropout:  # in training, fewer are an epoch's end
+            batch = min(batch, samples)
         place = self.place(batch)
         steps = steps or (-(-samples // batch) if rule is None else len(rule.coefficients))
         if gradient:
@@ -340,10 +341,9 @@ class Engine(Values):
         given = (*((None, None) if targets is None else targets), weights, order)
         read = *(None if a is None else np.ascontiguousarray(a) for a in given), coefficients, stop
         arguments.addresses[: step.TABLE] = [address_of(one) for one in read]
-        losses, results = np.empty(steps), self._workspace.results
-        results[:] = 0
+        self._workspace.results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.ravel()
-        return _Call(n_ranks, arguments, limit, x.flat, taken, losses, crowd, read)
+        return _Call(n_ranks, arguments, limit, x.flat, taken, np.empty(steps), crowd, read)
 
     def _run(
         self,
@@ -354,8 +354,8 @@ class Engine(Values):
         outputs: NDArray[Any],
         losses: NDArray[np.float64],
     ) -> None:
-        own, other = _NONE[self.dtype], _NONE[_OTHER[self.dtype]]
-        xs = (x, other) if x.dtype == self.dtype else (own, x)
+        other = _NONE[_OTHER[self.dtype]]
+        xs = (x, other) if x.dtype == self.dtype else (_NONE[self.dtype], x)
         step.run(self.dtype, n_ranks, *arguments[:2], limit, *xs, outputs, losses)
 
     def place(self, batch: int) -> Place:

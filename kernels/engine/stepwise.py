@@ -81,6 +81,34 @@ class Stepwise:
         given = Targets(np.ascontiguousarray(dA, engine.dtype))
         return loss + engine.differentiate(X, given, weights=weights, dZ_1=dZ_1, learning=learning)
 
+    def step_gradient(
+        self,
+        X: Array,
+        targets: Targets,
+        *,
+        batch: int,
+        first: int = 0,
+        order: NDArray[np.int64] = NO_LABELS,
+        weights: Array | None = None,
+        outputs: Array | None = None,
+        **same: Any,
+    ) -> float:
+        """The loss and gradient of the step that `train` would take; see `Engine.step_gradient`."""
+        engine, shape = self.engine, (len(X), self.engine.layers[-1].n)
+        A = np.empty(shape, engine.dtype) if outputs is None else outputs.reshape(shape)
+        engine._call(
+            X, None, batch, outputs=A, dropout=True, steps=1, learning=True, first=first,
+            order=order, **same,
+        )  # fmt: skip
+        part = slice(first * batch, (first + 1) * batch)
+        rows = order[part] if len(order) else part
+        loss, dA = self._loss_of(rows, targets, A, weights)
+        given = np.zeros(shape, engine.dtype)
+        given[rows] = dA
+        return loss + engine.step_gradient(
+            X, Targets(given), batch=batch, first=first, order=order, weights=weights, **same
+        )
+
     def train(
         self,
         X: Array,

@@ -2,7 +2,7 @@
 
 A batch is cut into segments, a segment into chunks. A chunk's activations and the weights stay in
 the caches of one core, from A_0 to dZ_1; each segment has a gradient of its own, to which its
-chunks are added in order, and the update adds the segments' gradients, by pairs and these in order.
+chunks are added in order, and the update adds the segments' gradients, as a tree of neighbours.
 Segments and chunks follow from shapes alone.
 
 Where the gradients are small, each rank reads all of them and updates parameters of its own (a

@@ -109,13 +109,13 @@ def blocked_step(plan, net, samples, memory, batch, ps, stays, coefficients, may
 
 @kernel
 def combine(plan, net, memory, batch, start, stop, rank):
-    """The sum of the segments' gradients, where they have their own: of pairs, in their order."""
+    """The sum of the segments' gradients, where they have their own, as a tree of neighbours."""
     if plan[REGIME] != BLOCKED and plan[SEGMENT] < plan[BATCH]:
         count, size, vectors = segments_of(plan, batch.m), plan[PARAMETERS], memory.gradients
         if joins(plan, count, rank):
-            sum_ranges(net.gradient, vectors, start, stop - start, 2 * size, count // 2, ONE)
+            sum_ranges(net.gradient, vectors, start, stop - start, 2 * size, count // 2, 4)
         else:
-            sum_ranges(net.gradient, vectors, start, stop - start, size, count, 2)
+            sum_ranges(net.gradient, vectors, start, stop - start, size, count, 8)
 
 
 @kernel

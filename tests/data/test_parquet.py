@@ -400,3 +400,33 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     run = subprocess.run(command, env=one_thread, capture_output=True, text=True, check=True)
     of_one, of_twelve = (int(one) for one in run.stdout.split())
     assert of_twelve - of_one < 40_000  # kB; all twelve are 240 MB
+
+
+@pytest.mark.parametrize(("files", "ranks"), [(5, 2), (2, 3)])
+def test_each_process_reads_its_own_files_or_row_groups(
+    tmp_path: Path, files: int, ranks: int
+) -> None:
+    for i in range(files):
+        table = pa.table({"a": np.arange(10.0) + 10 * i, "y": np.zeros(10)})
+        pq.write_table(table, tmp_path / f"{i}.parquet", row_group_size=4)
+    rows = [
+        np.concatenate([X[:, 0] for X, _ in ParquetBatches(tmp_path, "y", 4, shard=(r, ranks))])
+        for r in range(ranks)
+    ]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(10 * files))
+    if files == 5:
+        assert sorted(rows[1].tolist()) == [*range(10, 20), *range(30, 40)]
+    sizes = [ParquetBatches(tmp_path, "y", shard=(r, ranks)).n_samples for r in range(ranks)]
+    assert sizes == [len(one) for one in rows]
+
+
+def test_a_wrong_shard_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1.0], "y": [1.0]}), tmp_path / "a.parquet")
+    for shard, error, text in [
+        ((2, 2), ValueError, "shard: want a rank below 2, got 2"),
+        (3, TypeError, "want .rank, number of processes., got 3"),
+        ((0, 0), ValueError, r"shard\[1\]: want an integer in"),
+        ((0, 2), ValueError, "a file or row group for each of 2 processes, got 1"),
+    ]:
+        with pytest.raises(error, match=text):
+            ParquetBatches(tmp_path, "y", shard=shard)  # type: ignore[arg-type]

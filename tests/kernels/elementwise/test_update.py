@@ -252,18 +252,31 @@ def test_outputs_are_written_nowhere_else() -> None:
 
 @each_dtype
 @each_range
-@pytest.mark.parametrize("count", [1, 2, 5, 6])
+@pytest.mark.parametrize("count", [1, 2, 5, 7, 8, 14, 16])
 @pytest.mark.parametrize("gap", [0, 3])
-@pytest.mark.parametrize("group", [1, 2])
-def test_ranges_are_added_in_order(
+@pytest.mark.parametrize("group", [4, 8])
+def test_ranges_are_added_as_trees_of_neighbours(
     dtype: Any, start: int, stop: int, count: int, gap: int, group: int
 ) -> None:
     parts, out = nan(count, N + gap, dtype=dtype), nan(N, dtype=dtype)
     parts[:, start:stop] = draw(1, count, stop - start, dtype=dtype)
     before = parts.copy()
     _add_up(dtype, 1, out, parts.reshape(-1), start, stop - start, N + gap, count, group)
-    wanted, *others = (sum(before[i : i + group, :N]) for i in range(0, count, group))
-    for part in others:
-        wanted += part
+    wanted, at = None, 0
+    while at < count:
+        size = next(size for size in (8, 4, 2, 1) if size <= min(group, count - at))
+        tree = list(before[at : at + size, :N])
+        while len(tree) > 1:
+            tree = [a + b for a, b in zip(tree[::2], tree[1::2], strict=True)]
+        wanted, at = tree[0] if wanted is None else wanted + tree[0], at + size
     np.testing.assert_array_equal(out, wanted)  # and NaN, as before, around the range
     np.testing.assert_array_equal(parts, before)
+
+
+@pytest.mark.parametrize("count", [2, 6, 14, 16, 24, 32])
+def test_pairs_that_are_added_already_give_the_same_bits(count: int) -> None:
+    parts, whole, by_pairs = draw(1, count, N), np.empty(N), np.empty(N)
+    _add_up(parts.dtype, 1, whole, parts.reshape(-1), 0, N, N, count, 8)
+    pairs = np.ascontiguousarray(parts[::2] + parts[1::2])
+    _add_up(parts.dtype, 1, by_pairs, pairs.reshape(-1), 0, N, N, count // 2, 4)
+    np.testing.assert_array_equal(by_pairs, whole)

@@ -133,7 +133,9 @@ def test_depths_of_several_blocks(dtype: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 @each_dtype
-def test_segments_gradients_are_added_by_pairs(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_gradients_are_added_as_a_tree(
+    dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     regimes.force(monkeypatch, "segments")
     monkeypatch.setattr(placement, "SMALL", placement.SMALL._replace(few_rows=8))
     net, m = wide(dtype), 64
@@ -151,7 +153,7 @@ def test_segments_gradients_are_added_by_pairs(dtype: Any, monkeypatch: pytest.M
         alone.differentiate(X[part], Targets(given_targets.y[part]), weights=weights)
         parts.append(alone.gradient.copy())
     a, b, c, d = (left + right for left, right in zip(parts[::2], parts[1::2], strict=True))
-    np.testing.assert_array_equal(got, a + b + c + d)
+    np.testing.assert_array_equal(got, (a + b) + (c + d))
 
 
 # ----------------------------------------------------------------------------- layers of one unit

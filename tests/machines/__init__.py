@@ -1,0 +1,1 @@
+"""Trainings by several processes: each test starts `worker.py` by mpiexec."""
