@@ -133,9 +133,11 @@ _watch(_show)
 
 
 def __getattr__(name: str) -> typing.Any:
-    """Import the estimators when they are asked for: scikit-learn takes a second."""
+    """Import the estimators and searches when they are asked for: scikit-learn takes a second."""
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("fastdnn.estimators"), name)
+    if name == "model_selection":
+        return import_module("fastdnn.model_selection")
     if name in _CLASSES:  # that a table or a file of layers has, and no line above
         return _CLASSES[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
