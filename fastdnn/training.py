@@ -59,6 +59,7 @@ class Trainer(Loop):
         # steps done of the present pass, all and before this epoch; and A_L of the samples since
         self._place = self._begin = 0
         self._outputs: Array | None = None
+        self._is_counted = False  # the present pass, which has been trained ahead
         self._ahead = deque[tuple[Draw, Array]]()  # passes that follow, as far as they are trained
 
     @property
@@ -72,7 +73,6 @@ class Trainer(Loop):
         if self._place == self._begin:
             self._begin_part(epoch, seen)
         end = min(self._place + self._steps - seen.steps, self.steps_of_pass)
-        was_ahead = self._begin < self._place == end  # and has been counted
         while self._place < end:
             step, count = self._place, 1
             if self._one_by_one:
@@ -92,8 +92,9 @@ class Trainer(Loop):
         if self._outputs is not None:
             seen.measured.add(*self._piece(self._begin, end))
         self._place = self._begin = end % self.steps_of_pass
-        if self._place == 0 and not was_ahead:
+        if self._place == 0 and not self._is_counted:
             self._count_passes(1)
+        self._is_counted = False
         if seen.steps < self._steps:
             self._offer(epoch, seen)
         return seen.steps < self._steps
@@ -107,6 +108,7 @@ class Trainer(Loop):
                 self._drawn, losses = self._ahead.popleft()
                 self._steps_ahead -= len(losses)
                 self._place = len(losses)
+                self._is_counted = self._place == self.steps_of_pass
                 seen.add(losses, min(self._place * self.batch, len(self.data.y)))
             else:
                 self._drawn = self.draw(self.state.epochs, 1)

@@ -60,6 +60,19 @@ def test_epochs_ahead_change_nothing(
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("normalization", [[], [fastdnn.BatchNormalization]])
+def test_epochs_ahead_of_one_batch_each(normalization: list[Any]) -> None:
+    """Blocked: the batch of the epoch before is no longer where it was."""
+    found = []
+    for callbacks in ([], [Looks()]):
+        layers = [fastdnn.Dense(300, "relu"), *(one() for one in normalization), fastdnn.Dense(3)]
+        model = fastdnn.Sequential(layers, input_size=4, seed=0)
+        model.compile("adam", fastdnn.SparseCategoricalCrossentropy(from_logits=True))
+        model.fit(X, y, batch_size=50, epochs=6, callbacks=callbacks, verbose=0)
+        found.append(fingerprint(model)[1:4])
+    assert found[0] == found[1]
+
+
 def test_epochs_ahead_train_on_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for callbacks in ([], [Looks()]):

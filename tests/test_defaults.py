@@ -85,7 +85,7 @@ textbook.initialize_parameters_deep: seed=3, scale=0.01
 textbook.predict: y=None, parameters=None
 textbook.two_layer_model: learning_rate=0.0075, num_iterations=3000, print_cost=False
 data.ParquetBatches: target=None, batch_size=32, columns=None, sample_weight=None,
-    dtype='float32', shuffle=False, seed=None
+    dtype='float32', shuffle=False, seed=None, shard=None
 data.datasets.Dataset: image_shape=None, X_validation=None, y_validation=None, notes=()
 data.datasets.load: path=None, target=None, test_size=0.2, seed=0, dtype='float32', task=None,
     drop=(), validation_split=0.0, embed_above=None
@@ -99,7 +99,7 @@ Sequential.evaluate: y=None, batch_size=None, verbose=0, sample_weight=None, ret
 Sequential.fit: y=None, batch_size=None, epochs=1, verbose='auto', callbacks=(),
     validation_split=0.0, validation_data=None, shuffle=True, class_weight=None,
     sample_weight=None, initial_epoch=0, steps_per_epoch=None, validation_steps=None,
-    validation_batch_size=None, validation_freq=1, resume_from=None, n_threads=None
+    validation_batch_size=None, validation_freq=1, resume_from=None, n_threads=None, comm=None
 Sequential.hvp: sample_weight=None, n_threads=None
 Sequential.input_gradient: sample_weight=None, n_threads=None
 Sequential.jacobian: n_threads=None

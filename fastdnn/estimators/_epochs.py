@@ -102,7 +102,8 @@ class EpochTrainer(Trainer):
             if self.alpha > 0:
                 self.engine.scale_penalties(self.alpha / 2 / self.l2, per_sample=True)
             losses = super()._losses(first, count, at) / self.outputs_averaged
-        losses[0] += self._constant(slice(first * self.batch, (first + count) * self.batch))
+        if len(losses):  # a signal or a divergence may have come before the first step
+            losses[0] += self._constant(slice(first * self.batch, (first + count) * self.batch))
         return losses
 
     def _penalised(self, step: int, at: tuple[int, int]) -> Array:

@@ -231,8 +231,9 @@ def steps(plan, net, samples, rule, ps, places, ws, rank):
         if plan[GRADIENT] == GIVEN:
             total, applied = 0.0, False
         elif plan[REGIME] == BLOCKED:
-            # a full batch stays where it is from step to step, unless dropout thins it
+            # a full batch stays where it is, unless dropout thins it or the next order moves it
             stays = s > 0 and per_epoch == 1 and net.table[0, DROP] == 0
+            stays = stays and plan[NEXT_ORDER] == 0
             may = plan[UPDATE] >= 0 and not first_sum
             total, applied = blocked_step(
                 plan, net, samples, memory, batch, ps, stays, coefficients, may, rank
