@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MISSING = "pip install 'fastdnn[mpi]'"
 METHODS = "Dup", "Get_rank", "Get_size", "Sendrecv", "Bcast", "allgather", "Abort"
+FORWARDED = 0.5  # seconds in which mpiexec hands on what a rank has written, before it ends all
 NAP = 0.002  # seconds between two looks at whether others have come, where they may take long
 _ERRORS: dict[str, type[Exception]] = {
     one.__name__: one for one in (TypeError, ValueError, ImportError, MemoryError)
@@ -184,13 +185,12 @@ class Job(Alone):
 
     def _abort(self, error: BaseException) -> None:
         """Say why, and end the processes of all ranks: the others wait for this one's step."""
-        stream = standard("stderr")
-        traceback.print_exception(error, file=stream)
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
-        print(f"fastdnn: rank {self.rank} of {self.size} has failed and ends all: {what}",
-              file=stream)  # fmt: skip
+        stream, what = standard("stderr"), f"{type(error).__name__}: {error}".rstrip(": ")
+        said = f"fastdnn: rank {self.rank} of {self.size} has failed and ends all: {what}\n"
+        stream.write("".join(traceback.format_exception(error)) + said)
         stream.flush()
         standard("stdout").flush()
+        sleep(FORWARDED)
         self._given.Abort(1)
 
     def agreed(self, work: Callable[[], T]) -> T:

@@ -16,7 +16,9 @@ from tests.interop.cases import DTYPES, LAYERS, activated, assert_close, assert_
 from tests.migration import imported
 
 keras = imported("Keras")
-TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+# with PyTorch, Keras's layers of float64 are no more exact than those of float32: NumPy's products
+# of their weights are 3e-7 away from them, and 1e-15 from fastdnn's
+TOLERANCE = 1e-6
 OTHERS = ("Residual", "Embedding", "together")  # that a keras.Sequential has not
 SEQUENTIAL = [name for name in LAYERS if not any(one in name for one in OTHERS)]
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -42,7 +44,7 @@ def test_layers_to_keras_and_its_files_and_back(name: str, dtype: str, tmp_path:
     model, X = net(name, dtype)
     X = X.astype("float32").astype(dtype)  # as Keras rounds it
     theirs = model.to_keras()
-    assert_close(outputs(theirs, X), model.predict(X), TOLERANCE[dtype])
+    assert_close(outputs(theirs, X), model.predict(X), TOLERANCE)
     assert_same(fastdnn.from_keras(theirs), model)
     theirs.save(tmp_path / "net.keras")
     assert_same(fastdnn.from_keras(tmp_path / "net.keras"), model)
@@ -58,7 +60,7 @@ def test_activations_to_keras_and_back(name: str, dtype: str) -> None:
     model, X = activated(name, dtype, alone=False)
     X = X.astype("float32").astype(dtype)  # as Keras rounds it
     theirs = model.to_keras()
-    assert_close(outputs(theirs, X), model.predict(X), TOLERANCE[dtype])
+    assert_close(outputs(theirs, X), model.predict(X), TOLERANCE)
     assert_same(fastdnn.from_keras(theirs), model)
 
 
