@@ -108,8 +108,11 @@ class Relayed(Interrupts):
         if self.arrived[0]:
             raise KeyboardInterrupt
 
-    def stop(self) -> None:
+    def start(self) -> None:
         """Leave the signals alone: they are the main thread's."""
+
+    def stop(self) -> None:
+        """Leave them alone."""
 
     def __exit__(
         self,

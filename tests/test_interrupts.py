@@ -357,6 +357,7 @@ def test_a_thread_that_works_for_another_is_ended_by_it() -> None:
     with relayed(arrived):
         mine = of_thread()
         mine.start()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert mine.arrived is arrived
         with mine:
             pass
