@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
@@ -128,11 +127,10 @@ class Ensemble:
         RuntimeWarning
             If an output is not finite.
         """
-        model = self.models[0]
-        first, shape = model._read_X(model._prepared(X), whole=False), _outputs(model)
-        joined = np.empty((first.shape[0], shape), np.result_type(*(m.dtype for m in self.models)))
+        model, X, dtype = self._read(X)
+        joined = np.empty((X.shape[0], _outputs(model)), dtype)
         with threads.of_call(n_threads):
-            for rows, outputs in self._passes(first, batch_size, verbose):
+            for rows, outputs in self._outputs_by_rows(X, batch_size, verbose):
                 joined[rows] = self._joined(outputs)
         return model._told(joined)
 
@@ -148,17 +146,23 @@ class Ensemble:
 
         The parameters are those of `predict`.
         """
-        model = self.models[0]
-        read = model._read_X(model._prepared(X), whole=False)
-        dtype = np.result_type(*(m.dtype for m in self.models))
-        found = np.empty((len(self), read.shape[0], _outputs(model)), dtype)
+        model, X, dtype = self._read(X)
+        found = np.empty((len(self), X.shape[0], _outputs(model)), dtype)
         with threads.of_call(n_threads):
-            for rows, outputs in self._passes(read, batch_size, verbose):
+            for rows, outputs in self._outputs_by_rows(X, batch_size, verbose):
                 for to, A in zip(found, outputs, strict=True):
                     to[rows] = A
         return np.stack([model._told(A) for A in found])
 
-    def _passes(self, X: Any, batch_size: int | None, verbose: int | str) -> Any:
+    def _read(self, X: Any) -> tuple[Sequential, Any, np.dtype[Any]]:
+        """Return what knows the data, X as the engines read it, and the dtype of all outputs."""
+        model = self.models[0]
+        X = model._read_X(model._prepared(X), whole=False)
+        return model, X, np.result_type(*(one.dtype for one in self.models))
+
+    def _outputs_by_rows(
+        self, X: Any, batch_size: int | None, verbose: int | str
+    ) -> Iterator[tuple[slice, list[Array]]]:
         """Give some rows at a time, and each network's outputs of them."""
         batch = check_batch_size(batch_size, EVALUATION_BATCH)
         with ExitStack() as stack:
@@ -245,9 +249,12 @@ def _outputs(model: Sequential) -> int:
 def _outputs_of(engines: list[Engine], X: Array, batch: int) -> list[Array]:
     """Return A_L of every network, by one native call for each dtype."""
     found = [np.empty((len(X), engine.layers[-1].n), engine.dtype) for engine in engines]
-    jobs = [engine.job(X, A, batch=batch) for engine, A in zip(engines, found, strict=True)]
-    order = sorted(range(len(jobs)), key=lambda i: (engines[i].dtype.name, -jobs[i].flops))
-    for _, group in groupby(order, key=lambda i: engines[i].dtype.name):
-        numbers = list(group)
-        run_all([jobs[i] for i in numbers], engines[numbers[0]].dtype)
+    for dtype in {engine.dtype for engine in engines}:
+        passes = [
+            engine.forward_pass(X, A, batch=batch)
+            for engine, A in zip(engines, found, strict=True)
+            if engine.dtype == dtype
+        ]
+        # the costly ones first
+        run_all(sorted(passes, key=lambda one: one.flops, reverse=True), dtype)
     return found

@@ -12,9 +12,9 @@ from .calls import (
     parts_of,
 )
 from .engine import CALL_FLOPS, Engine
+from .many import run_all
 from .parameters import Layer, size_of, tensors_of
 from .stepwise import Stepwise
-from .together import run_all
 from .twins import doubled, frozen, twin_of
 
 __all__ = [

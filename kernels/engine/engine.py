@@ -24,12 +24,12 @@ from fastdnn.kernels.passes import step
 
 from . import calls
 from .calls import NO_LABELS, Again, Arguments, Outcome, Report, Rule, Stop, Targets, parts_of
+from .many import Pass
 from .parameters import TABLE, Layer, place_parameters
 from .placement import Place, place_batch
 from .plans import plan_of
 from .ranks import Crowd, ranks_for
 from .steps import GradientSteps
-from .together import Job
 from .values import Values
 from .workspace import Workspace
 
@@ -264,11 +264,11 @@ class Engine(GradientSteps, Values):
             learning=True,
         )  # fmt: skip
 
-    def job(self, X: NDArray[Any], outputs: NDArray[Any], *, batch: int) -> Job:
-        """A forward pass of X (m, n_0) to `outputs`, for `together.run_all`."""
+    def forward_pass(self, X: NDArray[Any], outputs: NDArray[Any], *, batch: int) -> Pass:
+        """A forward pass of X (m, n_0) to `outputs`, for `many.run_all`."""
         call = self._prepare(X, None, batch, outputs=outputs, most=1)
         flops = self.flops_per_sample * len(X)
-        return Job(call.arguments.copied(), call.x, call.outputs, call.losses, flops)
+        return Pass(call.arguments.copied(), call.x, call.outputs, call.losses, flops)
 
     def _call(self, X: NDArray[Any], targets: Targets | None, batch: int, **how: Any) -> Outcome:
         """Run steps; the keywords are those of `_prepare`."""

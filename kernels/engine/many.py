@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import int64, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from fastdnn.kernels.base.arrays import address_of
 from fastdnn.kernels.compiler.jit import kernel, vector
 from fastdnn.kernels.cpu import threads
-from fastdnn.kernels.parallel.entry import entry
+from fastdnn.kernels.parallel.entry import call_stored, entry
 from fastdnn.kernels.parallel.team import claim, team_size
 from fastdnn.kernels.passes import step
 
@@ -29,8 +28,8 @@ _NONE = np.empty(0)
 _LIMIT = np.array(np.inf).view(np.int64).item()
 
 
-class Job(NamedTuple):
-    """What one network is to compute: the arguments of `step.run` with one rank."""
+class Pass(NamedTuple):
+    """A forward pass of one network: the arguments of `step.run` with one rank."""
 
     arguments: Arguments
     x: NDArray[Any]
@@ -59,18 +58,11 @@ def _words(array: NDArray[Any]) -> list[int]:
 def _call(typing: Any, like: Any, address: Any, team: Any, place: Any) -> Any:
     """Call the step at an address, as one rank, with the arguments that lie at a place."""
     arguments = types.Tuple(step.run.signature(like.dtype))
-    parameters = (int64, int64, team, *arguments)
 
     def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         _, address, team, place = given
-        function = context.call_conv.get_function_type(types.none, parameters)
-        stored = context.get_value_type(arguments).as_pointer()
-        values = cgutils.unpack_tuple(builder, builder.load(builder.inttoptr(place, stored)))
-        rank = [context.get_constant(int64, number) for number in (0, 1)]
-        context.call_conv.call_function(
-            builder, builder.inttoptr(address, function.as_pointer()), types.none, parameters,
-            [*rank, team, *values],
-        )  # fmt: skip
+        alone = [context.get_constant(int64, number) for number in (0, 1)]
+        call_stored(context, builder, address, [*alone, team], place, arguments)
         return context.get_dummy_value()
 
     return types.void(like, int64, team, int64), emit
@@ -90,17 +82,17 @@ def _next(team, n_ranks, before, count):
 
 @entry(lambda t: (vector(t), int64, *(vector(int64),) * 2))
 def _run_all(number, n_ranks, team, like, address, places, no_team):
-    job = _next(team, n_ranks, -1, places.size)
-    while job < places.size:
-        _call_step(like, address, no_team, places[job])
-        job = _next(team, n_ranks, job, places.size)
+    i = _next(team, n_ranks, -1, places.size)
+    while i < places.size:
+        _call_step(like, address, no_team, places[i])
+        i = _next(team, n_ranks, i, places.size)
 
 
-def run_all(jobs: Sequence[Job], dtype: np.dtype[Any]) -> None:
-    """Run all jobs, of networks of one dtype."""
+def run_all(passes: Sequence[Pass], dtype: np.dtype[Any]) -> None:
+    """Run all passes, of networks of one dtype."""
     address = step.run.compile(dtype).address
-    memory = np.array([job.words() for job in jobs], np.int64)
-    places = address_of(memory) + memory.strides[0] * np.arange(len(jobs))
-    n_ranks = min(threads.workers(sum(job.flops for job in jobs)), len(jobs))
+    memory = np.array([one.words() for one in passes], np.int64)
+    places = address_of(memory) + memory.strides[0] * np.arange(len(passes))
+    n_ranks = min(threads.workers(sum(one.flops for one in passes)), len(passes))
     like = np.empty(0, dtype)
     _run_all(dtype, n_ranks, like, address, places, _NO_TEAM)

@@ -188,13 +188,24 @@ class Entry:
             numba.set_num_threads(before)
 
 
+def call_stored(
+    context: Any, builder: Any, address: Any, rank: list[Any], place: Any, arguments: types.Tuple
+) -> None:
+    """Emit the call of a kernel by its address: `rank` is given, its arguments lie at `place`."""
+    parameters = (*_RANK, *arguments)
+    function = context.call_conv.get_function_type(types.none, parameters)
+    stored = context.get_value_type(arguments).as_pointer()
+    values = cgutils.unpack_tuple(builder, builder.load(builder.inttoptr(place, stored)))
+    function = builder.inttoptr(address, function.as_pointer())
+    context.call_conv.call_function(builder, function, types.none, parameters, [*rank, *values])
+
+
 def _starter(arguments: types.Tuple) -> Callable[..., None]:
     """The parallel function for kernels that take these arguments.
 
     Numba's parallel loops take no tuples, so the ranks find the arguments where the function has
     put them on its stack.
     """
-    parameters = (*_RANK, *arguments)
 
     @intrinsic
     def put_on_stack(typing: Any, values: Any) -> Any:
@@ -209,16 +220,7 @@ def _starter(arguments: types.Tuple) -> Callable[..., None]:
     ) -> Any:
         def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             address, *rank, place = given
-            function = context.call_conv.get_function_type(types.none, parameters)
-            stored = context.get_value_type(arguments).as_pointer()
-            values = cgutils.unpack_tuple(builder, builder.load(builder.inttoptr(place, stored)))
-            context.call_conv.call_function(
-                builder,
-                builder.inttoptr(address, function.as_pointer()),
-                types.none,
-                parameters,
-                [*rank, *values],
-            )
+            call_stored(context, builder, address, rank, place, arguments)
             return context.get_dummy_value()
 
         return types.void(types.intp, *_RANK, types.intp), emit

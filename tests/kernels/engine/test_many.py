@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastdnn.kernels.cpu import threads
-from fastdnn.kernels.engine.together import run_all
+from fastdnn.kernels.engine.many import run_all
 from tests.kernels.networks import make
 
 
@@ -24,19 +24,19 @@ def test_each_network_has_its_own_outputs(
     for m, batch in [(1, 1), (67, 16), (300, 1024)]:
         X = np.random.default_rng(m).normal(size=(m, 5)).astype(of)
         found = [np.full((m, net.layers[-1].n), np.nan, dtype) for net in nets]
-        jobs = [net.job(X, A, batch=batch) for net, A in zip(nets, found, strict=True)]
+        passes = [net.forward_pass(X, A, batch=batch) for net, A in zip(nets, found, strict=True)]
         with threads.num_threads(n):
-            run_all(jobs, np.dtype(dtype))
+            run_all(passes, np.dtype(dtype))
         for net, A in zip(nets, found, strict=True):
             np.testing.assert_array_equal(A, net.forward(X, batch=batch))
 
 
-def test_more_jobs_than_ranks_and_calls_behind_each_other() -> None:
+def test_more_passes_than_ranks_and_calls_behind_each_other() -> None:
     net = make([4, 3], ["relu"], dtype="float32")
     X = np.ones((2, 4), np.float32)
     for count in (1, 50):
         found = [np.empty((2, 3), np.float32) for _ in range(count)]
         for _ in range(2):
-            run_all([net.job(X, A, batch=2) for A in found], np.dtype(np.float32))
+            run_all([net.forward_pass(X, A, batch=2) for A in found], np.dtype(np.float32))
         for A in found:
             np.testing.assert_array_equal(A, net.forward(X, batch=2))

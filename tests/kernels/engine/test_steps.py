@@ -1,4 +1,4 @@
-"""A step in two parts, gradient and update, has the bits of a step of a training."""
+"""A step in two parts, gradient and update, is a step of a training but for the last bits."""
 
 from __future__ import annotations
 
