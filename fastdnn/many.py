@@ -17,7 +17,7 @@ from fastdnn.kernels.cpu import threads
 from . import workers
 from ._checks import check_batch_size, check_count
 from ._inputs import Data
-from .data.rows import rows_of
+from .data.rows import is_sparse
 from .divergence import DivergenceError
 from .evaluation import log_names
 from .fitting import BATCH_SIZE
@@ -105,7 +105,7 @@ def fit_many(
         _Training(*one, *settings)
         for one, settings in zip(given, zip(*checked, strict=True), strict=True)
     ]
-    seen = set[int]()
+    seen = set[tuple[int, str]]()
     data = [_check(number, training, seen) for number, training in enumerate(trainings)]
     with limit:
         for training, one in zip(trainings, data, strict=True):
@@ -139,7 +139,7 @@ class _Training:
         """Train the network, which is this share of all work."""
         X, y = self.X, self.y
         if self.rows is not None:
-            X, y = rows_of(X, self.rows), y[self.rows]
+            X, y = _rows_of(X, self.rows), y[self.rows]
         with bar.network(share, self.epochs) as followed:
             try:
                 self.model.fit(
@@ -207,6 +207,15 @@ def _rows(given: Any, m: int) -> NDArray[np.int64] | None:
     return rows.astype(np.int64, copy=False)
 
 
+def _rows_of(X: Any, rows: NDArray[np.int64]) -> Any:
+    """Return some rows of whatever `fit` takes."""
+    if hasattr(X, "iloc"):  # pandas, where X[rows] are columns
+        return X.iloc[rows]
+    if is_sparse(X):
+        return X.tocsr()[rows]
+    return X[rows] if hasattr(X, "shape") else np.asarray(X)[rows]
+
+
 def _each(name: str, given: Any, n: int, check: Callable[[Any], int]) -> list[int]:
     """Return a number for each network."""
     if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str):
@@ -233,14 +242,16 @@ def _callbacks(given: Any, n: int) -> list[list[Callback]]:
     return [list(one) for one in _listed("callbacks", found, n, "callbacks")]
 
 
-def _check(number: int, training: _Training, seen: set[int]) -> Data:
+def _check(number: int, training: _Training, seen: set[tuple[int, str]]) -> Data:
     """Refuse what `fit` would; the numbers of data that several have in common are read once."""
     model, unseen = training.model, training.validation_data
 
     def check(X: Any, y: Any, weights: Any, of: Any = None) -> Data:
-        is_new = id(X) not in seen
-        data = model._checked(X, y, weights, of or model.input_size, finite=is_new, whole=False)
-        seen.add(id(X))
+        key = id(X), model.dtype.name  # what is finite in float64 may not be in float32
+        data = model._checked(
+            X, y, weights, of or model.input_size, finite=key not in seen, whole=False
+        )
+        seen.add(key)
         return data
 
     try:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
+import scipy.sparse
 
 import fastdnn
 from fastdnn import many
@@ -88,6 +91,20 @@ def test_data_of_each_network() -> None:
     fastdnn.fit_many(got, data, epochs=3, verbose=0)
     for (inputs, targets), model, own in zip(data, got, wanted, strict=True):
         own.fit(inputs, targets, epochs=3, verbose=0)
+        assert state_of(model) == state_of(own)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [X.tolist(), pd.DataFrame(X), pl.DataFrame(X), scipy.sparse.coo_array(X), X.astype(np.int8)],
+    ids=["list", "pandas", "polars", "sparse", "int8"],
+)
+def test_rows_of_any_kind_of_data(given: Any) -> None:
+    rows = [np.arange(80, 10, -1), np.repeat(np.arange(20), 2)]
+    got, wanted = [classifier(seed=i) for i in range(2)], [classifier(seed=i) for i in range(2)]
+    fastdnn.fit_many(got, given, y.tolist(), subsets=rows, epochs=2, verbose=0)
+    for model, own, mine in zip(got, wanted, rows, strict=True):
+        own.fit(X[mine], y[mine], epochs=2, verbose=0)
         assert state_of(model) == state_of(own)
 
 
@@ -209,6 +226,10 @@ def test_a_mistake_in_the_data_names_the_network() -> None:
     unseen = [None, (X, y[:5])]
     with pytest.raises(ValueError, match="validation_data") as error:
         fastdnn.fit_many([classifier(), classifier()], X, y, validation_data=unseen)
+    assert error.value.__notes__ == ["of network 1"]
+    large = np.full_like(X, 1e300)
+    with pytest.raises(ValueError, match="X: ") as error:
+        fastdnn.fit_many([classifier(dtype="float64"), classifier()], large, y)
     assert error.value.__notes__ == ["of network 1"]
     bad = X.copy()
     bad[3, 1] = np.nan
