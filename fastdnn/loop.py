@@ -32,7 +32,7 @@ from .validation import Validation
 Array = NDArray[Any]
 SLICE_SECONDS = 0.08  # of one native call: how long Ctrl-C and the progress bar wait
 GUESSED_FLOPS = 2e9  # per second
-INITIALIZATION, ORDER = range(2)  # purposes of random numbers
+INITIALIZATION, ORDER, DROPOUT = range(3)  # purposes of random numbers
 
 
 def _guessed_seconds(batch: int, n_parameters: int) -> float:

@@ -173,8 +173,7 @@ class NetworkBar:
         bar = _bar(verbose, 1.0, desc="fit_many", delay=SOON, bar_format=OF_NETWORKS)
         self._bar, self._total = bar, total
         self._has_lines = bar.disable and verbose != 0
-        self._shares: dict[int, float] = {}  # of the work, that each network has done
-        self._followed: list[_Followed] = []  # to the end; their ids stay their own
+        self._networks: list[_Followed] = []
         self._told = 0
         self._start = perf_counter()
 
@@ -187,14 +186,15 @@ class NetworkBar:
     @contextmanager
     def network(self, share: float, epochs: int) -> Iterator[Callback]:
         """Give the callback that follows a network's training, which is this share of all work."""
-        followed = _Followed(self._shares, share / max(epochs, 1))
+        followed = _Followed(share / max(epochs, 1))
+        self._networks.append(followed)
         yield followed
-        self._shares[id(followed)] = share  # an early end is an end
-        self._followed.append(followed)
+        followed.done, followed.has_ended = share, True  # an early end is an end
 
     def show(self) -> None:
         """Draw the bar, or write a line if another tenth is done."""
-        done, ended = min(sum(self._shares.copy().values()), 1.0), len(self._followed)
+        done = min(sum(one.done for one in self._networks), 1.0)
+        ended = sum(one.has_ended for one in self._networks)
         seconds = max(perf_counter() - self._start, 1e-9)
         if self._has_lines:
             tenths = int(10 * done + 1e-6)
@@ -217,9 +217,9 @@ class _Followed(Callback):
 
     is_kept = False
 
-    def __init__(self, shares: dict[int, float], of_epoch: float) -> None:
-        self._shares, self._of_epoch = shares, of_epoch
-        self._shares[id(self)] = 0.0
+    def __init__(self, of_epoch: float) -> None:
+        self._of_epoch = of_epoch
+        self.done, self.has_ended = 0.0, False  # of all work
 
     def epochs_ahead(self) -> int:
         """Return a great number: the model is not looked at."""
@@ -227,4 +227,4 @@ class _Followed(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Count one more."""
-        self._shares[id(self)] += self._of_epoch
+        self.done += self._of_epoch

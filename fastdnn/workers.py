@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,21 +31,20 @@ def run(tasks: Sequence[Callable[[], None]], tick: Callable[[], object] | None =
         What a task raises, or Ctrl-C: no other task begins then, and those that train end after
         their present steps.
     """
-    left, n = iter(tasks), get_num_threads()
-    _Run(left, Pool(n), min(n, len(tasks))).wait(tick or (lambda: None))
+    _Run(tasks, get_num_threads()).wait(tick or (lambda: None))
 
 
 class _Run:
     """The threads of one `run`."""
 
-    def __init__(self, left: Iterable[Callable[[], None]], pool: Pool, count: int) -> None:
-        self._left, self._pool = iter(left), pool
+    def __init__(self, tasks: Sequence[Callable[[], None]], n: int) -> None:
+        self._left, self._pool = iter(tasks), Pool(n)
         self._next, self._end = threading.Lock(), threading.Event()
         self._stop = np.zeros(1, np.int64)
         self._errors: list[BaseException] = []
         self._threads = [
             threading.Thread(target=self._work, name=f"fastdnn-{number}", daemon=True)
-            for number in range(count)
+            for number in range(min(n, len(tasks)))
         ]
 
     def _work(self) -> None:

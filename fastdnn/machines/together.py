@@ -27,7 +27,7 @@ from fastdnn.kernels.engine import Outcome, Rule
 from fastdnn.kernels.finite import all_finite
 from fastdnn.kernels.layers.layout import FINITE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE
 from fastdnn.kernels.layers.operations import MOVED
-from fastdnn.loop import SLICE_SECONDS, Loop
+from fastdnn.loop import DROPOUT, SLICE_SECONDS, Loop
 from fastdnn.seen import Seen
 from fastdnn.validation import Validation
 
@@ -38,7 +38,6 @@ Array = NDArray[Any]
 LOSS, SAMPLES, MORE, TICK, SIGINT, SIGTERM = range(6)
 SIGNALS = {signal.SIGINT: SIGINT, signal.SIGTERM: SIGTERM}
 RULES = 64  # steps whose coefficients are computed at a time
-DROPOUT = 2  # a purpose of random numbers, beside those of `loop`
 
 
 class Announced(Interrupts):
