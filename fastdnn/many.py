@@ -270,7 +270,7 @@ def _train(trainings: list[_Training], verbose: int | str) -> None:
     """Train all, the costly ones first."""
     costs = [training.cost for training in trainings]
     total = max(sum(costs), 1)
-    with NetworkBar(len(trainings), verbose) as bar:
+    with NetworkBar("fit_many", len(trainings), verbose) as bar:
         tasks = [
             partial(trainings[i].run, bar, costs[i] / total)
             for i in sorted(range(len(costs)), key=costs.__getitem__, reverse=True)

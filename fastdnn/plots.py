@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # An outlier would leave all other weights grey.
 _SHOWN_PERCENTILE = 99.5
+_SHOWN_SPREADS = 3  # below the best score, of its distance to the median
 
 
 def plot_history(
@@ -150,6 +151,82 @@ def plot_weights(
     figure.colorbar(image, ax=axes, label="weight", extend="both")
     write_figure(figure, path)
     return figure
+
+
+def plot_search(
+    results: Mapping[str, Any], path: str | Path | None = None, *, score: str = "score"
+) -> Figure:
+    """Draw the scores of a search by the values of each setting that differs.
+
+    Each point is a candidate; the line joins the best of each value, and the best of all stands
+    out. A setting whose line is flat matters little. Scores far below most are drawn at the edge,
+    as triangles.
+
+    Parameters
+    ----------
+    results : mapping
+        ``cv_results_`` of a search of `fastdnn.model_selection` or scikit-learn.
+    path : str, Path or None
+        A file to write as well, its format by the suffix.
+    score : str
+        What the scores are, for the axis.
+
+    Returns
+    -------
+    Figure
+        One axes for each setting.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it has no settings with scores.
+    ImportError
+        If matplotlib is not installed.
+    """
+    if not isinstance(results, Mapping) or not {"params", "mean_test_score"} <= set(results):
+        raise TypeError(
+            f"results: want cv_results_ of a search, with params and mean_test_score, got "
+            f"{results!r:.60}"
+        )
+    params, scores = list(results["params"]), np.asarray(results["mean_test_score"], float)
+    known = np.isfinite(scores)
+    names = dict.fromkeys(name for one in params for name in one)
+    if len(params) != len(scores) or not known.any() or not names:
+        raise ValueError("results: want a setting, and a finite score of a candidate, at least")
+    texts = {name: [str(one.get(name, "")) for one in params] for name in names}
+    varied = {name: column for name, column in texts.items() if len(set(column)) > 1} or texts
+    best = int(np.where(known, scores, -np.inf).argmax())
+    # those that have gone astray would press all others into one line
+    floor = scores[best] - _SHOWN_SPREADS * (scores[best] - np.median(scores[known]))
+    is_far = known & (scores < floor)
+    drawn = np.maximum(scores, floor)
+    columns = min(len(varied), 4)
+    rows = math.ceil(len(varied) / columns)
+    figure = new_figure(figsize=(3.6 * columns, 3.2 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for axes in panels[len(varied) :]:
+        axes.axis("off")
+    for axes, (name, column) in zip(panels, varied.items(), strict=False):
+        values = _in_order(params, name)
+        at = np.array([values.index(text) for text in column])
+        for marker, which in (("o", known & ~is_far), ("v", is_far)):
+            axes.plot(at[which], drawn[which], marker, color="C0", markersize=4, alpha=0.4)
+        tops = [drawn[known & (at == i)].max(initial=-np.inf) for i in range(len(values))]
+        axes.plot(np.where(np.isfinite(tops), tops, np.nan), color="C0")
+        axes.plot(at[best], scores[best], "*", markersize=13, color="C1", label="best")
+        axes.set_xticks(range(len(values)), values, rotation=30 if len(values) > 3 else 0)
+        axes.set(xlabel=name, ylabel=score if axes in panels[::columns] else None)
+        axes.grid(alpha=0.3)
+    write_figure(figure, path)
+    return figure
+
+
+def _in_order(params: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """Return the values of a setting as text: numbers by size, others as they come."""
+    values = {str(one.get(name, "")): one.get(name, "") for one in params}
+    if all(isinstance(value, int | float) for value in values.values()):
+        return sorted(values, key=lambda text: values[text])
+    return list(values)
 
 
 def _mosaic(images: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:

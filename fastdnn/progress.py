@@ -163,15 +163,17 @@ class NetworkBar:
 
     Parameters
     ----------
+    what : str
+        The call that trains them.
     total : int
         How many networks there are.
     verbose : {"auto", 0, 1, 2}
         As `fit_many` takes it.
     """
 
-    def __init__(self, total: int, verbose: int | str) -> None:
-        bar = _bar(verbose, 1.0, desc="fit_many", delay=SOON, bar_format=OF_NETWORKS)
-        self._bar, self._total = bar, total
+    def __init__(self, what: str, total: int, verbose: int | str) -> None:
+        bar = _bar(verbose, 1.0, desc=what, delay=SOON, bar_format=OF_NETWORKS)
+        self._bar, self._what, self._total = bar, what, total
         self._has_lines = bar.disable and verbose != 0
         self._networks: list[_Followed] = []
         self._told = 0
@@ -200,9 +202,9 @@ class NetworkBar:
             tenths = int(10 * done + 1e-6)
             if tenths > self._told and seconds > SOON:
                 left = seconds * (1 - done) / done
+                rate = f"{ended}/{self._total} networks, {ended / seconds:.3g} networks/s"
                 print(
-                    f"fit_many: {ended}/{self._total} networks, {ended / seconds:.3g} networks/s, "
-                    f"about {left:.0f} s left",
+                    f"{self._what}: {rate}, about {left:.0f} s left",
                     file=standard("stderr"), flush=True,
                 )  # fmt: skip
             self._told = tenths

@@ -91,6 +91,7 @@ data.datasets.load: path=None, target=None, test_size=0.2, seed=0, dtype='float3
     drop=(), validation_split=0.0, embed_above=None
 data.datasets.load_new: dtype='float32'
 plots.plot_history: path=None
+plots.plot_search: path=None, score='score'
 plots.plot_weights: path=None, columns=None
 Sequential.apply_gradients: n_threads=None
 Sequential.compile: optimizer='adam', loss='mean_squared_error', metrics=()

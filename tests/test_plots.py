@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastdnn.callbacks import History
-from fastdnn.plots import plot_history, plot_weights
+from fastdnn.plots import plot_history, plot_search, plot_weights
 
 HISTORY = {
     "loss": [1.0, 0.5, 0.25],
@@ -191,3 +191,53 @@ def test_pyplot_stays_out() -> None:
         "p.plot_history({'loss': [1.0]}); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------------------------------- searches
+RESULTS = {
+    "params": [{"rate": r, "units": u, "g": "relu"} for r in (0.1, 0.01, 10.0) for u in ("8", "4")],
+    "mean_test_score": [0.9, 0.8, 0.7, 0.6, -50.0, np.nan],
+}
+
+
+def test_a_search_has_a_panel_for_each_setting_that_differs() -> None:
+    rate, units = plot_search(RESULTS, score="accuracy").axes
+    assert (rate.get_xlabel(), units.get_xlabel()) == ("rate", "units")
+    assert (rate.get_ylabel(), units.get_ylabel()) == ("accuracy", "")
+    labels = [text.get_text() for text in rate.get_xticklabels()]
+    assert labels == ["0.01", "0.1", "10.0"]  # by size
+    near, far, line, best = (one.get_xydata().tolist() for one in rate.get_lines())
+    floor = 0.9 - 3 * (0.9 - 0.7)
+    assert near == [[1, 0.9], [1, 0.8], [0, 0.7], [0, 0.6]]
+    np.testing.assert_allclose(far, [[2, floor]])
+    np.testing.assert_allclose(line, [[0, 0.7], [1, 0.9], [2, floor]])
+    assert best == [[1, 0.9]]
+
+
+def test_a_search_of_scikit_learn_is_drawn(tmp_path: Path) -> None:
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+
+    grids = [{"C": [0.1, 1]}, {"tol": [0.01, 0.1]}]  # of other settings
+    search = GridSearchCV(LogisticRegression(), grids, cv=2).fit(*load_iris(return_X_y=True))
+    path = tmp_path / "search.png"
+    figure = plot_search(search.cv_results_, path)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["C", "tol"]
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("results", "error"),
+    [
+        ([1, 2], TypeError),
+        ({"params": [{}]}, TypeError),
+        ({"params": [{"a": 1}], "mean_test_score": [np.nan]}, ValueError),
+        ({"params": [{}], "mean_test_score": [0.1]}, ValueError),
+        ({"params": [], "mean_test_score": []}, ValueError),
+        ({"params": [{"a": 1}], "mean_test_score": [0.1, 0.2]}, ValueError),
+    ],
+)
+def test_what_is_no_search_is_refused(results: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match="results: want"):
+        plot_search(results)

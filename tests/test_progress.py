@@ -253,7 +253,7 @@ def test_a_file_gets_a_line_for_each_tenth_of_many_networks(
 ) -> None:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    follow(NetworkBar(2, "auto"), clock)
+    follow(NetworkBar("fit_many", 2, "auto"), clock)
     assert stream.getvalue().splitlines() == [
         "fit_many: 0/2 networks, 0 networks/s, about 2 s left",
         "fit_many: 0/2 networks, 0 networks/s, about 1 s left",
@@ -264,7 +264,7 @@ def test_a_file_gets_a_line_for_each_tenth_of_many_networks(
 def test_a_bar_of_many_networks(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
-    bar = NetworkBar(2, "auto")
+    bar = NetworkBar("fit_many", 2, "auto")
     bar._bar.delay = 0
     shown: list[tuple[float, str]] = []
     draw = bar._bar.set_postfix_str
@@ -290,7 +290,7 @@ def test_many_networks_are_silent_where_that_is_wanted(
 ) -> None:
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
-    follow(NetworkBar(2, 0), clock)
+    follow(NetworkBar("fit_many", 2, 0), clock)
     assert stream.getvalue() == ""
 
 

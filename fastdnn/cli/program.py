@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numba
 
@@ -21,6 +21,8 @@ from fastdnn.normalization import NORMALIZATIONS
 from fastdnn.optimizers import OPTIMIZERS
 
 from . import commands
+from .search import search as run_search
+from .training import train as run_train
 
 PATIENCE = 10  # epochs
 Add = Callable[..., object]  # argparse's add_argument
@@ -106,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_subparsers(metavar="COMMAND", required=True).add_parser
     _add_train(add("train", help="train a network (without arguments: on images of digits)"))
 
+    _add_search(
+        add("search", help="find good settings: train many networks, and keep the best one")
+    )
+
     predict = add("predict", help="label new data with a trained network")
     predict.add_argument("model", metavar="MODEL", help="a file that 'fastdnn train' wrote")
     predict.add_argument("data", metavar="DATA", help=f"{KINDS}; or one IDX file of images")
@@ -142,7 +148,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     """The arguments of ``fastdnn train``."""
     train.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     train.epilog = _STATUS
-    train.set_defaults(run=commands.train)
+    train.set_defaults(run=run_train)
     _add_data(train.add_argument_group("data").add_argument)
     network = train.add_argument_group("network")
     add = network.add_argument
@@ -174,6 +180,46 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     _add_training(train.add_argument_group("training").add_argument)
 
 
+def _add_search(search: argparse.ArgumentParser) -> None:
+    """The arguments of ``fastdnn search``."""
+    search.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    search.description = (
+        "Train a network for each combination of the values of the settings, on all folds of the"
+        " training part but one, and score it on that one; then train the best on all of it. The"
+        " test samples, a fifth of all, are used once, at the end."
+    )
+    search.epilog = _STATUS
+    search.set_defaults(run=run_search)
+    _add_data(search.add_argument_group("data").add_argument)
+    settings = search.add_argument_group("settings, each with one or more values")
+
+    def add(name: str, default: list[Any], **how: Any) -> None:
+        settings.add_argument(name, nargs="+", default=default, **how)
+
+    add("--layers", [(64,), (256, 128)], type=_layers, metavar="N,N,…", help="of hidden units")
+    add("--activation", ["relu"], metavar="NAME", help="of the hidden layers")
+    add(
+        "--normalization", [None], type=_normalization, metavar="NAME",
+        help=f"{', '.join(NORMALIZATIONS)} or none",
+    )  # fmt: skip
+    add("--dropout", [0.0, 0.2], type=_number(0, 1), metavar="RATE", help="after hidden layers")
+    add("--l2", [0.0], type=_number(0), metavar="L2", help="penalty on the weights")
+    add("--optimizer", ["adam"], metavar="NAME", help=", ".join(OPTIMIZERS))
+    add("--learning-rate", [0.001, 0.003, 0.01], type=_positive, metavar="RATE", help="its rate")
+    add("--batch-size", [64], type=_count, metavar="N", help="samples in a step")
+    add("--epochs", [20], type=_count, metavar="N", help="passes over the training samples")
+    one = search.add_argument_group("search").add_argument
+    one(
+        "--candidates",
+        type=_count,
+        metavar="N",
+        help="try so many of the combinations, drawn at random; without it all",
+    )
+    one("--folds", type=_folds, default=5, metavar="N", help="of the training part")
+    _add_run(one, "fastdnn-search.safetensors", "beside it a .csv of all, and a .png")
+    one("--dtype", choices=("float32", "float64"), default="float32", help="of the arithmetic")
+
+
 def _add_data(add: Add) -> None:
     """What to train on."""
     add("--data", metavar="PATH", help=f"{KINDS}; without it scikit-learn's digits")
@@ -189,6 +235,10 @@ def _add_data(add: Add) -> None:
         help="columns of a table to leave out, named as by --target",
     )
     add("--task", choices=("classification", "regression"), help=RULE)
+
+
+def _add_training(add: Add) -> None:
+    """How to train."""
     add(
         "--validation-split",
         type=_number(0, 1),
@@ -196,10 +246,6 @@ def _add_data(add: Add) -> None:
         help="share of the training samples to validate on after each epoch: 0, and 0.1 with"
         " --early-stopping; the test samples, a fifth of all, are used once, at the end",
     )
-
-
-def _add_training(add: Add) -> None:
-    """How to train."""
     add("--optimizer", default="adam", metavar="NAME", help=", ".join(OPTIMIZERS))
     add("--learning-rate", type=_positive, metavar="RATE", help="that of the optimizer")
     add("--epochs", type=_count, default=20, metavar="N", help="passes over the training samples")
@@ -220,16 +266,16 @@ def _add_training(add: Add) -> None:
         " result is that of a training that was never stopped",
     )
     add("--batch-size", type=_count, default=64, metavar="N", help="samples in a step")
+    _add_run(add, "fastdnn-model.safetensors", "a .png of the curves is put beside it")
+
+
+def _add_run(add: Add, output: str, beside: str) -> None:
+    """What all that train take."""
     add("--threads", type=_threads, metavar="N", help="all that the process may use")
     add(
         "--seed", type=int, default=0, metavar="N", help="of the split, the start and the shuffling"
     )
-    add(
-        "--output",
-        default="fastdnn-model.safetensors",
-        metavar="PATH",
-        help="the model; a .png of the curves is put beside it",
-    )
+    add("--output", default=output, metavar="PATH", help=f"the model; {beside}")
 
 
 def _add_bench(bench: argparse.ArgumentParser) -> None:
@@ -263,6 +309,24 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r}; want a whole number from 1")
     return value
+
+
+def _folds(text: str) -> int:
+    """Return a number of folds."""
+    count = _count(text)
+    if count < 2:
+        raise argparse.ArgumentTypeError(f"{text!r}; want a whole number from 2")
+    return count
+
+
+def _normalization(text: str) -> str | None:
+    """Return the name of a normalization, or None."""
+    if text == "none":
+        return None
+    if text not in NORMALIZATIONS:
+        names = ", ".join(NORMALIZATIONS)
+        raise argparse.ArgumentTypeError(f"{text!r}; want {names} or none")
+    return text
 
 
 def _threads(text: str) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.cli import commands, main
+from fastdnn.cli import main, networks, training
 from fastdnn.data import columns, datasets
 
 pd = pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
@@ -48,8 +48,8 @@ def test_a_column_of_many_values_is_embedded(
     frame = write_towns()
     given: dict[str, list[float]] = {}
     monkeypatch.setattr(columns, "MOST_CATEGORIES", 300)  # for a fair comparison
-    for way, above in (("embedded", commands.EMBED_ABOVE), ("one-hot", 300)):
-        monkeypatch.setattr(commands, "EMBED_ABOVE", above)
+    for way, above in (("embedded", networks.EMBED_ABOVE), ("one-hot", 300)):
+        monkeypatch.setattr(training, "EMBED_ABOVE", above)
         command = ["train", "--data", "towns.csv", "--epochs", "8", "--validation-split", "0.1"]
         assert main([*command, "--output", f"{way}.safetensors"]) == 0
         output = capsys.readouterr()
@@ -88,7 +88,7 @@ def test_no_column_is_made_for_a_value_that_is_embedded(monkeypatch: pytest.Monk
     frame = write_towns(2000)
     monkeypatch.setattr(columns, "MOST_CATEGORIES", 300)
     peaks = []
-    for above in (commands.EMBED_ABOVE, None):
+    for above in (networks.EMBED_ABOVE, None):
         data = datasets.load("towns.csv", embed_above=above)
         n_0 = data.X_train.shape[1]
         assert n_0 > 290 if above is None else n_0 == 4
@@ -101,11 +101,11 @@ def test_no_column_is_made_for_a_value_that_is_embedded(monkeypatch: pytest.Monk
 
 def test_few_values_keep_an_input_each(capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
-    letters = np.array([chr(ord("a") + i) for i in range(commands.EMBED_ABOVE + 1)])
-    for n in (commands.EMBED_ABOVE, commands.EMBED_ABOVE + 1):
+    letters = np.array([chr(ord("a") + i) for i in range(networks.EMBED_ABOVE + 1)])
+    for n in (networks.EMBED_ABOVE, networks.EMBED_ABOVE + 1):
         frame = pd.DataFrame({"c": rng.permutation(np.resize(letters[:n], 400))})
         frame["y"] = np.where(frame["c"] < "d", "low", "high")
         frame.to_csv("t.csv", index=False)
         assert main(["train", "--data", "t.csv", *QUICK]) == 0
-        assert ("ColumnEmbedding" in capsys.readouterr().out) == (n > commands.EMBED_ABOVE)
+        assert ("ColumnEmbedding" in capsys.readouterr().out) == (n > networks.EMBED_ABOVE)
         assert predicted("fastdnn-model.safetensors", "t.csv", capsys) == frame["y"].tolist()

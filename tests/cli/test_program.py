@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn.cli import commands, main
+from fastdnn.cli import commands, main, training
 from fastdnn.data.datasets import READERS
 from fastdnn.data.labels import RULE
 from tests.barestream import Bare
@@ -369,7 +369,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_model(
 
     monkeypatch.setattr(fastdnn.Sequential, "save_training", fail)
     command = ["train", "--layers", "4", "--epochs", "2", "--resume", "--output", "m.safetensors"]
-    monkeypatch.setattr(commands, "SAVED_EVERY", 1e-9)
+    monkeypatch.setattr(training, "SAVED_EVERY", 1e-9)
     with pytest.warns(RuntimeWarning, match="ModelCheckpoint: .*No space left"):
         assert main(command) == 0
     assert "could not be written (No space left on device)" in capsys.readouterr().err
