@@ -52,11 +52,9 @@ class FitContext:
         self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self._fit: Any = None
         self._epoch: Any = None
-        # the mixin's contexts cost microseconds: none are made where nobody listens
-        listens = getattr(estimator, "_skl_callbacks", ()) or hasattr(
-            estimator, "_parent_callback_ctx"
-        )
-        if HAS_CALLBACKS and listens:
+        # The mixin's contexts cost microseconds: none are made where nobody listens. A pipeline and
+        # a search hand a context down, and their callbacks to this list.
+        if HAS_CALLBACKS and getattr(estimator, "_skl_callbacks", ()):
             self._fit = estimator._init_callback_context(max_subtasks=epochs)
             self._fit.call_on_fit_task_begin(**self._given)
 
