@@ -101,6 +101,7 @@ class Loop:
         self._watched = self._one_by_one or acts("on_batches_end")
         self._quick = quick_ones(self.metrics)
         self._saves = acts("on_safe_point")
+        self._looks = self._watched or self._saves or acts("on_interrupt")
         self._within: tuple[int, Seen] | None = None  # the epoch whose steps are under way
         self._until = 0  # the number of the epoch that ends the training
         self._is_ahead = False  # steps are trained of epochs that have not begun yet
@@ -163,14 +164,17 @@ class Loop:
                 hooks("on_epoch_begin", epoch, {})
                 self._agree()
                 self.rate = self.optimizer.learning_rate_at(self.state.steps - self._steps_ahead)
-                seen = Seen(Measured(self.metrics))
-                if begun is not None:
-                    # what began the epoch has been called again, for those that show it
-                    take_up(self, begun)
-                    self.rate = begun["learning_rate"]
-                    seen.set_state(begun["seen"])
-                    begun = None
-                logs = self._trained(epoch, seen) | {"learning_rate": self.rate}
+                found = self._logs_ahead(epoch) if begun is None else None
+                if found is None:
+                    seen = Seen(Measured(self.metrics))
+                    if begun is not None:
+                        # what began the epoch has been called again, for those that show it
+                        take_up(self, begun)
+                        self.rate = begun["learning_rate"]
+                        seen.set_state(begun["seen"])
+                        begun = None
+                    found = self._trained(epoch, seen)
+                logs = found | {"learning_rate": self.rate}
                 refuse = None
                 info("epoch %d ends: %s", lambda: (epoch, logs))  # noqa: B023 - called at once
                 hooks("on_epoch_end", epoch, logs)
@@ -195,6 +199,10 @@ class Loop:
             raise
         finally:
             hooks.end(logs)
+
+    def _logs_ahead(self, epoch: int) -> dict[str, float] | None:
+        """Return the logs of an epoch that is trained already; None if it is to be."""
+        return None
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch; returns its logs, but for the learning rate."""

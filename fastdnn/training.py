@@ -59,8 +59,8 @@ class Trainer(Loop):
         # steps done of the present pass, all and before this epoch; and A_L of the samples since
         self._place = self._begin = 0
         self._outputs: Array | None = None
-        self._is_counted = False  # the present pass, which has been trained ahead
-        self._ahead = deque[tuple[Draw, Array]]()  # passes that follow, as far as they are trained
+        self._ahead = deque[float]()  # the mean losses of epochs that are trained whole already
+        self._begun: tuple[Draw, Array] | None = None  # the pass after them, and its sums of losses
 
     @property
     def steps_of_epoch(self) -> int:
@@ -92,32 +92,26 @@ class Trainer(Loop):
         if self._outputs is not None:
             seen.measured.add(*self._piece(self._begin, end))
         self._place = self._begin = end % self.steps_of_pass
-        if self._place == 0 and not self._is_counted:
+        if self._place == 0:
             self._count_passes(1)
-        self._is_counted = False
         if seen.steps < self._steps:
             self._offer(epoch, seen)
         return seen.steps < self._steps
 
     def _begin_part(self, epoch: int, seen: Seen) -> None:
         """Draw the samples of a new pass, or go on in one; make room for the outputs."""
-        if self._place == 0:
-            if not self._ahead and (passes := self._passes_ahead(epoch)) > 1:
-                self._train_ahead(epoch, passes)
-            if self._ahead:
-                self._drawn, losses = self._ahead.popleft()
-                self._steps_ahead -= len(losses)
-                self._place = len(losses)
-                self._is_counted = self._place == self.steps_of_pass
-                seen.add(losses, min(self._place * self.batch, len(self.data.y)))
-            else:
-                self._drawn = self.draw(self.state.epochs, 1)
+        if self._place == 0 and self._begun is not None:
+            (self._drawn, losses), self._begun = self._begun, None
+            self._steps_ahead, self._place = 0, len(losses)
+            seen.add(losses, min(self._place * self.batch, len(self.data.y)))
+        elif self._place == 0:
+            self._drawn = self.draw(self.state.epochs, 1)
         shape = len(self.data.y), self.engine.layers[-1].n
         self._outputs = np.empty(shape, self.engine.dtype) if self.metrics else None
 
     def _may_be_ahead(self) -> bool:
         """Return whether nothing but the callbacks looks at the model at an epoch's end."""
-        looks = self.metrics or self.validation is not None or self._watched or self._saves
+        looks = self.metrics or self.validation is not None or self._looks
         is_a_pass = self._begin == 0 and self._steps == self.steps_of_pass
         return is_a_pass and not looks and is_readable(self.data.X)
 
@@ -129,22 +123,37 @@ class Trainer(Loop):
         passes = min(of_slice // self.steps_of_pass, ORDERS // len(self.data.y))
         return min(passes, self._until - epoch, self.hooks.epochs_ahead())
 
+    def _logs_ahead(self, epoch: int) -> dict[str, float] | None:
+        """Return the logs of an epoch that one native call trains with others."""
+        if not self._ahead and self._begun is None and self._place == 0:
+            passes = self._passes_ahead(epoch)
+            if passes > 1:
+                self._train_ahead(epoch, passes)
+        if not self._ahead:
+            return None
+        self._steps_ahead -= self._steps
+        return {"loss": self._ahead.popleft()}
+
     def _train_ahead(self, epoch: int, passes: int) -> None:
         """Train this pass and more, each an epoch, until a signal or a divergence.
 
         The steps that are left of them are done in their own epochs.
         """
-        self._drawn, self._is_ahead = self.draw(self.state.epochs, passes), True
+        drawn = self.draw(self.state.epochs, passes)
+        self._drawn, self._is_ahead = drawn, True
         try:
             with self._signals_for(self.batch):
                 losses = self._losses(0, passes * self.steps_of_pass, (epoch, 0))
         finally:
             self._is_ahead = False
-        m, ends = len(self.data.y), self.steps_of_pass * np.arange(1, passes)
-        draws = [self._drawn.of_pass(number, m) for number in range(passes)]
+        m, whole = len(self.data.y), len(losses) // self.steps_of_pass
         self._steps_ahead = len(losses)
-        self._count_passes(len(losses) // self.steps_of_pass)
-        self._ahead.extend(zip(draws, np.split(losses, ends), strict=True))
+        self._count_passes(whole)
+        end = whole * self.steps_of_pass
+        sums = losses[:end].reshape(whole, self.steps_of_pass).sum(axis=1)
+        self._ahead.extend((sums / m).tolist())
+        if end < len(losses):
+            self._begun = drawn.of_pass(whole, m), losses[end:]
 
     def largest_batch(self) -> int:
         """Return how many samples a step has."""
