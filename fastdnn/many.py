@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastdnn.kernels.base.callers import warn
 from fastdnn.kernels.cpu import threads
 
-from . import workers
+from . import spread, workers
 from ._checks import check_batch_size, check_count
 from ._inputs import Data
 from .data.rows import is_sparse
@@ -23,6 +23,7 @@ from .evaluation import log_names
 from .fitting import BATCH_SIZE
 from .history import History
 from .hooks import Callback, check_callbacks
+from .loop import State
 from .model import Sequential
 from .progress import NetworkBar
 from .validation import check_validation
@@ -91,6 +92,12 @@ def fit_many(
     -----
     RuntimeWarning
         If a training has diverged.
+
+    Notes
+    -----
+    Within ``joblib.parallel_config`` with a backend of processes, such as Dask's or Ray's, these
+    train shares of the networks, by one thread each. Callbacks act there; what their `get_state`
+    tells is given to `set_state` here.
     """
     limit = threads.of_call(n_threads)
     given = _given(models, X, y, subsets)
@@ -110,10 +117,27 @@ def fit_many(
     with limit:
         for training, one in zip(trainings, data, strict=True):
             training.model._ready(one)
-        _train(trainings, verbose)
+        with NetworkBar("fit_many", len(trainings), verbose) as bar:
+            backend = spread.chosen_backend()
+            if backend is None:
+                _train(trainings, bar)
+            else:
+                _train_elsewhere(trainings, bar, backend)
     histories = [training.model.history for training in trainings]
     _tell_divergence(histories)
     return histories
+
+
+class _Result(NamedTuple):
+    """What a training changes of a network and of what it is trained with."""
+
+    values: NDArray[Any]
+    slots: NDArray[Any]
+    state: State
+    learning_rate: Any
+    stop_training: bool
+    history: History
+    callbacks: list[dict[str, Any]]
 
 
 @dataclass
@@ -134,6 +158,30 @@ class _Training:
         """How much work it is, beside others."""
         samples = len(self.y) if self.rows is None else len(self.rows)
         return self.model.parameters.size * (samples + SETUP) * max(self.epochs, 1)
+
+    def result(self) -> _Result:
+        """Return what the training has changed."""
+        model = self.model
+        del model.history.model  # whose numbers are beside it
+        return _Result(
+            model.engine.values, model.engine.slots, model._state, model.optimizer.learning_rate,
+            model.stop_training, model.history, [one.get_state() for one in self.callbacks],
+        )  # fmt: skip
+
+    def take(self, result: _Result) -> None:
+        """Have the network be as another process has trained it."""
+        model = self.model
+        with model.lock:
+            model.engine.values[...] = result.values
+            model.engine.slots = result.slots
+            model._state = result.state
+        if model.optimizer.learning_rate != result.learning_rate:
+            model.optimizer.learning_rate = result.learning_rate
+        model.stop_training, model.history = result.stop_training, result.history
+        model.history.model = model
+        for callback, state in zip(self.callbacks, result.callbacks, strict=True):
+            callback.set_model(model)
+            callback.set_state(state)
 
     def run(self, bar: NetworkBar, share: float) -> None:
         """Train the network, which is this share of all work."""
@@ -266,16 +314,33 @@ def _check(number: int, training: _Training, seen: set[tuple[int, str]]) -> Data
     return data
 
 
-def _train(trainings: list[_Training], verbose: int | str) -> None:
-    """Train all, the costly ones first."""
+def _train(trainings: list[_Training], bar: NetworkBar) -> None:
+    """Train all in the threads of this process, the costly ones first."""
     costs = [training.cost for training in trainings]
     total = max(sum(costs), 1)
-    with NetworkBar("fit_many", len(trainings), verbose) as bar:
-        tasks = [
-            partial(trainings[i].run, bar, costs[i] / total)
-            for i in sorted(range(len(costs)), key=costs.__getitem__, reverse=True)
-        ]
-        workers.run(tasks, bar.show)
+    tasks = [
+        partial(trainings[i].run, bar, costs[i] / total)
+        for i in sorted(range(len(costs)), key=costs.__getitem__, reverse=True)
+    ]
+    workers.run(tasks, bar.show)
+
+
+def _train_elsewhere(trainings: list[_Training], bar: NetworkBar, backend: Any) -> None:
+    """Train all in the processes of a backend of joblib's, each of them a share."""
+    costs = [training.cost for training in trainings]
+    shares = [{i: trainings[i] for i in share} for share in spread.split(costs)]
+    for results in spread.run(_train_share, shares, backend):
+        for i, result in results.items():
+            with bar.network(costs[i] / max(sum(costs), 1), 0):
+                trainings[i].take(result)
+        bar.show()
+
+
+def _train_share(share: dict[int, _Training]) -> dict[int, _Result]:
+    """Train some networks in this process, by one thread: its neighbours have the other CPUs."""
+    with threads.num_threads(1), NetworkBar("fit_many", len(share), 0) as bar:
+        _train(list(share.values()), bar)
+    return {i: training.result() for i, training in share.items()}
 
 
 def _tell_divergence(histories: list[History]) -> None:

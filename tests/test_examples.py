@@ -14,6 +14,7 @@ SMALL = {
     "why_depth_helps.py": ["--samples", "500", "--epochs", "2", "--seeds", "2"],
     "first_layer_weights.py": ["FOLDER", "--epochs", "1", "--units", "4"],
     "fashion_mnist.py": ["FOLDER", "--epochs", "1"],
+    "on_a_cluster.py": ["--networks", "3"],
     "seconds_per_epoch.py": ["FOLDER", "--rounds", "1", "--samples", "1000"],
 }
 
@@ -57,6 +58,17 @@ def test_why_depth_helps(tmp_path: Path) -> None:
         assert all(0.4 < float(accuracy) < 1 for accuracy in accuracies)
     assert last == "see why_depth_helps.png"
     check_picture(tmp_path / "why_depth_helps.png")
+
+
+@pytest.mark.parametrize("kind", ["dask", "ray"])
+def test_on_a_cluster(kind: str, tmp_path: Path) -> None:
+    package = {"dask": "distributed"}.get(kind, kind)
+    pytest.importorskip(package, reason=f"{kind} is missing: pip install 'fastdnn[{kind}]'")
+    output = run("on_a_cluster.py", tmp_path, kind, *SMALL["on_a_cluster.py"])
+    best, accuracy, bits = output.splitlines()
+    assert best.startswith("best of the search: 0.9")
+    assert accuracy.startswith("accuracy of 3 networks: 0.9")
+    assert bits == "the bits are those of a fit here: yes"
 
 
 @pytest.mark.parametrize(
