@@ -5,6 +5,11 @@
 Microseconds per network and step, the best round of each; Adam, float32, batches of 64 of 6,400
 samples, in a new order for each epoch. Each network of fastdnn's has an order of its own; those of
 JAX have one in common, which is quicker. JAX is left out where it is not installed.
+
+    python asv_bench/many.py --mixed 1000
+
+One `fit_many` of so many networks of mixed shapes: how much of the CPUs it keeps busy, the peak
+memory, and whether each network has the bits of its own `fit`.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from __future__ import annotations
 import argparse
 import resource
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -101,11 +106,49 @@ def by_jax(sizes: list[int], count: int, epochs: int) -> Callable[[], None]:
     return lambda: jax.block_until_ready(train(carry, keys)) and None  # type: ignore[func-returns-value]
 
 
+def mixed(count: int, epochs: int) -> None:
+    """Train networks of one to three hidden layers of 4 to 127 units."""
+
+    def make(seed: int) -> fastdnn.Sequential:
+        rng = np.random.default_rng(seed)
+        return network([30, *rng.integers(4, 128, rng.integers(1, 4)).tolist(), 1], seed)
+
+    X, y = data(30)
+    make(0).fit(X, y, BATCH, verbose=0)  # compiles
+    models = [make(seed) for seed in range(count)]
+    before = peak_memory()
+    wall, cpu = perf_counter(), process_time()
+    fastdnn.fit_many(models, X, y, epochs=epochs, batch_size=BATCH, verbose=0)
+    wall, cpu = perf_counter() - wall, process_time() - cpu
+    n = fastdnn.get_num_threads()
+    print(
+        f"{count} networks, {epochs} epochs: {wall:.2f} s, {100 * cpu / wall / n:.1f} % of {n} CPUs"
+    )
+    print(f"peak memory {peak_memory()} MB, before it {before} MB")
+    same = 0
+    for seed, model in enumerate(models):
+        own = make(seed)
+        own.fit(X, y, BATCH, epochs, verbose=0)
+        same += np.array_equal(own.parameters, model.parameters)
+    print(f"{same} have the bits of their own fits")
+
+
+def peak_memory() -> int:
+    """Return this process's, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
 def main() -> None:
     """Print a line for each case and contender."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--mixed", type=int, metavar="N", help="so many networks of mixed shapes")
+    parser.add_argument("--epochs", type=int, default=5, help="of these")
+    given = parser.parse_args()
+    rounds = given.rounds
+    if given.mixed is not None:
+        mixed(given.mixed, given.epochs)
+        return
     for name, (sizes, count, epochs) in CASES.items():
         ways = {"fit_many": by_one_call, "in turn": in_turn, "jax": by_jax}
         best: dict[str, float] = {}
@@ -126,7 +169,7 @@ def main() -> None:
         for way, seconds in best.items():
             ratio = seconds / best["fit_many"]
             print(f"{count} of {name}: {way:8} {1e6 * seconds / steps:7.2f} us  {ratio:.2f}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+    print(f"peak memory {peak_memory()} MB")
 
 
 if __name__ == "__main__":
