@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdnn.kernels.engine import Targets
+from fastdnn.kernels.engine import Outcome, Rule, Targets
 
 from ._inputs import Data
 from .data.rows import Part, dense, is_readable, rows_at_once, rows_of
@@ -220,14 +220,18 @@ class Trainer(Loop):
     def _in_place(self, first: int, count: int, at: tuple[int, int]) -> Array:
         """Run the steps where the samples lie; returns their mean losses."""
         return self._slice(
-            lambda rule, number: self.engine.train(
-                self.data.X, self.data.targets, rule, batch=self.batch, first=first,
+            lambda rule, number: self._native(
+                first, self.data.X, self.data.targets, rule, batch=self.batch, first=first,
                 order=self._drawn.order, weights=self._drawn.weights,
                 seed=self.state.dropout_seed, step_number=number, outputs=self._outputs,
                 stop=self.interrupts.arrived,
             ),
             count, at,
         )  # fmt: skip
+
+    def _native(self, step: int, X: Array, targets: Targets, rule: Rule, **how: Any) -> Outcome:
+        """Run steps in one native call, the first of them this one of the pass."""
+        return self.engine.train(X, targets, rule, **how)
 
     def _by_parts(self, first: int, count: int, at: tuple[int, int]) -> Array:
         """Return the same, with the samples of some steps at a time made into a matrix."""
@@ -250,8 +254,8 @@ class Trainer(Loop):
         shape = end - begin, self.engine.layers[-1].n
         taken = None if self._outputs is None else np.empty(shape, self.engine.dtype)
         losses = self._slice(
-            lambda rule, number: self.engine.train(
-                X, targets, rule, batch=self.batch, weights=weights,
+            lambda rule, number: self._native(
+                first, X, targets, rule, batch=self.batch, weights=weights,
                 seed=self.state.dropout_seed, step_number=number, outputs=taken,
                 stop=self.interrupts.arrived,
             ),

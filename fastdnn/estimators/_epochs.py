@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from fastdnn.kernels.engine import NO_LABELS
+from fastdnn.kernels.engine import NO_LABELS, Outcome, Rule, Targets
 from fastdnn.training import Draw, Trainer
 
 Array = NDArray[Any]
@@ -20,9 +20,10 @@ Array = NDArray[Any]
 class EpochTrainer(Trainer):
     """A `Trainer` whose epochs are scikit-learn's.
 
-    With the weights w_i, a batch's loss is sum_i w_i l_i / sum_i w_i, and its penalty
-    alpha / 2 sum W^2 / sum_i w_i. The engine divides by the batch's number of samples m_b, so it is
-    given the weights w_i m_b / sum w, and the penalty for each batch.
+    With the weights w_i and s = sum_i w_i, a batch's loss is sum_i w_i l_i / s, and its penalty
+    alpha / 2 sum W^2 / s. The engine divides by the batch's number of samples m_b in the place of
+    s. So each step's loss and gradient are multiplied by m_b / s. The weights that it is given have
+    the mean 1 over all samples, whatever their unit.
 
     Parameters
     ----------
@@ -53,28 +54,28 @@ class EpochTrainer(Trainer):
         self.draw = self._next
         m = len(self.data.y)
         self._index = np.arange(m)
-        self._sums = np.minimum(self.batch, m - np.arange(0, m, self.batch)).astype(np.float64)
-        self._sizes = self._sums
-        self._weights: Array | None = None
-        if self.outputs_summed != 1.0:
+        self._sizes = np.minimum(self.batch, m - np.arange(0, m, self.batch)).astype(np.float64)
+        self._weight: NDArray[np.float64] | None = None  # of each sample, with the mean 1
+        self._weights: Array | None = None  # what the engine is given
+        self._unit = 1.0  # of the weights: s in it is that of the weights of mean 1
+        if self.data.weights is not None:
+            weight = self.data.weights.astype(np.float64)
+            self._unit = 1.0 / float(weight.mean()) if weight.any() else 1.0
+            self._weight = self._unit * weight
+            self._weights = (self.outputs_summed * self._weight).astype(self.engine.dtype)
+        elif self.outputs_summed != 1.0:
             self._weights = np.full(m, self.outputs_summed, self.engine.dtype)
-        # W changes from step to step, so its own penalty is known before each one only
-        self._by_step = self.alpha > 0 and (
-            self.data.weights is not None or self.outputs_averaged != 1.0
-        )
 
     def _may_be_ahead(self) -> bool:
-        """Return whether no epoch has weights, penalties or constants of its own."""
-        own = self._by_step or self.data.weights is not None or self.constants is not None
-        return not own and super()._may_be_ahead()
+        """Return whether the losses that are told are those of the native call."""
+        return self.constants is None and super()._may_be_ahead()
 
     def _next(self, first: int, passes: int) -> Draw:
-        """Draw the samples of some epochs; of one, where each has weights of its own."""
-        orders = [self._shuffled() for _ in range(passes if self.shuffle else 0)]
-        if self.data.weights is not None:
-            self._normalise(self.data.weights[self._index].astype(np.float64))
-        order = np.concatenate(orders) if passes > 1 and orders else self._index
-        return Draw(order if self.shuffle else NO_LABELS, self._weights)
+        """Draw the samples of some epochs."""
+        if not self.shuffle:
+            return Draw(NO_LABELS, self._weights)
+        orders = [self._shuffled() for _ in range(passes)]
+        return Draw(np.concatenate(orders) if passes > 1 else self._index, self._weights)
 
     def _shuffled(self) -> NDArray[np.int64]:
         """Shuffle the samples once more, as scikit-learn does."""
@@ -83,48 +84,50 @@ class EpochTrainer(Trainer):
         self._index = self._index[order]
         return self._index
 
-    def _normalise(self, weight: Array) -> None:
-        """Take the weights, in the epoch's order, to a mean of 1 in each batch."""
-        self._sums = np.add.reduceat(weight, np.arange(0, len(weight), self.batch))
-        means = np.where(self._sums > 0, self._sums, 1.0) / self._sizes
-        scaled = self.outputs_summed * weight / np.repeat(means, self._sizes.astype(np.int64))
-        self._weights = np.empty(len(weight), self.engine.dtype)
-        self._weights[self._index] = scaled
-
     def _losses(self, first: int, count: int, at: tuple[int, int]) -> Array:
-        """Run the steps, one by one if the penalty needs it; returns the sums of their losses."""
-        if self._by_step:
-            epoch, done = at
-            losses = np.concatenate(
-                [self._penalised(first + i, (epoch, done + i)) for i in range(count)]
-            )
-        else:
-            if self.alpha > 0:
-                self.engine.scale_penalties(self.alpha / 2 / self.l2, per_sample=True)
-            losses = super()._losses(first, count, at) / self.outputs_averaged
+        """Run the steps; returns the sums of their losses."""
+        if self.alpha > 0:
+            self.engine.scale_penalties(self.alpha / 2 / self.l2 * self._unit, per_sample=True)
+        losses = super()._losses(first, count, at)
         if len(losses):  # a signal or a divergence may have come before the first step
-            losses[0] += self._constant(slice(first * self.batch, (first + count) * self.batch))
+            losses[0] += self._constant(first, len(losses))
         return losses
 
-    def _penalised(self, step: int, at: tuple[int, int]) -> Array:
-        """Run one step, whose penalty is divided by its weights; returns the sum of its losses."""
-        total, penalty = self._sums[step], 0.0
-        if total > 0:
-            self.engine.scale_penalties(self.alpha / 2 / total / self.l2)
-            penalty = self.alpha / 2 * sum_of_squares(self.engine) / total * self._sizes[step]
-        else:
-            self.engine.scale_penalties(0.0)
-        losses = super()._losses(step, 1, at)
-        return (losses - penalty) / self.outputs_averaged + penalty
+    def _native(self, step: int, X: Array, targets: Targets, rule: Rule, **how: Any) -> Outcome:
+        """Run steps whose losses are means over the outputs, and whose penalties are not."""
+        count = len(rule.coefficients)
+        factors = self._factors(step, count)
+        if factors is None and self.alpha > 0 and self.outputs_averaged != 1.0:
+            factors = np.ones(count)
+        outcome = super()._native(step, X, targets, rule, factors=factors, **how)
+        if outcome.penalties is None:
+            return outcome._replace(losses=outcome.losses / self.outputs_averaged)
+        losses = (outcome.losses - outcome.penalties) / self.outputs_averaged + outcome.penalties
+        return outcome._replace(losses=losses)
 
-    def _constant(self, part: slice) -> float:
+    def _factors(self, first: int, count: int) -> NDArray[np.float64] | None:
+        """Return m_b / s of each step from the pass's `first`; 0 where s is; None for all 1."""
+        if self._weight is None:
+            return None
+        m = len(self.data.y)
+        order = self._drawn.order if self._drawn.order.size else np.arange(m)
+        # of all steps that are drawn: reduceat has no ends but those of the next ones
+        starts = np.add.outer(np.arange(0, len(order), m), np.arange(0, m, self.batch)).ravel()
+        sums = np.add.reduceat(self._weight[order], starts)
+        at = first + np.arange(count)
+        sums, sizes = sums[at % len(sums)], self._sizes[at % self.steps_of_pass]
+        return np.where(sums > 0, sizes / np.where(sums > 0, sums, 1.0), 0.0)
+
+    def _constant(self, first: int, count: int) -> float:
         """Return what these samples of the epoch add to the sum of losses."""
         if self.constants is None:
             return 0.0
-        rows = self._index[part]
-        if self._weights is None:
+        rows = self._index[first * self.batch : (first + count) * self.batch]
+        factors = self._factors(first, count)
+        if self._weight is None or factors is None:
             return float(self.constants[rows].sum())
-        return float(np.dot(self.constants[rows], self._weights[rows]) / self.outputs_summed)
+        sizes = self._sizes[first : first + count].astype(np.int64)
+        return float(np.dot(self.constants[rows], self._weight[rows] * np.repeat(factors, sizes)))
 
 
 def sum_of_squares(engine: Any) -> float:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdnn.kernels.layers.layout import FINITE, STOPPED
+
 NO_LABELS = np.empty(0, np.int64)
 Report = Callable[[int], object]  # is told how many samples are done
 Stop = NDArray[np.int64] | None  # one number: the call ends soon after another thread has set it
@@ -47,11 +49,27 @@ class Rule(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a call did: the loss of each step done, and why it ended (a constant of `layout`)."""
+    """What a call did: the loss of each step done, and why it ended (a constant of `layout`).
+
+    Where the steps had factors, these are in the losses, and in the penalties, which the losses
+    hold too.
+    """
 
     losses: NDArray[np.float64]
     done: int
     reason: int
+    penalties: NDArray[np.float64] | None = None
+
+
+def outcome_of(
+    losses: NDArray[np.float64], factors: NDArray[np.float64] | None, done: int, reason: int
+) -> Outcome:
+    """What a call did, from what it has left in the losses; see `layout.Memory`."""
+    told = done + (reason not in (FINITE, STOPPED))
+    if factors is None:
+        return Outcome(losses[:told], done, reason)
+    whole, penalties = factors[:told] * losses.reshape(2, -1)[:, :told]
+    return Outcome(whole, done, reason, penalties)
 
 
 class Arguments(NamedTuple):

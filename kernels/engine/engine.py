@@ -18,7 +18,7 @@ from fastdnn.kernels.elementwise.losses import OwnLoss, loss_of, native_code
 from fastdnn.kernels.elementwise.mean_losses import PARAMETERS
 from fastdnn.kernels.elementwise.update import COEFFICIENTS, UPDATES
 from fastdnn.kernels.layers import layout
-from fastdnn.kernels.layers.layout import FINITE, GIVEN, MADE, OF_FIRST, OF_LAST, VARYING
+from fastdnn.kernels.layers.layout import GIVEN, MADE, OF_FIRST, OF_LAST, VARYING
 from fastdnn.kernels.layers.operation_table import link
 from fastdnn.kernels.passes import step
 
@@ -149,8 +149,7 @@ class Engine(GradientSteps, Values):
     def compile(self, batch: int = 1) -> None:
         """Have what steps of `batch` samples may need compiled, or read from the cache."""
         many, rule = 10**9, Rule("adam", _NO_COEFFICIENTS[self.dtype])  # as many ranks as may be
-        n_ranks = ranks_for(self._layout, self.place(batch), batch, many, rule)
-        step.run.compile(self.dtype, n_ranks)
+        step.run.compile(self.dtype, ranks_for(self._layout, self.place(batch), batch, many, rule))
 
     def forward(self, X: NDArray[Any], *, batch: int, report: Report | None = None) -> NDArray[Any]:
         """A_L for every row of X (m, n_0); tells `report` how many rows each native call took."""
@@ -230,6 +229,7 @@ class Engine(GradientSteps, Values):
         seed: int = 0,
         step_number: int = 0,
         outputs: NDArray[Any] | None = None,
+        factors: NDArray[np.float64] | None = None,
         stop: Stop = None,
     ) -> Outcome:
         """One step per row of the rule's coefficients.
@@ -249,6 +249,8 @@ class Engine(GradientSteps, Values):
             Dropout's masks follow from the seed and the number of a step since training began.
         outputs : ndarray, optional
             Takes A_L of every sample trained on, as (m, n_L) row-major.
+        factors : ndarray of float64, optional
+            What each step's gradient is multiplied by, penalties included.
         stop : array of one int64, optional
             When another thread sets it, the call ends soon, within a step too.
 
@@ -261,27 +263,25 @@ class Engine(GradientSteps, Values):
         return self._call(
             X, targets, batch, weights=weights, outputs=outputs, gradient=MADE, rule=rule,
             first=first, order=order, seed=seed, step_number=step_number, dropout=True, stop=stop,
-            learning=True,
+            learning=True, factors=factors,
         )  # fmt: skip
 
     def forward_pass(self, X: NDArray[Any], outputs: NDArray[Any], *, batch: int) -> Pass:
         """A forward pass of X (m, n_0) to `outputs`, for `many.run_all`."""
-        call = self._prepare(X, None, batch, outputs=outputs, most=1)
-        flops = self.flops_per_sample * len(X)
-        return Pass(call.arguments.copied(), call.x, call.outputs, call.losses, flops)
+        call, flops = self._prepare(X, None, batch, outputs=outputs, most=1), self.flops_per_sample
+        return Pass(call.arguments.copied(), call.x, call.outputs, call.losses, flops * len(X))
 
     def _call(self, X: NDArray[Any], targets: Targets | None, batch: int, **how: Any) -> Outcome:
         """Run steps; the keywords are those of `_prepare`."""
         call = self._prepare(X, targets, batch, **how)
         self._run(*call[:6])
-        call.crowd.done(len(call.losses))
+        call.crowd.done(int(call.arguments.plan[layout.STEPS]))
         # so small a call has one rank, whatever the number of threads will be
-        is_small = self._layout.work * len(X) < threads.AWAKE_FLOPS
-        if targets is None and is_small and is_plain(X) and not how.get("dropout", False):
+        is_small = targets is None and self._layout.work * len(X) < threads.AWAKE_FLOPS
+        if is_small and is_plain(X) and not how.get("dropout", False):
             again = call.arguments.copied()
             self._again = Again((X.shape, X.dtype, batch), again, call.losses)
-        done, why = self._workspace.results.tolist()
-        return Outcome(call.losses[: done + (why not in (FINITE, layout.STOPPED))], done, why)
+        return calls.outcome_of(call.losses, how.get("factors"), *self._workspace.results.tolist())
 
     def _prepare(
         self,
@@ -303,6 +303,7 @@ class Engine(GradientSteps, Values):
         stop: Stop = None,
         learning: bool = False,
         most: int | None = None,
+        factors: NDArray[np.float64] | None = None,
     ) -> _Call:
         """Make the arguments of a native call, of at most so many ranks."""
         samples = len(X)
@@ -318,8 +319,7 @@ class Engine(GradientSteps, Values):
             update, clip, limit = UPDATES[rule.name].code, calls.CLIPPING[rule.clip], rule.limit
             coefficients = np.ascontiguousarray(rule.coefficients, self.dtype)
             self._make_slots(UPDATES[rule.name].n_slots)
-        # a copy is made where the strides are no whole elements, or X is dropped
-        x = as_matrix(X)
+        x = as_matrix(X)  # a copy where the strides are no whole elements, or X is dropped
         drops = dropout and self.input_dropout > 0
         same = X.dtype == self.dtype
         passes = steps * batch * (GRADIENT_PASSES if gradient else 1)
@@ -336,14 +336,15 @@ class Engine(GradientSteps, Values):
             samples, first, steps, step_number, seed, gradient, update, clip,
             0 if outputs is None else wanted, not same, x.offset, x.row_stride, x.column_stride,
             same and not len(order) and not drops and place.reads_in_place(x.column_stride),
-            learning, samples if len(order) > samples else 0,
+            learning, samples if len(order) > samples else 0, factors is not None,
         )  # fmt: skip
         given = (*((None, None) if targets is None else targets), weights, order)
         read = *(None if a is None else np.ascontiguousarray(a) for a in given), coefficients, stop
         arguments.addresses[: step.TABLE] = [address_of(one) for one in read]
         self._workspace.results[:] = 0
         taken = _NONE[self.dtype] if outputs is None else outputs.ravel()
-        return _Call(n_ranks, arguments, limit, x.flat, taken, np.empty(steps), crowd, read)
+        losses = np.empty(steps) if factors is None else np.append(np.empty(steps), factors)
+        return _Call(n_ranks, arguments, limit, x.flat, taken, losses, crowd, read)
 
     def _run(
         self,
@@ -386,9 +387,8 @@ class Engine(GradientSteps, Values):
         memory = self._workspace.of(place, self._layout, batch, n_ranks, own)
         self._drop_arguments(held, self._workspace.version != version)
         used = (table, *held, chunks, self._layout.penalties, *memory, self._loss_parameters)
-        activation = activation_of(self.layers[-1].activation)
-        sizes = len(chunks), own, self.slots.size
-        plan = plan_of(place, self._layout, batch, loss, fused, activation, self._penalised, *sizes)
+        facts = activation_of(self.layers[-1].activation), self._penalised, len(chunks), own
+        plan = plan_of(place, self._layout, batch, loss, fused, *facts, self.slots.size)
         addresses = np.array([0] * step.TABLE + [address_of(one) for one in used], np.int64)
         self._arguments[key] = Arguments(plan, addresses, used)
         return self._arguments[key]

@@ -42,6 +42,7 @@ FIELDS = 20
     X_DIRECT,  # 1: A_0 is X where it lies
     LEARNING,  # 1: what a layer knows of the batch, as its mean, is of this batch
     NEXT_ORDER,  # where the order of the next epoch begins; 0: all have one, or none
+    FACTORS,  # 1: each step's gradient is multiplied by a number, and its penalties are told
     BATCH,  # samples in a full batch
     LOSS,  # code of the loss's row function, or -1: stop after the forward pass
     FUSED,  # 1: the loss applies the output activation itself; LOGITS: and A_L is Z_L nevertheless
@@ -61,8 +62,8 @@ FIELDS = 20
     CHUNKS,  # rows of the ranges to update
     REPLICA,  # resident: where in its packed blocks a rank keeps parameters of its own; 0: nowhere
     SLOTS,  # elements of the update rule's memory
-) = range(35)
-PLAN, VARYING = 35, 16
+) = range(36)
+PLAN, VARYING = 36, 17
 PER_SAMPLE = 2
 LOGITS = 2
 
@@ -123,7 +124,7 @@ class Memory(NamedTuple):
     flags: Doubles  # of each segment or rank: what of its gradient is not finite; then bounds
     sample_losses: Doubles  # of the batch
     labels: Ints  # of the batch
-    losses: Doubles  # takes the loss of each step
+    losses: Doubles  # takes the loss of each step; then holds its factor, and takes its penalties
     results: Ints
 
 

@@ -32,6 +32,7 @@ from fastdnn.kernels.layers.layout import (
     CLIP,
     DONE,
     DROP,
+    FACTORS,
     FIELDS,
     FINITE,
     FIRST,
@@ -154,20 +155,20 @@ def penalise(plan, net, rule, memory, batch, rank):
 
 
 @kernel
-def clip_factor(plan, chunks, norms, tensor, limit):
-    """min(1, limit / ||g||), for one tensor's g or for all."""
+def clip_factor(plan, chunks, norms, tensor, limit, factor):
+    """factor min(1, limit / ||factor g||), for one tensor's g or for all."""
     total = 0.0
     for c in range(chunks.shape[0]):
         if plan[CLIP] == 2 or chunks[c, 2] == tensor:
             total += norms[c]
-    norm = math.sqrt(total)
-    return limit / norm if norm > limit else 1.0
+    norm = factor * math.sqrt(total)
+    return factor * (limit / norm) if norm > limit else factor
 
 
 @kernel
-def update(plan, net, memory, batch, rule, coefficients, combined, rank):
+def update(plan, net, memory, batch, rule, coefficients, factor, combined, rank):
     """A step of the update rule: on each rank's chunks of the parameters, or on all of its own."""
-    chunks, factor, of = rule.chunks, 1.0, -1
+    chunks, clipped, of = rule.chunks, factor, -1
     mine = rank
     if plan[REPLICA] > 0:
         mine = Rank(ZERO, ONE, rank.packed, rank.team, rank.stop)
@@ -181,10 +182,11 @@ def update(plan, net, memory, batch, rule, coefficients, combined, rank):
             if not combined:
                 combine(plan, net, memory, batch, start, stop, rank)
             if plan[CLIP] > 0 and of != tensor:
-                factor, of = clip_factor(plan, chunks, memory.norms, tensor, rule.limit), tensor
+                of = tensor
+                clipped = clip_factor(plan, chunks, memory.norms, tensor, rule.limit, factor)
             update_range(
                 plan[UPDATE], net.p, net.gradient, net.slots, plan[PARAMETERS], start, stop,
-                factor, coefficients,
+                clipped, coefficients,
             )  # fmt: skip
 
 
@@ -228,27 +230,29 @@ def steps(plan, net, samples, rule, ps, places, ws, rank):
         elif s > 0:
             barrier(rank.team, rank.of, rank.number)
         coefficients = address(rule.coefficients, s * COEFFICIENTS)
+        factor = memory.losses[plan[STEPS] + s] if plan[FACTORS] == 1 else 1.0
         if plan[GRADIENT] == GIVEN:
             total, applied = 0.0, False
         elif plan[REGIME] == BLOCKED:
             # a full batch stays where it is, unless dropout thins it or the next order moves it
             stays = s > 0 and per_epoch == 1 and net.table[0, DROP] == 0
             stays = stays and plan[NEXT_ORDER] == 0
-            may = plan[UPDATE] >= 0 and not first_sum
+            may = plan[UPDATE] >= 0 and not first_sum and plan[FACTORS] == 0
             total, applied = blocked_step(
                 plan, net, samples, memory, batch, ps, stays, coefficients, may, rank
             )
         else:
             applied = False
             total = resident_step(plan, net, samples, memory, ws, batch, ps, rank)
-        reason = FINITE
+        reason, penalties = FINITE, 0.0
         finite = applied or plan[GRADIENT] != MADE or gradient_is_finite(plan, memory, batch, rank)
         if not finite:
             reason = GRADIENT_NOT_FINITE
         if first_sum:
             # the ranks have read the parts of the loss before they write those of the penalties
             barrier(rank.team, rank.of, rank.number)
-            total += penalise(plan, net, rule, memory, batch, rank)
+            penalties = penalise(plan, net, rule, memory, batch, rank)
+            total += penalties
         if plan[LOSS] >= 0 and not math.isfinite(total):
             reason = LOSS_NOT_FINITE
         # Every rank has found the same total and flags, so all stop together
@@ -260,12 +264,14 @@ def steps(plan, net, samples, rule, ps, places, ws, rank):
             reason = STOPPED
         if rank.number == 0:
             memory.losses[s] = total
+            if plan[FACTORS] == 1:
+                memory.losses[plan[STEPS] + s] = penalties
             memory.results[DONE] = s if stop else s + 1
             memory.results[REASON] = reason
         if stop:
             return
         if plan[UPDATE] >= 0 and not applied:
-            update(plan, net, memory, batch, rule, coefficients, first_sum, rank)
+            update(plan, net, memory, batch, rule, coefficients, factor, first_sum, rank)
             if plan[LEARNING] == 1:
                 follow(net, memory, batch.m, rank)
 
