@@ -77,10 +77,10 @@ def beside(name: str, rounds: int, dtype: str) -> None:
     print(f"| {name} | {dtype} | {theirs:.3f} | {ours:.3f} | {theirs / ours:.2f} |", flush=True)
 
 
-def searches(rounds: int) -> None:
+def searches(rounds: int, threads: int | None) -> None:
     """Print the seconds of a grid search by jobs, and of one of its fits."""
     X, y = load_digits(return_X_y=True)
-    estimator = fastdnn.MLPClassifier(max_iter=60, random_state=0)
+    estimator = fastdnn.MLPClassifier(max_iter=60, random_state=0, n_threads=threads)
     alone = min(seconds(estimator, X[: len(X) * 2 // 3], y[: len(X) * 2 // 3]) for _ in range(3))
     best: dict[tuple[int, str], tuple[float, float]] = {}
     for jobs, backend in JOBS * rounds:
@@ -102,15 +102,16 @@ def main() -> None:
     parser.add_argument("--cases", default=",".join(CASES), help="names, with commas between them")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float64", choices=("float64", "float32"))
+    parser.add_argument("--threads", type=int, help="of each fit of the grid search")
     parser.add_argument("--no-search", action="store_true", help="leave the grid search out")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     print("| case | dtype | scikit-learn, s | fastdnn, s | times as fast |")
     print("| --- | --- | --- | --- | --- |")
-    for name in arguments.cases.split(","):
+    for name in filter(None, arguments.cases.split(",")):
         beside(name, arguments.rounds, arguments.dtype)
     if not arguments.no_search:
-        searches(arguments.rounds)
+        searches(arguments.rounds, arguments.threads)
 
 
 if __name__ == "__main__":
