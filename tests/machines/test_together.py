@@ -38,5 +38,11 @@ def test_shards_and_layers_of_other_kinds() -> None:
         assert found["same logs"]
         assert found["uneven against one"] < 1e-12  # a rank has no samples at all, and an L2
         assert found["dropout"][0] == found["dropout"][1]
+        assert found["clipnorm"] < 1e-12  # of the sum, not of each rank's gradient
+        assert found["global_clipnorm"] < 1e-12
+        distance, steps = found["short epochs"]
+        assert distance < 1e-12
+        assert steps == 8
+        assert found["their losses"] < 1e-12
         assert found["moving averages"]
         assert found["stopped after"] == 2

@@ -113,6 +113,16 @@ def others() -> dict[str, Any]:
         for rows in steps:
             other.train_on_batch(X[rows.astype(int)], y[rows.astype(int)])
     found["uneven against one"] = relative(again, other)
+    for name in ("clipnorm", "global_clipnorm"):
+        clipped, other = (network([6, 5, 3], "float64", 1, penalty=0.01) for _ in range(2))
+        for one in (clipped, other):
+            rule = fastdnn.SGD(0.1, **{name: 0.05})
+            one.compile(rule, "sparse_categorical_crossentropy", ["accuracy"])
+        clipped.fit(X[mine], y[mine], 8, 2, shuffle=False, comm=COMM, verbose=0)
+        for _ in range(2):
+            for rows in steps:
+                other.train_on_batch(X[rows.astype(int)], y[rows.astype(int)])
+        found[name] = digest(clipped) and relative(clipped, other)
     drops = [
         fastdnn.Sequential([Dense(20, "relu"), Dropout(0.5), Dense(3, "softmax")], input_size=6,
                            seed=2) for _ in range(2)
@@ -127,6 +137,17 @@ def others() -> dict[str, Any]:
     found["moving averages"] = all(
         np.array_equal(a, b) for one in values for a, b in zip(one, values[0], strict=True)
     )
+    m = 3 * 8 * SIZE
+    rows = shard(m, 8 * SIZE)
+    short, alone = (network([6, 5, 3], "float64", 1) for _ in range(2))
+    for one in (short, alone):
+        one.compile("adam", "sparse_categorical_crossentropy")
+    # three steps in a pass, and two in an epoch
+    rest = {"epochs": 4, "steps_per_epoch": 2, "shuffle": False, "verbose": 0}
+    history = short.fit(X[rows], y[rows], 8, comm=COMM, **rest)
+    logs = alone.fit(X[:m], y[:m], 8 * SIZE, **rest).history["loss"]
+    found["short epochs"] = digest(short) and relative(short, alone), int(short._state.steps)
+    found["their losses"] = float(np.abs(np.divide(history.history["loss"], logs) - 1).max())
     stopped = network([6, 5, 3], "float64", 1)
     stopping = EarlyStopping("loss", min_delta=1e9, patience=1 if RANK == SIZE - 1 else 1000)
     stopped.compile("sgd", "sparse_categorical_crossentropy")
@@ -232,16 +253,22 @@ def die(how: str, folder: str) -> None:
         raise SystemExit(3) from None
 
 
-def checkpoint(path: str, stop: str, to: str) -> list[Any]:
+def checkpoint(path: str, stop: str, to: str, kind: str = "array") -> list[Any]:
     """Train to epoch `to` from a file if it is there, and keep one of step `stop`."""
     X, y = samples(96, 6, 3, "float64")
     rows = shard(96, 32)
     model = network([6, 5, 3], "float64", 1)
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     keep = ModelCheckpoint(f"{path}-{{step}}", every_n_steps=int(stop))
+    each = 32 // SIZE
+    rest = {"batch_size": each, "shuffle": False}
+    data: Any = X[rows], y[rows]
+    if kind == "list":
+        parts = [rows[i : i + each] for i in range(0, len(rows), each)]
+        data, rest = ([(X[part], y[part]) for part in parts],), {}
     history = model.fit(
-        X[rows], y[rows], batch_size=32 // SIZE, epochs=int(to), callbacks=[keep], comm=COMM,
-        shuffle=False, verbose=0, resume_from=path if Path(path).exists() else None,
+        *data, **rest, epochs=int(to), callbacks=[keep], comm=COMM, verbose=0,
+        resume_from=path if Path(path).exists() else None,
     )  # fmt: skip
     return [digest(model), int(model._state.steps), len(history.epoch),
             [float(one) for one in model.parameters[:4]]]  # fmt: skip
