@@ -31,7 +31,7 @@ class _Progress:
         self.done = min(self.done + work, self.total)
 
     def line(self) -> str:
-        """What a file is told."""
+        """Return what a file is told."""
         share, seconds = self.done / self.total, perf_counter() - self.start
         left = f", about {seconds * (1 - share) / share:.0f} s left" if share > KNOWN else ""
         return f"{TITLE}: {share:.0%} done{left}"

@@ -28,7 +28,7 @@ class Careful:
 
     @property
     def encoding(self) -> str:
-        """The stream's encoding, or that of the fewest characters."""
+        """Return the stream's encoding, or that of the fewest characters."""
         return getattr(self._stream, "encoding", None) or "ascii"
 
     def isatty(self) -> bool:

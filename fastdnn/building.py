@@ -102,7 +102,7 @@ def refuse_too_many(stack: Stack, dtype: np.dtype[Any]) -> None:
 
 
 def memory() -> int | None:
-    """The bytes of physical memory, where the system says."""
+    """Return the bytes of physical memory, where the system says."""
     if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
         return None
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

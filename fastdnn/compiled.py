@@ -136,7 +136,7 @@ class Compiled(Network):
         return data
 
     def _ready(self, data: Data) -> Engine:
-        """The engine, to read these data with the loss."""
+        """Return the engine, to read these data with the loss."""
         engine = self._engine or self._build(data.X.shape[1])
         return self.loss.bind(engine)
 
@@ -195,7 +195,7 @@ class Compiled(Network):
         return_dict: bool = True,
         n_threads: int | None = None,
     ) -> dict[str, float] | list[float]:
-        """The loss (penalties included) and the metrics, without dropout.
+        """Return the loss (penalties included) and the metrics, without dropout.
 
         Parameters
         ----------

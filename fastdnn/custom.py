@@ -92,7 +92,7 @@ class ScalarActivation(Custom):
 
     @property
     def entry(self) -> activations.Activation:
-        """What the kernels know it by."""
+        """Return what the kernels know it by."""
         return activations.native_entry(self._pair, self._outputs)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -170,7 +170,7 @@ class ScalarLoss(_OwnLoss):
 
     @property
     def entry(self) -> Entry:
-        """What the kernels know it by."""
+        """Return what the kernels know it by."""
         return kernel_losses.native_entry(self._pair)
 
     def bind(self, engine: Engine) -> Engine:
@@ -241,7 +241,7 @@ class ArrayLoss(_OwnLoss):
 
     @property
     def entry(self) -> Entry:
-        """What the kernels know it by."""
+        """Return what the kernels know it by."""
         return kernel_losses.loss_of(kernel_losses.GIVEN)
 
     def bind(self, engine: Engine) -> Engine:

@@ -108,7 +108,7 @@ class ColumnEmbedding(Layer):
 
     @property
     def E(self) -> list[Array]:
-        """The vectors, one matrix (cardinality, dim) for each column: writable views."""
+        """Return the vectors, one matrix (cardinality, dim) for each column: writable views."""
         return list(self.tensors().values())
 
 
@@ -217,7 +217,7 @@ class PeriodicEmbedding(NumberEmbedding):
 
     @property
     def c(self) -> Array:
-        """The frequencies, shape (columns, K): a writable view."""
+        """Return the frequencies, shape (columns, K): a writable view."""
         return self.tensors()["c"]
 
 

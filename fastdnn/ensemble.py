@@ -94,11 +94,11 @@ class Ensemble:
                     )
 
     def __len__(self) -> int:
-        """The number of networks."""
+        """Return the number of networks."""
         return len(self.models)
 
     def __repr__(self) -> str:
-        """How many networks of how many parameters there are."""
+        """Return how many networks of how many parameters there are."""
         count = sum(model.count_params() for model in self.models)
         return f"Ensemble({len(self)} networks, {count} parameters, method={self.method!r})"
 

@@ -107,7 +107,7 @@ class History(Callback):
         return plot_history(self, path)
 
     def __repr__(self) -> str:
-        """The number of epochs, and the last one's values."""
+        """Return the number of epochs, and the last one's values."""
         if not self.epoch:
             return "History(0 epochs)"
         last = _shown.logs({name: values[-1] for name, values in self.history.items()})

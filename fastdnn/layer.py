@@ -57,7 +57,7 @@ class Layer:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        """The settings that are not the defaults: ``LayerNormalization(epsilon=0.1)``."""
+        """Return the settings that are not the defaults: ``LayerNormalization(epsilon=0.1)``."""
         settings = [
             f"{one.name}={getattr(self, one.name)!r}"
             for one in fields(self)
@@ -104,7 +104,7 @@ class Layer:
 
     @property
     def is_placed(self) -> bool:
-        """Whether the layer has parameters, those of a model."""
+        """Return whether the layer has parameters, those of a model."""
         return self._place is not None
 
     def _placed(self) -> tuple[Engine, int]:

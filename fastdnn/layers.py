@@ -147,13 +147,13 @@ class Dense(Layer):
 
     @property
     def _g(self) -> str | ScalarActivation:
-        """The activation, as the kernels take it."""
+        """Return the activation, as the kernels take it."""
         assert self.activation is not None  # `_checked` has made a name of None
         return self.activation
 
     @property
     def W(self) -> Array:
-        """The weights, shape (n, n_prev): a writable view."""
+        """Return the weights, shape (n, n_prev): a writable view."""
         engine, l = self._placed()
         return engine.weights(l)
 
@@ -163,7 +163,7 @@ class Dense(Layer):
 
     @property
     def b(self) -> Array | None:
-        """The biases, shape (n,): a writable view; None without biases."""
+        """Return the biases, shape (n,): a writable view; None without biases."""
         engine, l = self._placed()
         return engine.bias(l)
 
@@ -249,7 +249,7 @@ class Dropout(Layer):
         return value
 
     def __repr__(self) -> str:
-        """The rate: ``Dropout(0.2)``."""
+        """Return the rate: ``Dropout(0.2)``."""
         return f"{type(self).__name__}({self.rate!r})"
 
     def lay(self, stack: Stack) -> None:
@@ -286,7 +286,7 @@ class Activation(Layer):
         return activations.get(value)
 
     def __repr__(self) -> str:
-        """The activation: ``Activation('relu')``."""
+        """Return the activation: ``Activation('relu')``."""
         return f"{type(self).__name__}({self.activation!r})"
 
     def lay(self, stack: Stack) -> None:

@@ -54,7 +54,7 @@ class State:
 
     @property
     def dropout_seed(self) -> int:
-        """The seed of dropout's masks."""
+        """Return the seed of dropout's masks."""
         return self.entropy & (2**63 - 1)
 
     def generator(self, *purpose: int) -> np.random.Generator:
@@ -111,7 +111,7 @@ class Loop:
 
     @property
     def steps_of_epoch(self) -> int | None:
-        """How many steps an epoch has, if that is known."""
+        """Return how many steps an epoch has, if that is known."""
         return self.steps
 
     def run(

@@ -44,7 +44,7 @@ class Loss:
 
     @property
     def entry(self) -> Entry:
-        """What the kernels know the loss by."""
+        """Return what the kernels know the loss by."""
         return TABLE[self.name]
 
     def bind(self, engine: Engine) -> Engine:

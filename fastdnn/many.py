@@ -155,7 +155,7 @@ class _Training:
 
     @property
     def cost(self) -> int:
-        """How much work it is, beside others."""
+        """Return how much work it is, beside others."""
         samples = len(self.y) if self.rows is None else len(self.rows)
         return self.model.parameters.size * (samples + SETUP) * max(self.epochs, 1)
 

@@ -247,7 +247,7 @@ class Named:
 
     @property
     def entry(self) -> Entry:
-        """The entry of the table."""
+        """Return the entry of the table."""
         return METRICS[self.name]
 
     @property

@@ -108,7 +108,7 @@ class Network:
 
     @property
     def built(self) -> bool:
-        """Whether the input size is known, and so there are parameters."""
+        """Return whether the input size is known, and so there are parameters."""
         return self._engine is not None
 
     def _build(self, input_size: int) -> Engine:
@@ -150,12 +150,12 @@ class Network:
 
     @property
     def _owners(self) -> list[Layer]:
-        """The layers that have parameters, in their order."""
+        """Return the layers that have parameters, in their order."""
         return [layer for layer in flat(self.layers) if layer.is_placed]
 
     @property
     def engine(self) -> Engine:
-        """The compiled network; RuntimeError as long as the input size is unknown."""
+        """Return the compiled network; RuntimeError as long as the input size is unknown."""
         if self._engine is None and self.input_size is not None:
             return self._build(self.input_size)  # the layers have been added since
         if self._engine is None:
@@ -166,7 +166,7 @@ class Network:
 
     @property
     def parameters(self) -> Array:
-        """All W and b, layer by layer: a writable view."""
+        """Return all W and b, layer by layer: a writable view."""
         return self.engine.parameters
 
     def get_weights(self) -> list[Array]:
@@ -382,7 +382,7 @@ class Network:
         return self.parameters.size
 
     def __repr__(self) -> str:
-        """The layers and what else the model was made of."""
+        """Return the layers and what else the model was made of."""
         seed = "" if self.seed is None else f", seed={self.seed}"
         return (
             f"{type(self).__name__}([{', '.join(map(repr, self.layers))}], "

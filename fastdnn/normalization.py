@@ -43,7 +43,7 @@ class Normalization(Layer):
 
     @property
     def gamma(self) -> Array | None:
-        """The scales, shape (n,): a writable view; None without."""
+        """Return the scales, shape (n,): a writable view; None without."""
         return self._tensor("gamma")
 
     @gamma.setter
@@ -52,7 +52,7 @@ class Normalization(Layer):
 
     @property
     def beta(self) -> Array | None:
-        """The shifts, shape (n,): a writable view; None without."""
+        """Return the shifts, shape (n,): a writable view; None without."""
         return self._tensor("beta")
 
     @beta.setter
@@ -165,12 +165,12 @@ class BatchNormalization(Normalization):
 
     @property
     def moving_mean(self) -> Array:
-        """The average of the batches' means, shape (n,): a writable view."""
+        """Return the average of the batches' means, shape (n,): a writable view."""
         return self.tensors()["moving_mean"]
 
     @property
     def moving_variance(self) -> Array:
-        """The average of the batches' variances, shape (n,): a writable view."""
+        """Return the average of the batches' variances, shape (n,): a writable view."""
         return self.tensors()["moving_variance"]
 
 

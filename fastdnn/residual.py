@@ -49,7 +49,7 @@ class PReLU(Layer):
 
     @property
     def alpha(self) -> Array:
-        """The slopes below 0, shape (n,): a writable view."""
+        """Return the slopes below 0, shape (n,): a writable view."""
         return self.tensors()["alpha"]
 
     @alpha.setter
@@ -91,7 +91,7 @@ class Residual(Layer):
         return layers
 
     def __repr__(self) -> str:
-        """The layers: ``Residual([Dense(8)])``."""
+        """Return the layers: ``Residual([Dense(8)])``."""
         return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
 
     def flat(self) -> Iterator[Layer]:

@@ -37,7 +37,7 @@ class StreamTrainer(Loop):
 
     @property
     def steps_of_epoch(self) -> int | None:
-        """How many steps an epoch has, if that is known."""
+        """Return how many steps an epoch has, if that is known."""
         return self.steps or self.stream.length
 
     def _go_on(self, epoch: int, seen: Seen) -> bool:
@@ -67,7 +67,7 @@ class StreamTrainer(Loop):
         return True
 
     def _train(self, data: Data, outputs: Array | None) -> Callable[[Rule, int], Outcome]:
-        """What trains on a batch.
+        """Return what trains on a batch.
 
         One smaller than the largest is trained on as the last of an epoch in memory is, so that its
         bits are the same.

@@ -70,7 +70,7 @@ def _lines(layer: Layer, n_prev: int | None, indent: str) -> Iterator[tuple[str,
 
 
 def _line(layer: Layer, n_prev: int | None) -> Line:
-    """The line of a layer that is no product."""
+    """Return the line of a layer that is no product."""
     kind = type(layer).__name__
     name = f"{kind}({layer.rate:g})" if isinstance(layer, Dropout) else kind
     g = str(layer.activation) if isinstance(layer, Activation) else ""

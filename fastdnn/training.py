@@ -64,7 +64,7 @@ class Trainer(Loop):
 
     @property
     def steps_of_epoch(self) -> int:
-        """How many steps an epoch has."""
+        """Return how many steps an epoch has."""
         return self._steps
 
     def _go_on(self, epoch: int, seen: Seen) -> bool:

@@ -54,7 +54,7 @@ class Training(Lock):
 
     @property
     def is_mine(self) -> bool:
-        """Whether the calling thread trains the model."""
+        """Return whether the calling thread trains the model."""
         return self._owner == get_ident()
 
     def __enter__(self) -> None:

@@ -23,7 +23,7 @@ class Validation(NamedTuple):
 
     @property
     def data(self) -> Data | Iterable[Data]:
-        """The samples, or a pass over the batches."""
+        """Return the samples, or a pass over the batches."""
         if isinstance(self.given, Data):
             return self.given.rows(slice(self.most))
         return islice(self.given, self.most)

@@ -30,7 +30,7 @@ def warmup() -> None:
 
 
 def _work_left() -> float:
-    """All that is to be compiled."""
+    """Return all that is to be compiled."""
     kinds, parts = jit.FLOATS.values(), (*jit.LEAVES, *_CHOSEN)
     leaves = sum(one.work_left(kind) for one in parts for kind in kinds)
     return leaves + sum(one.own_work_left(dtype) for one in entry.ENTRIES for dtype in jit.FLOATS)

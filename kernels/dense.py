@@ -35,7 +35,7 @@ from .layers.epilogue import FORWARD, PLAIN, Epilogue, Mask
 from .layers.gemm import Factor, Size, block_depth, packed_elements, product
 from .layers.layout import Rank
 from .layers.sharing import part, share
-from .llvm.simd import address, nowhere
+from .llvm.simd import address, null
 from .parallel.entry import entry
 
 Array = NDArray[Any]
@@ -71,13 +71,13 @@ def _product_signature(t: types.Float) -> tuple[types.Type, ...]:
 def _product(number, n_ranks, team, m, n, k, a, b, c0, c, after, packed):
     each = packed.size // n_ranks
     own = address(packed, number * each)
-    rank = Rank(number, n_ranks, own, team, nowhere(team))
+    rank = Rank(number, n_ranks, own, team, null(team))
     epilogue = Epilogue(
         after.mode, after.code, after.rectifies, after.whole_rows, address(c, after.s),
         address(c, after.a), Mask(after.drop, ZERO, np.uint64(0)), after.scale,
     )  # fmt: skip
     region = share(m, n, rank, NO, after.whole_rows, c)
-    size, factor = Size(m, n, k, block_depth(k, c)), Factor(b, nowhere(c), NO)
+    size, factor = Size(m, n, k, block_depth(k, c)), Factor(b, null(c), NO)
     product(size, region, a, factor, c0, address(c, after.c), epilogue, rank)
 
 
@@ -249,7 +249,7 @@ def linear_forward(
 
 
 def _can_take(out: Array | None, dtype: Any, operands: tuple[Array | None, ...]) -> bool:
-    """Whether the result can be written where it shall lie, and no operand lies there."""
+    """Return whether the result can be written where it shall lie, and no operand lies there."""
     if out is None or out.dtype != dtype:
         return False
     fits = out.flags.f_contiguous and out.flags.aligned

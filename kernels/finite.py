@@ -30,7 +30,7 @@ def _add_not_finite(rank, n_ranks, team, x, found):
 
 
 def all_finite(x: NDArray[Any]) -> bool:
-    """Whether a contiguous vector of float32 or float64 holds neither NaN nor infinity.
+    """Return whether a contiguous vector of float32 or float64 holds neither NaN nor infinity.
 
     NumPy tells as long as compiling would have to come first: bad data are told of at once.
     """

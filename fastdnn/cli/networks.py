@@ -75,7 +75,7 @@ def build(
 
 
 def _embedding(preparation: Preparation) -> list[Layer]:
-    """The layer for the columns of X that are whole numbers, if there are any."""
+    """Return the layer for the columns of X that are whole numbers, if there are any."""
     cardinalities = preparation.cardinalities
     if not cardinalities:
         return []

@@ -16,14 +16,14 @@ def metric_of(dataset: Dataset) -> str:
 
 
 def score_of_test(model: Sequential, dataset: Dataset) -> str:
-    """How good a trained network is on the test part, in the target's own unit."""
+    """Return how good a trained network is on the test part, in the target's own unit."""
     classes, y = dataset.classes, dataset.y_test
     A = dataset.preparation.outputs(model.predict(dataset.X_test))
     return score(dataset.preparation, A, y if classes is None else classes[y])
 
 
 def score(preparation: Preparation, A: Array, y: Array) -> str:
-    """How well outputs A agree with labels y as a file has them, where it has them."""
+    """Return how well outputs A agree with labels y as a file has them, where it has them."""
     known = ~missing_labels(y)
     truth = y[known]
     if preparation.classes is None:

@@ -129,7 +129,7 @@ class _Candidate:
 
     @property
     def cost(self) -> int:
-        """How much work a fold is, beside others."""
+        """Return how much work a fold is, beside others."""
         epochs: int = self.arguments.epochs
         return (self.parameters + SETUP) * epochs
 

@@ -74,12 +74,12 @@ class Dataset:
 
     @property
     def classes(self) -> Array | None:
-        """The classes' labels: class number k is ``classes[k]``. None for regression."""
+        """Return the classes' labels: class number k is ``classes[k]``. None for regression."""
         return self.preparation.classes
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """The features' names, if the file has them."""
+        """Return the features' names, if the file has them."""
         return self.preparation.features
 
     def __str__(self) -> str:

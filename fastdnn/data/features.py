@@ -141,13 +141,13 @@ class Encoder:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that the numbers and marks are made of."""
+        """Return the columns that the numbers and marks are made of."""
         made = [self.columns[i].name for i in self.numeric for _ in self.columns[i].fills]
         return (*made, *(self.columns[i].name for i in self.marked))
 
     @property
     def used(self) -> list[int]:
-        """The columns that are read."""
+        """Return the columns that are read."""
         return sorted([*self.numeric, *self.categorical, *self.embedded])
 
     @property
@@ -158,7 +158,7 @@ class Encoder:
 
     @property
     def cardinalities(self) -> dict[int, int]:
-        """How many whole numbers there may be in each column of X that is to be embedded."""
+        """Return how many whole numbers there may be in each column of X that is to be embedded."""
         first = self.n_outputs - len(self.embedded)
         counts = [len(self.columns[i].categories) + 1 for i in self.embedded]
         return dict(enumerate(counts, first))
@@ -201,7 +201,7 @@ class Encoder:
 
     @cached_property
     def _index_of(self) -> dict[int, Any]:
-        """The categories of each embedded column, for looking up: -1 is none of them."""
+        """Return the categories of each embedded column, for looking up: -1 is none of them."""
         import pandas as pd
 
         return {i: pd.Index(self.columns[i].categories, dtype=object) for i in self.embedded}

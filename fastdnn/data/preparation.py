@@ -71,7 +71,7 @@ class Preparation:
 
     @property
     def known(self) -> Columns:
-        """What a table of new data must have."""
+        """Return what a table of new data must have."""
         target = self.label if self.target is None else self.target
         names = self.features
         names = None if names is None else tuple(names[i] for i in self._used)

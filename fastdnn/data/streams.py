@@ -122,7 +122,7 @@ class Stream:
 
     @property
     def is_within(self) -> bool:
-        """Whether a pass has begun that is not known to be over."""
+        """Return whether a pass has begun that is not known to be over."""
         return self._batches is not None and self._number > 0
 
     def __iter__(self) -> Iterator[Data]:

@@ -240,7 +240,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     @property
     def _normalization(self) -> str | None:
-        """What the network was made with; of arrays of the user's own, what is asked for."""
+        """Return what the network was made with; of arrays of the user's own, what is asked for."""
         name: str | None = getattr(self, "_normalized", self.normalization)
         return name
 

@@ -60,7 +60,7 @@ class FitContext:
 
     @property
     def looks(self) -> bool:
-        """Whether a callback of scikit-learn's listens."""
+        """Return whether a callback of scikit-learn's listens."""
         return self._fit is not None
 
     def begin(self, number: int) -> None:

@@ -39,7 +39,7 @@ class _OfColumns(nn.Module):
         self.passing = [j for j in range(n_prev) if j not in self.own]
 
     def extra_repr(self) -> str:
-        """The columns."""
+        """Return the columns."""
         return f"n_prev={self.n_prev}, columns={self.columns}"
 
 

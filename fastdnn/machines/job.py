@@ -41,7 +41,7 @@ class Alone:
 
     @property
     def is_shared(self) -> bool:
-        """Whether several processes may work together, each on its shard."""
+        """Return whether several processes may work together, each on its shard."""
         return False
 
     @contextmanager
@@ -110,7 +110,7 @@ class Job(Alone):
 
     @property
     def is_shared(self) -> bool:
-        """Whether several processes may work together, each on its shard."""
+        """Return whether several processes may work together, each on its shard."""
         return True
 
     def _of_machine(self) -> Any:
@@ -252,7 +252,7 @@ class Job(Alone):
 
     @property
     def is_first_here(self) -> bool:
-        """Whether this rank is the first one of its machine."""
+        """Return whether this rank is the first one of its machine."""
         return bool(self._machine.Get_rank() == 0)
 
 

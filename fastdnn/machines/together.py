@@ -62,7 +62,7 @@ class Announced(Interrupts):
 
     @property
     def pending(self) -> int | None:
-        """The signal that has come, if one has."""
+        """Return the signal that has come, if one has."""
         return self._pending
 
     def taken(self) -> None:

@@ -58,13 +58,13 @@ def grown(memory: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 def is_plain(x: NDArray[Any]) -> bool:
-    """Whether a matrix can be read where it lies, row by row."""
+    """Return whether a matrix can be read where it lies, row by row."""
     flags = x.flags
     return flags.c_contiguous and flags.aligned
 
 
 def address_of(x: NDArray[Any] | None) -> int:
-    """Where a contiguous array begins; 0 for none and for an empty one."""
+    """Return where a contiguous array begins; 0 for none and for an empty one."""
     if x is None or not x.size:
         return 0
     # a buffer tells it five times as soon, if it may be written

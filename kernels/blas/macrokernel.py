@@ -15,12 +15,12 @@ from .microkernel import (
     FLAT,
     UNROLL,
     continue_tile,
+    l1_elements_of,
     lanes_of,
     line_of,
     mr_of,
     multiply_tile,
     narrow_of,
-    near_of,
     nr_of,
     page_of,
     tile_of,
@@ -55,7 +55,7 @@ def whole_vectors(n, of):
 
 @kernel
 def tiles_of(m, mr):
-    """How many tiles m rows are cut into."""
+    """Return how many tiles m rows are cut into."""
     return (m + mr - 1) // mr
 
 
@@ -73,7 +73,7 @@ def tile_rows(height, more, q):
         types.boolean,
     )
 )
-def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify):
+def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, fused_relu):
     """C = C0 + A B by tiles, or max(C0 + A B, 0): a block of C (m x n), all kc deep.
 
     Rows are cut into as few tiles as mr (2 mr for a narrow C) allows, of heights that differ by one
@@ -93,7 +93,7 @@ def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc
     if tiles == 0:
         return
     height, more = m // tiles, m % tiles
-    rows_outside = kc * n <= near_of(c)
+    rows_outside = kc * n <= l1_elements_of(c)
     outer, inner = (tiles, panels) if rows_outside else (panels, tiles)
     for x in range(outer):
         for y in range(inner):
@@ -108,7 +108,9 @@ def multiply(a, row_stride, k_stride, packed, b, ldb, kc, c0, ld0, step0, c, ldc
             ld = whole_vectors(w, c) if ldb == 0 else ldb
             following = min(j + 1, panels - 1) * nr * step + q * (kc // UNROLL) * line_of(c)
             columns, ahead = address(b, at * step), address(b, following)
-            multiply_tile(h, rows, rs, ks, columns, ld, kc, start, ld0, to, ldc, w, ahead, rectify)
+            multiply_tile(
+                h, rows, rs, ks, columns, ld, kc, start, ld0, to, ldc, w, ahead, fused_relu
+            )
 
 
 @kernel
@@ -116,7 +118,7 @@ def multiply_tiles(a, b, c0, c):
     """`multiply` of operands; C0 is a `Matrix`, whose rows or columns may lie 0 apart."""
     multiply(
         a.at, a.row_stride, a.k_stride, a.packed, b.at, b.ld, b.kc, element(c0, ZERO, ZERO),
-        c0.row_stride, c0.column_stride, c.at, c.ld, c.rows, c.columns, c.rectify,
+        c0.row_stride, c0.column_stride, c.at, c.ld, c.rows, c.columns, c.fused_relu,
     )  # fmt: skip
 
 
@@ -130,10 +132,10 @@ def multiply_by_width(a, b, c0, c):
     if a.packed or c.rows <= mr_of(c.at) or rest == c.columns or rest > narrow_of(c.at):
         rest = 0
     whole = c.columns - rest
-    multiply_tiles(a, b, c0, Target(c.at, c.ld, c.rows, whole, c.rectify))
+    multiply_tiles(a, b, c0, Target(c.at, c.ld, c.rows, whole, c.fused_relu))
     if rest > 0:
         columns = Right(address(b.at, whole * (b.kc if b.ld == 0 else 1)), b.ld, b.kc)
-        last = Target(address(c.at, whole), c.ld, c.rows, rest, c.rectify)
+        last = Target(address(c.at, whole), c.ld, c.rows, rest, c.fused_relu)
         multiply_tiles(a, columns, moved(c0, ZERO, whole), last)
 
 
@@ -144,7 +146,7 @@ def run_of(b, c):
     most = mr_of(c.at) if b.ld >= page_of(c.at) else FLAT_ROWS
     if b.ld == 0 or c.rows < 1 or c.rows > most or c.columns <= narrow_of(c.at):
         return b.kc
-    return min(max(near_of(c.at) // c.columns & -UNROLL, LEAST_RUN), b.kc)
+    return min(max(l1_elements_of(c.at) // c.columns & -UNROLL, LEAST_RUN), b.kc)
 
 
 @leaf(
@@ -156,7 +158,7 @@ def run_of(b, c):
     )
 )
 def continue_product(
-    a, row_stride, k_stride, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, rectify, sums, lds
+    a, row_stride, k_stride, b, ldb, kc, c0, ld0, step0, c, ldc, m, n, fused_relu, sums, lds
 ):  # fmt: skip
     """C = C0 + (S + A B), or max(that, 0), for at most mr rows, and a B that is no panels.
 
@@ -167,7 +169,7 @@ def continue_product(
         right, start, to = address(b, at), address(c0, at * step0), address(c, at)
         continue_tile(
             m, a, row_stride, k_stride, right, ldb, kc, start, ld0, to, ldc, min(nr, n - at), right,
-            rectify, address(sums, at), lds,
+            fused_relu, address(sums, at), lds,
         )  # fmt: skip
 
 
@@ -177,7 +179,7 @@ def _continue_run(a, b, pc, c0, c, sums):
     continue_product(
         address(a.at, pc * a.k_stride), a.row_stride, a.k_stride, address(b.at, pc * b.ld), b.ld,
         b.kc, element(c0, ZERO, ZERO), c0.row_stride, c0.column_stride, c.at, c.ld, c.rows,
-        c.columns, c.rectify, sums.at, sums.ld,
+        c.columns, c.fused_relu, sums.at, sums.ld,
     )  # fmt: skip
 
 

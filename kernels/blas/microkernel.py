@@ -37,7 +37,7 @@ FLAT = {1: 8, 2: 4}  # rows of a flat tile: vectors beside each other, where B i
 
 
 def tile_of(of: Any) -> Tile:
-    """The tile for an array's or a pointer's elements."""
+    """Return the tile for an array's or a pointer's elements."""
     return tile(np.dtype(str(of.dtype)))
 
 
@@ -74,9 +74,9 @@ line_of = _tile_constant("line")
 page_of = _tile_constant("page")
 narrow_of = _tile_constant("narrow")
 pairs_of = _tile_constant("pairs")
-near_of = _tile_constant("near")
+l1_elements_of = _tile_constant("l1_elements")
 packed_of = _tile_constant("packed")
-beside_of = _tile_constant("beside")
+panels_at_once_of = _tile_constant("panels_at_once")
 transposes_of = _tile_constant("transposes")
 
 
@@ -95,7 +95,7 @@ class _Operands(NamedTuple):
     ldc: Any
     columns: Any
     ahead: Any  # the part of the next panel of B that is fetched meanwhile
-    rectify: Any
+    fused_relu: Any
     sums: Any = None  # of the k before, in whole vectors; None: the sums begin with 0
     lds: Any = None
 
@@ -215,7 +215,7 @@ class _Body:
     def _rectified(self, acc: list[Any]) -> list[Any]:
         """max(acc, 0) where it is wanted: relu, while C is in registers. A NaN stays."""
         builder, before = self.builder, self.builder.block
-        with builder.if_then(self.at.rectify):
+        with builder.if_then(self.at.fused_relu):
             zero = self.vec.zero
             new = [builder.select(builder.fcmp_ordered("<", x, zero), zero, x) for x in acc]
             inside = builder.block
@@ -243,7 +243,7 @@ class _Body:
         return [merge(self.builder, list(zip(both, blocks, strict=True))) for both in values]
 
     def _rows(self, start: Any, stride: Any) -> list[Any]:
-        """Where each row begins; sums of strides are cheaper than their products."""
+        """Return where each row begins; sums of strides are cheaper than their products."""
         rows = [start]
         for _ in range(self.h - 1):
             rows.append(self.builder.gep(rows[-1], [stride]))
@@ -295,7 +295,7 @@ def _emit_tiles(builder: Any, of: Any, height: Any, at: _Operands, highest: int)
 @intrinsic
 def multiply_tile(
     typing: Any, h: Any, a: Any, row_stride: Any, k_stride: Any, b: Any, ldb: Any, depth: Any,
-    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, rectify: Any,
+    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, fused_relu: Any,
 ) -> Any:  # fmt: skip
     """A tile of h rows and so many columns; see `_Operands`."""
 
@@ -311,7 +311,7 @@ def multiply_tile(
 @intrinsic
 def continue_tile(
     typing: Any, h: Any, a: Any, row_stride: Any, k_stride: Any, b: Any, ldb: Any, depth: Any,
-    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, rectify: Any, sums: Any,
+    c0: Any, ld0: Any, c: Any, ldc: Any, columns: Any, ahead: Any, fused_relu: Any, sums: Any,
     lds: Any,
 ) -> Any:  # fmt: skip
     """A tile of at most mr rows whose sums go on from those of the k before."""

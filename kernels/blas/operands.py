@@ -41,24 +41,24 @@ class Right(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A block of C: its rows `ld` apart; `rectify`: it takes max(C, 0)."""
+    """A block of C: its rows `ld` apart; `fused_relu`: it takes max(C, 0)."""
 
     at: Any
     ld: int
     rows: int
     columns: int
-    rectify: bool
+    fused_relu: bool
 
 
 @kernel
 def element(x, i, j):
-    """The address of x[i, j]."""
+    """Return the address of x[i, j]."""
     return address(x.flat, x.offset + i * x.row_stride + j * x.column_stride)
 
 
 @small_kernel
 def moved(x, i, j):
-    """The matrix that begins at x[i, j]."""
+    """Return the matrix that begins at x[i, j]."""
     return Matrix(element(x, i, j), ZERO, x.row_stride, x.column_stride)
 
 
@@ -70,7 +70,7 @@ def transposed(x):
 
 @small_kernel
 def rows_from(at, ld):
-    """The matrix at an address, its rows `ld` apart and contiguous."""
+    """Return the matrix at an address, its rows `ld` apart and contiguous."""
     return Matrix(at, ZERO, ld, ONE)
 
 

@@ -30,19 +30,19 @@ from fastdnn.kernels.llvm.simd import (
     constant,
     counted_loop,
     element_of,
-    exists,
+    is_not_null,
     span,
 )
 
 from .macrokernel import tile_rows, tiles_of, whole_vectors
 from .microkernel import (
-    beside_of,
     lanes_of,
     line_of,
     mr_of,
     nr_of,
     packed_of,
     page_of,
+    panels_at_once_of,
     tile_of,
     transposes_of,
 )
@@ -102,11 +102,11 @@ def _packing(
     return pack  # type: ignore[no-any-return]
 
 
-def _copy_panels(vec: Vectors, lines: _Lines, width: int, beside: int) -> Callable[..., None]:
+def _copy_panels(vec: Vectors, lines: _Lines, width: int, count: int) -> Callable[..., None]:
     """One k of panels of `width` lines that lie side by side, and beside each other."""
     part = Vectors(vec.builder, vec.element, width, fma=False)
     size = vec.builder.mul(lines.kc, lines.ld)
-    starts = [vec.builder.mul(size, constant(i)) for i in range(beside)]
+    starts = [vec.builder.mul(size, constant(i)) for i in range(count)]
 
     def write(at: Any, to: Any, rest: None) -> None:
         for i, start in enumerate(starts):
@@ -165,7 +165,7 @@ def _transpose_vector(vec: Vectors, lines: _Lines, t: Tile) -> Callable[..., Non
 
 
 _copy_whole = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t.nr, 1))
-_copy_beside = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t.nr, t.beside))
+_copy_beside = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t.nr, t.panels_at_once))
 _copy_high = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t.mr, TOGETHER))
 _copy_low = _packing(lambda vec, lines, t: _copy_panels(vec, lines, t.mr - 1, TOGETHER))
 _copy_lines = _packing(_copy_vector)
@@ -202,8 +202,8 @@ def _pack_panel(source, across, along, count, kc, panel, ld):
 
 
 @kernel
-def crowds(columns, k_stride, of):
-    """Whether so many columns of C repay packing A because its columns crowd in L1.
+def has_set_conflicts(columns, k_stride, of):
+    """Return whether so many columns of C repay packing A because its columns crowd in L1.
 
     They do if each lies half pages behind the one before: all compete for the same few places.
     """
@@ -212,10 +212,10 @@ def crowds(columns, k_stride, of):
 
 @kernel
 def packs_A(columns, k_stride, of):
-    """Whether so many columns of C repay packing A."""
+    """Return whether so many columns of C repay packing A."""
     if columns >= packed_of(of) and (k_stride != 1 or transposes_of(of) == 1):
         return True
-    return crowds(columns, k_stride, of)
+    return has_set_conflicts(columns, k_stride, of)
 
 
 _BLOCK = (types.int64,) * 4  # strides and sizes
@@ -254,7 +254,7 @@ def pack_B_block(source, k_stride, column_stride, kc, n, panels):
     Of a row that is read for one panel alone, the CPU fetches nothing ahead.
     """
     nr, j = nr_of(panels), 0
-    wide = beside_of(panels) * nr
+    wide = panels_at_once_of(panels) * nr
     while j < n:
         columns, panel = address(source, j * column_stride), address(panels, j * kc)
         if column_stride == 1 and n - j >= wide:
@@ -268,7 +268,7 @@ def pack_B_block(source, k_stride, column_stride, kc, n, panels):
 
 @kernel
 def _gather(a, a0, to_row, to_column, x, x0, row, column, n, order, first, begin, end):
-    if to_row == 1 and not exists(order):
+    if to_row == 1 and not is_not_null(order):
         for j in range(n):
             target = span(a, a0 + j * to_column + begin, end - begin)
             source = address(x, x0 + first * row + j * column)
@@ -276,7 +276,7 @@ def _gather(a, a0, to_row, to_column, x, x0, row, column, n, order, first, begin
                 target[i] = source[(begin + i) * row]
         return
     for i in range(begin, end):
-        at = x0 + (order[first + i] if exists(order) else first + i) * row
+        at = x0 + (order[first + i] if is_not_null(order) else first + i) * row
         if column == 1 and to_column == 1:
             target, source = span(a, a0 + i * to_row, n), span(x, at, n)
             for j in range(n):

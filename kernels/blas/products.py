@@ -69,12 +69,12 @@ def _products_of(height: int) -> Any:
     @intrinsic
     def products(
         typing: Any, count: Any, k: Any, a: Any, lda: Any, b: Any, ldb: Any, c0: Any, ld0: Any,
-        step0: Any, c: Any, ldc: Any, rectify: Any,
+        step0: Any, c: Any, ldc: Any, fused_relu: Any,
     ) -> Any:  # fmt: skip
         t = tile_of(c)
 
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            count, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify = arguments
+            count, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, fused_relu = arguments
             vec = Vectors(builder, element_of(signature.args[2].dtype), t.lanes, t.fma, t.masks)
             after, none = builder.append_basic_block("after"), builder.append_basic_block("none")
             choice, found = builder.switch(count, none), []
@@ -106,7 +106,7 @@ def _products_of(height: int) -> Any:
             # a NaN stays
             zero = vec.zero
             A = [builder.select(builder.fcmp_ordered("<", z, zero), zero, z) for z in Z]
-            A = [builder.select(rectify, x, z) for x, z in zip(A, Z, strict=True)]
+            A = [builder.select(fused_relu, x, z) for x, z in zip(A, Z, strict=True)]
             is_whole = builder.icmp_signed("==", count, constant(t.lanes))
             with builder.if_else(is_whole) as (whole, part):
                 with whole:
@@ -132,19 +132,19 @@ _of_one, _of_two = _products_of(1), _products_of(2)
         *(pointer(t), int64, int64, pointer(t), int64, boolean),
     )
 )
-def scalar_products(m, n, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, rectify):
+def row_dot_products(m, n, k, a, lda, b, ldb, c0, ld0, step0, c, ldc, fused_relu):
     """C = C0 + A B^T, or max(C0 + A B^T, 0), A m x k and B n x k; C0's columns `step0` apart."""
     lanes, pairs = lanes_of(c), m // 2 if 0 < n <= pairs_of(c) else 0
     for pair in range(pairs):  # each row of B that is read is used twice
         rows, start, to = address(a, 2 * pair * lda), address(c0, 2 * pair * ld0), 2 * pair * ldc
-        _of_two(n, k, rows, lda, b, ldb, start, ld0, step0, address(c, to), ldc, rectify)
+        _of_two(n, k, rows, lda, b, ldb, start, ld0, step0, address(c, to), ldc, fused_relu)
     for i in range(2 * pairs, m):
         row = address(a, i * lda)
         for j in range(0, n, lanes):
             count = min(lanes, n - j)
             start, to = address(c0, i * ld0 + j * step0), address(c, i * ldc + j)
             _of_one(
-                count, k, row, lda, address(b, j * ldb), ldb, start, ld0, step0, to, ldc, rectify
+                count, k, row, lda, address(b, j * ldb), ldb, start, ld0, step0, to, ldc, fused_relu
             )
 
 
@@ -156,12 +156,12 @@ def dot_products(k, a, b, c0, c):
     """
     x, w, start = element(a, ZERO, ZERO), element(b, ZERO, ZERO), element(c0, ZERO, ZERO)
     if c.columns == c.ld == 1:
-        scalar_products(
+        row_dot_products(
             ONE, c.rows, k, w, k, x, a.row_stride, start, ZERO, c0.row_stride, c.at, c.rows,
-            c.rectify,
+            c.fused_relu,
         )  # fmt: skip
     else:
-        scalar_products(
+        row_dot_products(
             c.rows, c.columns, k, x, a.row_stride, w, b.column_stride, start, c0.row_stride,
-            c0.column_stride, c.at, c.ld, c.rectify,
+            c0.column_stride, c.at, c.ld, c.fused_relu,
         )  # fmt: skip

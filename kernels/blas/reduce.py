@@ -136,11 +136,11 @@ def weighted_sums(m, n, z, ldz, weights, step, add, out):
 
 
 @leaf(lambda t: (int64, int64, int64, *(pointer(t),) * 2, int64, int64, boolean))
-def add_parts(m, n, ld, z, parts, apart, count, rectify):
+def add_parts(m, n, ld, z, parts, apart, count, fused_relu):
     """Z += each of `count` parts that lie `apart`, or max(that, 0); rows of all are `ld` apart."""
     lowest = -np.inf
     for p in range(count):
-        if rectify and p == count - 1:
+        if fused_relu and p == count - 1:
             lowest = 0.0
         for i in range(m):
             to, part = span(z, i * ld, n), span(parts, p * apart + i * ld, n)

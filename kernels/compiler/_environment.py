@@ -76,7 +76,7 @@ def _refuse_disabled() -> None:
 
 
 def user_cache(variable: str, *below: str) -> Path | None:
-    """The user's folder for caches: what the variable says, else one below the home folder.
+    """Return the user's folder for caches: what the variable says, else one below the home folder.
 
     None where neither is known, as in a container whose user has no name. A relative path would be
     another folder in each working folder, so it does not count.

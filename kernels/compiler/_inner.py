@@ -59,7 +59,7 @@ class _InnerLibrary(CPUCodeLibrary):  # type: ignore[misc]
         self._finalized = True
 
     def with_callees(self) -> list[Any]:
-        """All that a caller has to be linked with."""
+        """Return all that a caller has to be linked with."""
         return [self, *self._linking_libraries]
 
 
@@ -103,7 +103,7 @@ class InnerCompiler(CompilerBase):  # type: ignore[misc]
     """A kernel up to LLVM IR; for ``njit(pipeline_class=...)``."""
 
     def define_pipelines(self) -> list[PassManager]:
-        """The passes."""
+        """Return the passes."""
         manager = PassManager("fastdnn_inner")
         for one in _PASSES:
             manager.add_pass(one, one.name())

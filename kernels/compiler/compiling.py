@@ -47,7 +47,7 @@ def quietly(is_quiet: bool = True) -> Iterator[None]:
 
 
 def work_of(name: str) -> float:
-    """The work of a part, named by its module and function."""
+    """Return the work of a part, named by its module and function."""
     return _WORK.get(name, 1.0)
 
 

@@ -132,7 +132,7 @@ def cache_folder() -> Path | None:
 
 @cache
 def _machine(codegen: Any) -> Any:
-    """What numba compiles for; it takes longer to tell than to look for a file."""
+    """Return what numba compiles for; it takes longer to tell than to look for a file."""
     return codegen.magic_tuple()
 
 
@@ -187,7 +187,7 @@ class _Cache:
 
 
 def is_cached(function: Callable[..., Any], types: tuple[Any, ...]) -> bool:
-    """Whether the cache has what `compile_cached` makes of these."""
+    """Return whether the cache has what `compile_cached` makes of these."""
     name = _Cache(function)._file(types, cpu_target.target_context.codegen())
     return any((folder / name).exists() for folder in cache_folders())
 
@@ -254,11 +254,11 @@ class Leaf:
         self._results: dict[Any, Any] = {}  # own the code
 
     def symbol(self, kind: Any) -> str:
-        """The name of the code for one of numba's float types."""
+        """Return the name of the code for one of numba's float types."""
         return f"fastdnn.{self.name}.{kind}"
 
     def is_loaded(self, kind: Any) -> bool:
-        """Whether the symbol is registered."""
+        """Return whether the symbol is registered."""
         return kind in self._results
 
     def work_left(self, kind: Any) -> float:
@@ -278,7 +278,7 @@ class Leaf:
             self._results[kind] = result
 
     def address(self, kind: Any) -> int:
-        """Where the code lies, loaded if need be."""
+        """Return where the code lies, loaded if need be."""
         self.load(kind)
         result = self._results[kind]
         return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
@@ -374,25 +374,25 @@ def caller(
 
 
 def other(of: Any) -> Any:
-    """The float type that `of` is not."""
+    """Return the float type that `of` is not."""
     return numba.float64 if of == numba.float32 else numba.float32
 
 
 def pointer(of: Any) -> Any:
-    """The numba type of an address (see `simd.address`)."""
+    """Return the numba type of an address (see `simd.address`)."""
     return numba.types.CPointer(of)
 
 
 def vector(of: Any, *, writable: bool = True) -> Any:
-    """The numba type of a contiguous vector."""
+    """Return the numba type of a contiguous vector."""
     return numba.types.Array(of, 1, "C", readonly=not writable)
 
 
 def matrix(of: Any) -> Any:
-    """The numba type of a row-major matrix."""
+    """Return the numba type of a row-major matrix."""
     return numba.types.Array(of, 2, "C")
 
 
 def named(cls: Any, *fields: Any) -> Any:
-    """The numba type of a NamedTuple."""
+    """Return the numba type of a NamedTuple."""
     return numba.types.NamedTuple(fields, cls)

@@ -108,7 +108,7 @@ def reason(error: Exception) -> str:
 
 @intrinsic
 def _singles(typing: Any, doubles: Any) -> Any:
-    """The same address, of float32."""
+    """Return the same address, of float32."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))

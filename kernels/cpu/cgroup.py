@@ -13,7 +13,7 @@ _OF_VERSION_1 = ("cpu,cpuacct", "cpu", "cpuacct,cpu")
 
 
 def quota() -> float:
-    """The CPUs that this process may use at once, rounded up; infinity without a quota.
+    """Return the CPUs that this process may use at once, rounded up; infinity without a quota.
 
     The least of its group and all groups above it counts. In a container's own file system, the
     groups are seen from the container's own on, or the whole path is not there: then what lies at

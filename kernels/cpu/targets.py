@@ -62,8 +62,8 @@ class Tile(NamedTuple):
     page: int  # of a page of memory, of the usual size
     narrow: int  # columns of C: as many leave registers for tiles of 2 mr rows
     pairs: int  # rows whose scalar products with two others the registers hold
-    near: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
-    beside: int  # panels of B that are packed together
+    l1_elements: int  # of a block of B: it stays in L1 beside a tile's rows of A and C
+    panels_at_once: int  # panels of B that are packed together
     packed: int  # columns of C that repay packing A: the wider the vectors, the more
     transposes: bool  # A is packed even where that means to transpose it
     fma: bool
@@ -90,7 +90,7 @@ TARGETS = (
 
 @cache
 def host() -> Target:
-    """The first row whose features this CPU has (``FASTDNN_TARGET`` names another one).
+    """Return the first row whose features this CPU has (``FASTDNN_TARGET`` names another one).
 
     Of a row that this CPU is too small for, LLVM splits the vectors, but not the estimate.
     """
@@ -108,7 +108,7 @@ def host() -> Target:
 
 @cache
 def cpu_features() -> frozenset[str]:
-    """The CPU features that numba compiles for, by LLVM's names."""
+    """Return the CPU features that numba compiles for, by LLVM's names."""
     if config.CPU_FEATURES is not None:
         named = str(config.CPU_FEATURES).split(",")
         return frozenset(f[1:] for f in named if f.startswith("+"))
@@ -117,7 +117,7 @@ def cpu_features() -> frozenset[str]:
 
 @cache
 def tile(dtype: DTypeLike) -> Tile:
-    """The host's tile for a dtype."""
+    """Return the host's tile for a dtype."""
     t = host()
     size = np.dtype(dtype).itemsize
     lanes = t.bits // (8 * size)
@@ -134,8 +134,8 @@ def tile(dtype: DTypeLike) -> Tile:
         page=PAGE_BYTES // size,
         narrow=t.nv // 2 * lanes,
         pairs=min(t.mr * t.nv // 2, lanes),
-        near=NEAR_BYTES // size,
-        beside=max(BESIDE_BYTES // (t.nv * t.bits // 8), 1),
+        l1_elements=NEAR_BYTES // size,
+        panels_at_once=max(BESIDE_BYTES // (t.nv * t.bits // 8), 1),
         packed=t.bits // 2,
         transposes=t.bits < 512,  # with 512 bits it takes longer than reading A's rows in place
         fma=t.fma,

@@ -30,7 +30,7 @@ _counting = threading.Lock()
 
 
 def available_cpus() -> int:
-    """The CPUs that this process may use: its affinity, and its container's quota.
+    """Return the CPUs that this process may use: its affinity, and its container's quota.
 
     Numba reads the affinity only; in a container with a quota below it, threads would wait for each
     other.
@@ -61,7 +61,7 @@ class Pool:
 
     @property
     def share(self) -> int:
-        """How many threads a member has now."""
+        """Return how many threads a member has now."""
         return max(self._n // max(self._members, 1), 1)
 
     @contextmanager
@@ -82,7 +82,7 @@ class Pool:
 
 
 def get_num_threads() -> int:
-    """The number of threads that fastdnn's kernels use.
+    """Return the number of threads that fastdnn's kernels use.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def get_num_threads() -> int:
 
 
 def workers(flops: int, of_call: int | None = None) -> int:
-    """How many ranks to start: `get_num_threads`, as far as it is worth it.
+    """Return how many ranks to start: `get_num_threads`, as far as it is worth it.
 
     Parameters
     ----------

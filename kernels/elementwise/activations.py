@@ -132,7 +132,7 @@ exp_strip = strip(exp, 1)
 
 
 @kernel
-def less_top(a, a0, rows, n):
+def subtract_row_max(a, a0, rows, n):
     """a_j -= max a in each row, so that exp does not overflow; a finite a_j stays finite."""
     lowest = np.nextafter(a.dtype.type(-np.inf), a.dtype.type(0))
     for i in range(rows):
@@ -161,7 +161,7 @@ def _softmax(z, z0, a, a0, rows, n):
     if n == 0:
         return
     copy_strip(rows * n, a, a0, z, z0)
-    less_top(a, a0, rows, n)
+    subtract_row_max(a, a0, rows, n)
     exp_strip(rows * n, a, a0, a, a0)
     for i in range(rows):
         divide_row(a, a0 + i * n, n, row_sum(a, a0 + i * n, n))

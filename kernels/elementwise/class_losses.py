@@ -18,7 +18,7 @@ from fastdnn.kernels.llvm.scalar import Value, copy_strip, fma, formula, strip
 from fastdnn.kernels.llvm.simd import span
 from fastdnn.kernels.llvm.vmath import expm1, log
 
-from .activations import divide_row, exp_strip, inner_product, less_top
+from .activations import divide_row, exp_strip, inner_product, subtract_row_max
 from .loss_facts import PROBABILITY, Form
 from .mean_losses import kept, power, where_kept
 
@@ -129,7 +129,7 @@ def _softmax_of_strip(x):
     # a = softmax(z), d_j = z_j - max z, l = log sum_j exp(d_j)
     n, a, d, l = x.n, x.a, x.d, x.l
     copy_strip(x.rows * n, d, ZERO, x.s, ZERO)
-    less_top(d, ZERO, x.rows, n)
+    subtract_row_max(d, ZERO, x.rows, n)
     exp_strip(x.rows * n, a, ZERO, d, ZERO)
     for i in range(x.rows):
         l[i] = row_sum(a, i * n, n)
@@ -210,7 +210,7 @@ def softmax_focal(x):
         _focals_of_log(n, d, at, d, at, y, at, log_total, gamma, alpha)
         x.l[i] = row_sum(d, at, n)
         copy_strip(n, d, at, x.s, at)
-        less_top(d, at, ONE, n)
+        subtract_row_max(d, at, ONE, n)
         _focal_of_log_slopes(n, d, at, d, at, a, at, y, at, log_total, gamma, alpha)
         _less_shares(n, d, at, d, at, a, at, row_sum(d, at, n))
 

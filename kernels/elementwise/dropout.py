@@ -36,7 +36,7 @@ def mix(x):
 
 @kernel
 def dropout_key(seed, step, layer):
-    """The key of one layer's mask in one step."""
+    """Return the key of one layer's mask in one step."""
     return mix(mix(np.uint64(seed) + np.uint64(step) * _GOLDEN) + np.uint64(layer) * _GOLDEN)
 
 

@@ -102,7 +102,7 @@ def kept(q: Value) -> Value:
 
 
 def where_kept(q: Value, slope: Value) -> Value:
-    """The derivative of what is constant outside [CLIP, 1 - CLIP]; a NaN passes."""
+    """Return the derivative of what is constant outside [CLIP, 1 - CLIP]; a NaN passes."""
     return where(q < CLIP, 0.0, where(q > 1.0 - CLIP, 0.0, slope))
 
 

@@ -20,7 +20,7 @@ from fastdnn.kernels.base.constants import ONE, ZERO
 from fastdnn.kernels.compiler.dispatch import switch
 from fastdnn.kernels.compiler.jit import kernel, leaf, pointer, sum_kernel
 from fastdnn.kernels.llvm.scalar import Value, fma, rows_strip, sqrt, where
-from fastdnn.kernels.llvm.simd import address, nowhere, span
+from fastdnn.kernels.llvm.simd import address, null, span
 from fastdnn.kernels.llvm.vmath import reciprocal
 
 COEFFICIENTS = 8  # the width of a row of coefficients
@@ -240,7 +240,7 @@ def update_range(code, p, gradient, slots, size, start, stop, factor, coefficien
     """One step of a rule on parameters [start, stop), with the gradient times `factor`."""
     update_rows(
         code, p, address(gradient, start), slots, size, start, ONE, stop - start, ZERO, ZERO,
-        factor, nowhere(gradient), ZERO, coefficients,
+        factor, null(gradient), ZERO, coefficients,
     )  # fmt: skip
 
 

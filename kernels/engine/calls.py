@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
 def outcome_of(
     losses: NDArray[np.float64], factors: NDArray[np.float64] | None, done: int, reason: int
 ) -> Outcome:
-    """What a call did, from what it has left in the losses; see `layout.Memory`."""
+    """Return what a call did, from what it has left in the losses; see `layout.Memory`."""
     told = done + (reason not in (FINITE, STOPPED))
     if factors is None:
         return Outcome(losses[:told], done, reason)
@@ -93,7 +93,7 @@ class Again(NamedTuple):
 
 
 def mean_loss(losses: NDArray[np.float64], m: int, batch: int) -> float:
-    """The loss of m samples, from that of each batch; the last one may be smaller."""
+    """Return the loss of m samples, from that of each batch; the last one may be smaller."""
     sizes = np.minimum(batch, m - batch * np.arange(len(losses)))
     return float(np.dot(losses, sizes) / m)
 

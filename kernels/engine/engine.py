@@ -198,7 +198,7 @@ class Engine(GradientSteps, Values):
         dZ_1: NDArray[Any] | None = None,
         learning: bool = True,
     ) -> float:
-        """The loss of X as one batch, with penalties; its derivatives go to `gradient`.
+        """Return the loss of X as one batch, with penalties; its derivatives go to `gradient`.
 
         And to `dZ_1`, as (m, n_1) row-major, those by Z_1. `learning`: with the statistics of this
         batch, as in training, and not those that predictions are made with.
@@ -360,7 +360,7 @@ class Engine(GradientSteps, Values):
         step.run(self.dtype, n_ranks, *arguments[:2], limit, *xs, outputs, losses)
 
     def place(self, batch: int) -> Place:
-        """How batches of so many samples are computed, and where what that needs lies."""
+        """Return how batches of so many samples are computed, and where what that needs lies."""
         if batch not in self._places:
             place = place_batch(self.layers, self.input_dropout, self._layout, self._tile, batch)
             operations = [None if one.is_dense else one.operation for one in self.layers]
@@ -372,7 +372,7 @@ class Engine(GradientSteps, Values):
     def _arguments_of(
         self, batch: int, n_ranks: int, table: TABLE, with_loss: bool, by_tensor: bool, own: int
     ) -> Arguments:
-        """The arguments of a kind of call, but for what `_call` writes into them each time.
+        """Return the arguments of a kind of call, but for what `_call` writes into them each time.
 
         The slots and the gradient may be other arrays than before, and there may be more memory.
         """

@@ -38,7 +38,7 @@ class Pass(NamedTuple):
     flops: int
 
     def words(self) -> list[int]:
-        """The arguments as they lie in memory."""
+        """Return the arguments as they lie in memory."""
         plan, addresses, _ = self.arguments
         found = [*_words(plan), *_words(addresses), _LIMIT]
         is_own = self.x.dtype == self.outputs.dtype

@@ -18,10 +18,10 @@ from fastdnn.kernels.layers.layout import (
     DETAILS,
     FIELDS,
     FROM_Z,
+    FUSED_RELU,
     N_PREV,
     PACKED,
     PANELS,
-    RECTIFY,
     WHOLE_ROW,
     B,
     N,
@@ -52,7 +52,7 @@ class Layer(NamedTuple):
 
     @property
     def is_dense(self) -> bool:
-        """Whether Z is a product."""
+        """Return whether Z is a product."""
         return self.operation == DENSE
 
 
@@ -102,7 +102,7 @@ class Parameters(NamedTuple):
     work: int  # of a sample, forward: flops, and what its activations cost in the time of flops
 
     def step_work(self, batch: int, n_slots: int) -> int:
-        """What a blocked step shares for each time that its ranks meet, in multiplications.
+        """Return what a blocked step shares for each time that its ranks meet, in multiplications.
 
         W is read and written, each slot too, with a square root and a division: in the time of so
         many samples.
@@ -195,10 +195,10 @@ def _enter(table: TABLE, l: int, layer: Layer, *, is_last: bool) -> None:
     table[l, FROM_Z] = activation.from_z
     table[l, WHOLE_ROW] = activation.whole_row and not is_last
     # only a product rectifies by itself
-    table[l, RECTIFY] = activation.rectifies and not is_last and layer.is_dense
+    table[l, FUSED_RELU] = activation.rectifies and not is_last and layer.is_dense
 
 
 def _chunks(start: int, stop: int, size: int, tensor: int) -> TABLE:
-    """Rows of (start, stop, tensor) for a range of the parameters."""
+    """Return rows of (start, stop, tensor) for a range of the parameters."""
     rows = [(i, min(i + size, stop), tensor) for i in range(start, stop, size)]
     return np.array(rows, np.int64).reshape(-1, 3)

@@ -21,9 +21,9 @@ from fastdnn.kernels.layers.gemm import DIRECT_ROWS, packed_elements
 from fastdnn.kernels.layers.layout import (
     BLOCKED,
     CODE,
-    DELTA,
     DEPTH,
     DROP,
+    DZ,
     FROM_Z,
     KEPT,
     N_PREV,
@@ -89,11 +89,11 @@ class Place(NamedTuple):
     replica: int  # elements of a rank's own parameters, gradient and slots; 0: all ranks share them
 
     def segments(self, batch: int) -> int:
-        """How many parts with gradients of their own a batch has."""
+        """Return how many parts with gradients of their own a batch has."""
         return -(-batch // self.segment)
 
     def reads_in_place(self, column_stride: int) -> bool:
-        """Whether X is read where it lies, if nothing else forbids it."""
+        """Return whether X is read where it lies, if nothing else forbids it."""
         if self.table[1, OPERATION]:
             return False
         if column_stride == 1:
@@ -141,7 +141,7 @@ def place_batch(
     # where paths join, the dZ of several layers are wanted at once
     widths = table[:0:-1, N].tolist() if deferred or not is_plain else [widest, widest]
     places = at + np.cumsum([0, *(rounded(chunk * n) for n in widths)])
-    table[:0:-1, DELTA] = places[np.arange(len(layers)) % len(widths)]
+    table[:0:-1, DZ] = places[np.arange(len(layers)) % len(widths)]
     targets = int(places[-1])
     # of every block of inputs but the first; a group may make a layer's before another one has
     # read those of the layer before
@@ -218,7 +218,7 @@ def _regime(
     tile: Tile,
     batch: int,
 ) -> tuple[int, int, int]:
-    """The regime, the samples of a segment and of a chunk."""
+    """Return the regime, the samples of a segment and of a chunk."""
     others = [operation_of(layer.operation) for layer in layers if not layer.is_dense]
     if any(operation.over_batch for operation in others):
         return BLOCKED, batch, batch

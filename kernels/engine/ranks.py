@@ -20,7 +20,7 @@ SHORTEST, LONGEST = 0.5, 4.0  # seconds before a choice is looked at again
 def ranks_for(
     parameters: Parameters, place: Place, batch: int, passes: int, rule: Rule | None
 ) -> int:
-    """How many ranks a call is worth, of steps of `batch`, and of so many samples in all."""
+    """Return how many ranks a call is worth, of steps of `batch`, and of so many samples in all."""
     of_step, of_call = parameters.work * batch, parameters.work * passes
     if place.regime != BLOCKED:
         return min(threads.workers(of_step, of_call), place.segments(batch))
@@ -43,7 +43,7 @@ class Crowd:
         self._start(1)
 
     def ranks(self, wanted: int) -> int:
-        """How many ranks the call that now begins shall have, of those that are wanted."""
+        """Return how many ranks the call that now begins shall have, of those that are wanted."""
         self._begun = None
         if wanted == 1:
             return 1

@@ -73,7 +73,7 @@ class Stepwise:
         dZ_1: Array | None = None,
         learning: bool = True,
     ) -> float:
-        """The loss of X as one batch, with penalties; see `Engine.differentiate`."""
+        """Return the loss of X as one batch, with penalties; see `Engine.differentiate`."""
         engine = self.engine
         outputs = np.empty((len(X), engine.layers[-1].n), engine.dtype)
         engine._call(X, None, len(X), outputs=outputs, learning=learning)
@@ -161,7 +161,7 @@ class Stepwise:
     def _loss_of(
         self, rows: Array | slice, targets: Targets, outputs: Array, weights: Array | None
     ) -> tuple[float, Array]:
-        """The function's loss and dA of some samples."""
+        """Return the function's loss and dA of some samples."""
         of_rows = None if weights is None else weights[rows]
         # copies: the function may change what it is given
         return self.function(targets.y[rows].copy(), outputs[rows].copy(), of_rows)

@@ -60,7 +60,7 @@ class Values:
 
     @property
     def flops_per_sample(self) -> int:
-        """How much work a forward pass is."""
+        """Return how much work a forward pass is."""
         return self._layout.work
 
     def tensors(self, l: int, *roles: str) -> dict[str, NDArray[Any]]:

@@ -40,7 +40,7 @@ _EACH = 4
 
 @small_kernel
 def _category(x, count):
-    """The number of a category, inside the table whatever X holds."""
+    """Return the number of a category, inside the table whatever X holds."""
     return min(max(np.int64(x), 0), count - 1) if x == x else 0
 
 
@@ -134,7 +134,7 @@ def _copy_back(details, d, to):
 
 @small_kernel
 def _each(details, n):
-    """How many numbers one becomes."""
+    """Return how many numbers one becomes."""
     return (n - details[_OTHERS]) // details[_EMBEDDED]
 
 
@@ -168,7 +168,7 @@ def periodic_forward(code, table, l, p, ws, top, m, learning):
 
 @small_kernel
 def _slope(z, d, q, count, k):
-    """The loss's derivative by v: dsin cos v - dcos sin v."""
+    """Return the loss's derivative by v: dsin cos v - dcos sin v."""
     first, second = 2 * q * count + k, (2 * q + 1) * count + k
     return np.float64(d[first]) * z[second] - np.float64(d[second]) * z[first]
 

@@ -14,7 +14,7 @@ from fastdnn.kernels.base.constants import NO, ONE, ZERO
 from fastdnn.kernels.compiler.jit import kernel, small_kernel
 from fastdnn.kernels.elementwise.activations import activate, differentiate
 from fastdnn.kernels.elementwise.dropout import drop_range
-from fastdnn.kernels.llvm.simd import address, nowhere, span
+from fastdnn.kernels.llvm.simd import address, null, span
 
 # NumPy integers: numba compiles a function anew for each literal argument.
 PLAIN, FORWARD, BACKWARD = cast(list[int], list(np.arange(3)))
@@ -45,7 +45,7 @@ class Epilogue(NamedTuple):
 def scaled(scale, like):
     """C *= scale."""
     mask = Mask(ZERO, ZERO, np.uint64(0))
-    return Epilogue(PLAIN, -ONE, NO, NO, nowhere(like), nowhere(like), mask, scale)
+    return Epilogue(PLAIN, -ONE, NO, NO, null(like), null(like), mask, scale)
 
 
 @small_kernel

@@ -26,7 +26,7 @@ from fastdnn.kernels.blas.products import dot_products
 from fastdnn.kernels.blas.reduce import outer_product
 from fastdnn.kernels.compiler.jit import kernel, small_kernel
 from fastdnn.kernels.cpu.targets import Tile
-from fastdnn.kernels.llvm.simd import address, exists
+from fastdnn.kernels.llvm.simd import address, is_not_null
 from fastdnn.kernels.parallel.team import is_stopped
 
 from .epilogue import BACKWARD, PLAIN, finish
@@ -91,7 +91,7 @@ def pack_whole_B(b, k, depth, left, right, panels):
 
 @kernel
 def packed_B(c):
-    """Where the block of B begins, behind that of A."""
+    """Return where the block of B begins, behind that of A."""
     return (mc_of(c) * kc_of(c) + SPARE + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT  # `_rounded`
 
 
@@ -101,7 +101,7 @@ def multiply_few(size, region, a, b, c0, c, after):
     """C = C0 + A B, or max(C0 + A B, 0), if that is best done without tiles; whether it is."""
     if a.column_stride != 1 or b.row_stride != 1:
         return False
-    n, k, rectify = size.n, size.k, after.rectifies
+    n, k, fused_relu = size.n, size.k, after.rectifies
     rows, columns = region.bottom - region.top, region.right - region.left
     x, w = moved(a, region.top, ZERO), moved(b, ZERO, region.left)
     start, to = moved(c0, region.top, region.left), address(c, region.top * n + region.left)
@@ -109,7 +109,7 @@ def multiply_few(size, region, a, b, c0, c, after):
         # so few columns at once that each is used for two rows, and while it is near
         wide = max(columns, 1) if size.m == 1 else pairs_of(c)
         for j in range(0, columns, wide):
-            target = Target(address(to, j), n, rows, min(wide, columns - j), rectify)
+            target = Target(address(to, j), n, rows, min(wide, columns - j), fused_relu)
             dot_products(k, x, moved(w, ZERO, j), moved(start, ZERO, j), target)
         return True
     # dA_prev of one unit; C0 is 0
@@ -117,19 +117,19 @@ def multiply_few(size, region, a, b, c0, c, after):
         outer_product(rows, columns, x.flat, w.flat, to, n)
         return True
     if region.right == n == 1 and after.mode != PLAIN:  # one unit
-        dot_products(k, x, w, start, Target(to, n, rows, columns, rectify))
+        dot_products(k, x, w, start, Target(to, n, rows, columns, fused_relu))
         return True
     return False
 
 
 @kernel
 def reads_in_place(b, rows, n, c):
-    """Whether B's rows are read where they lie, for so few rows of C."""
+    """Return whether B's rows are read where they lie, for so few rows of C."""
     whole = b.may_read_past or whole_vectors(n, c) == n
     x = b.matrix
     return (
         whole
-        and not exists(b.panels)
+        and not is_not_null(b.panels)
         and x.column_stride == 1
         and x.row_stride != 0  # which would say that B is panels
         and rows < DIRECT_ROWS
@@ -141,7 +141,7 @@ def right_block(b, block, region, in_place, packed):
     """A block of B for the region of C: rows and columns of B."""
     x, kc = b.matrix, block.bottom - block.top
     at, ld = element(x, block.top, block.left), x.row_stride
-    if exists(b.panels):
+    if is_not_null(b.panels):
         width = whole_vectors(region.right - region.left, at)
         at = address(b.panels, block.top * width + (block.left - region.left) * kc)
         ld = ZERO

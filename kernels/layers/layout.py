@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 
 # A layer's row in the integer table. Offsets count elements; A and S lie in the workspace, W and b
 # among the parameters. S is what the backward pass reads: Z, or A before dropout, or (the same
-# place as) A. DELTA is where dZ lies.
+# place as) A. DZ is where dZ lies.
 (
-    N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DELTA, DROP, PACKED, PANELS, RECTIFY,
+    N_PREV, N, W, B, CODE, FROM_Z, WHOLE_ROW, A, S, DZ, DROP, PACKED, PANELS, FUSED_RELU,
     DEPTH, PARTS, OPERATION, PHASES, DETAILS, KEPT,
 ) = range(20)  # fmt: skip
 FIELDS = 20
 # B < 0: no bias; an operation's parameters lie from W to B. CODE < 0: g is not applied here (the
 # output layer's belongs to the loss).
 # DROP: the dropout probability times dropout.LEVELS. PACKED, PANELS: where a rank keeps W packed,
-# for dA_prev and for A. RECTIFY: g is relu, which the product does. DEPTH: inputs in a block of the
-# forward product, where ranks may share these (else 0); PARTS: where the sums of such blocks lie.
+# for dA_prev and for A. FUSED_RELU: g is relu, which the product does. DEPTH: inputs in a block of
+# the forward product, where ranks may share these (else 0); PARTS: where the sums of such blocks
+# lie.
 # OPERATION: what makes Z_l instead of a product, by where its functions' addresses lie, else 0;
 # PHASES: bits of those that it has; DETAILS: the address of its own integers; KEPT: where it
 # keeps what its backward pass needs. See `operations`.

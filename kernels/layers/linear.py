@@ -23,7 +23,7 @@ from fastdnn.kernels.blas.operands import (
     transposed,
     zeros_at,
 )
-from fastdnn.kernels.blas.pack import crowds, packs_A
+from fastdnn.kernels.blas.pack import has_set_conflicts, packs_A
 from fastdnn.kernels.blas.products import dot_products
 from fastdnn.kernels.blas.reduce import outer_product, weighted_sums
 from fastdnn.kernels.compiler.jit import kernel, small_kernel
@@ -45,7 +45,7 @@ def pack_deep(b, k, n, panels):
 
 @small_kernel
 def _block(b, pc, kc, n):
-    """The block of depth that begins with step pc."""
+    """Return the block of depth that begins with step pc."""
     along = whole_vectors(n, b.at) if b.ld == 0 else b.ld
     return Right(address(b.at, pc * along), b.ld, kc)
 
@@ -58,16 +58,16 @@ def multiply_deep(a, b, c0, c):
         right = _block(b, pc, min(depth, k - pc), c.columns)
         start = moved(c0, ZERO, ZERO) if pc == 0 else rows_from(c.at, c.ld)
         left = Left(element(a, ZERO, pc), a.row_stride, a.column_stride, NO)
-        rectify = c.rectify and pc + depth >= k
-        multiply_by_width(left, right, start, Target(c.at, c.ld, c.rows, c.columns, rectify))
+        fused_relu = c.fused_relu and pc + depth >= k
+        multiply_by_width(left, right, start, Target(c.at, c.ld, c.rows, c.columns, fused_relu))
 
 
 @kernel
 def repays_packing(m, n, k, k_stride, c):
-    """Whether it pays to pack A, m x k, for n columns."""
+    """Return whether it pays to pack A, m x k, for n columns."""
     if m >= PACKED_SIZE and k >= PACKED_SIZE:
         return packs_A(n, k_stride, c)
-    return m >= DIRECT_ROWS and crowds(n, k_stride, c)
+    return m >= DIRECT_ROWS and has_set_conflicts(n, k_stride, c)
 
 
 @kernel
@@ -79,13 +79,13 @@ def multiply(a, b, c0, c, packed):
         return
     depth, block = block_depth(k, c.at), block_rows(c.rows, c.at)
     for pc in range(0, k, depth):
-        kc, rectify = min(depth, k - pc), c.rectify and pc + depth >= k
+        kc, fused_relu = min(depth, k - pc), c.fused_relu and pc + depth >= k
         right = _block(b, pc, kc, n)
         for top in range(0, c.rows, block):
             rows, to = min(block, c.rows - top), address(c.at, top * c.ld)
             start = moved(c0, top, ZERO) if pc == 0 else rows_from(to, c.ld)
             left = left_block(moved(a, top, pc), rows, kc, True, packed)
-            multiply_by_width(left, right, start, Target(to, c.ld, rows, n, rectify))
+            multiply_by_width(left, right, start, Target(to, c.ld, rows, n, fused_relu))
 
 
 # ---------------------------------------------------------------------------------------- the layer

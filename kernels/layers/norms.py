@@ -185,7 +185,7 @@ _scale_back = strip(lambda d, variance, gamma, epsilon: d * (gamma / sqrt(varian
 
 @small_kernel
 def _statistics(table, l, p, learning):
-    """The addresses of the mean and the variance."""
+    """Return the addresses of the mean and the variance."""
     details = details_of(table, l)
     if learning:
         return address(p, details[_MEAN]), address(p, details[_VARIANCE])

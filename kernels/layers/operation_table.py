@@ -27,7 +27,7 @@ OPERATIONS: dict[str, Operation] = {
 
 @cache
 def _leaf(function: Callable[..., None], of_rows: bool) -> Leaf:
-    """The same leaf for each operation that has the function."""
+    """Return the same leaf for each operation that has the function."""
     return Leaf(function, rows_signature if of_rows else columns_signature)
 
 

@@ -30,7 +30,7 @@ from fastdnn.kernels.compiler.jit import kernel, pointer, small_kernel
 from fastdnn.kernels.compiler.native import CALL_BYTES, call_at
 from fastdnn.kernels.llvm.simd import address, address_at, span
 
-from .layout import DELTA, DETAILS, FIELDS, KEPT, N_PREV, OPERATION, PHASES, A, N, S
+from .layout import DETAILS, DZ, FIELDS, KEPT, N_PREV, OPERATION, PHASES, A, N, S
 
 # What becomes of a tensor: the update rule trains it, `follow` moves it, or it stays as it is made.
 TRAINED, MOVED, CONSTANT = "trained", "moved", "constant"
@@ -74,7 +74,7 @@ OF_ROWS = ROWS_FORWARD, ROWS_BACKWARD
 # ---------------------------------------------------------------- what an operation's functions see
 @small_kernel
 def details_of(table, l):
-    """The address of the operation's own integers."""
+    """Return the address of the operation's own integers."""
     return address_at(table, l * FIELDS + DETAILS, table)
 
 
@@ -86,25 +86,25 @@ def widths_of(table, l):
 
 @small_kernel
 def inputs_of(table, l, ws, top):
-    """The address of A_{l-1}, from row `top`."""
+    """Return the address of A_{l-1}, from row `top`."""
     return address(ws, table[(l - 1) * FIELDS + A] + top * table[l * FIELDS + N_PREV])
 
 
 @small_kernel
 def outputs_of(table, l, ws, top):
-    """The address of Z_l, from row `top`."""
+    """Return the address of Z_l, from row `top`."""
     return address(ws, table[l * FIELDS + S] + top * table[l * FIELDS + N])
 
 
 @small_kernel
 def delta_of(table, l, ws, top):
-    """The address of dZ_l, which is dA_l until it is multiplied by g', from row `top`."""
-    return address(ws, table[l * FIELDS + DELTA] + top * table[l * FIELDS + N])
+    """Return the address of dZ_l, which is dA_l until it is multiplied by g', from row `top`."""
+    return address(ws, table[l * FIELDS + DZ] + top * table[l * FIELDS + N])
 
 
 @small_kernel
 def kept_of(table, l, ws, at):
-    """The address of what `forward` keeps for `backward`, from element `at`."""
+    """Return the address of what `forward` keeps for `backward`, from element `at`."""
     return address(ws, table[l * FIELDS + KEPT] + at)
 
 
@@ -142,13 +142,13 @@ _call_columns = call_at(_columns, columns_signature)
 
 @small_kernel
 def is_operation(table, l):
-    """Whether row l is no product."""
+    """Return whether row l is no product."""
     return table[l, OPERATION] != 0
 
 
 @small_kernel
 def has(table, l, phase):
-    """Whether the operation of row l has this function."""
+    """Return whether the operation of row l has this function."""
     return (table[l, PHASES] >> phase) & 1 == 1
 
 

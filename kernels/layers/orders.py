@@ -34,7 +34,7 @@ ONE_BIT, SHIFT, SIX_BITS = np.uint64(1), np.uint64(58), np.uint64(63)
 
 @intrinsic
 def _advance(typing: Any, high: Any, low: Any, step_high: Any, step_low: Any) -> Any:
-    """The state * MULTIPLIER + step, of 128 bits each, as two words of 64."""
+    """Return the state * MULTIPLIER + step, of 128 bits each, as two words of 64."""
     pair = types.UniTuple(types.uint64, 2)
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -12,10 +12,10 @@ from fastdnn.kernels.blas.reduce import row_sum
 from fastdnn.kernels.compiler.jit import kernel, small_kernel
 from fastdnn.kernels.elementwise.activations import activate, differentiate
 from fastdnn.kernels.elementwise.losses import loss_rows
-from fastdnn.kernels.llvm.simd import address, exists, span
+from fastdnn.kernels.llvm.simd import address, is_not_null, span
 
 from .layout import (
-    DELTA,
+    DZ,
     FUSED,
     LOGITS,
     LOSS,
@@ -33,8 +33,8 @@ from .layout import (
 
 @kernel
 def sample_at(samples, i):
-    """The number of the sample that is i-th in the epoch's order."""
-    return samples.order[i] if exists(samples.order) else i
+    """Return the number of the sample that is i-th in the epoch's order."""
+    return samples.order[i] if is_not_null(samples.order) else i
 
 
 class Rows(NamedTuple):
@@ -51,13 +51,13 @@ class Rows(NamedTuple):
 
 @small_kernel
 def output_of(plan, net, ws, begin, end, place):
-    """Rows of the batch that begin in the workspace with number `place`."""
+    """Return rows of the batch that begin in the workspace with number `place`."""
     last = net.table.shape[0] - 1
     n = net.table[last, N]
     at = place * n
     return Rows(
         begin, end, n, address(ws, net.table[last, S] + at), address(ws, net.table[last, A] + at),
-        address(ws, net.table[last, DELTA] + at), address(ws, plan[TARGETS] + at),
+        address(ws, net.table[last, DZ] + at), address(ws, plan[TARGETS] + at),
     )  # fmt: skip
 
 
@@ -67,9 +67,9 @@ def _targets(samples, memory, batch, rows):
     n = rows.n
     for i in range(rows.begin, rows.end):
         sample = samples.order[batch.first + i]
-        if exists(samples.labels):
+        if is_not_null(samples.labels):
             memory.labels[i] = samples.labels[sample]
-        if exists(samples.y):
+        if is_not_null(samples.y):
             row, source = span(rows.y, (i - rows.begin) * n, n), span(samples.y, sample * n, n)
             for j in range(n):
                 row[j] = source[j]
@@ -85,10 +85,10 @@ def _scale_row(d, at, n, share):
 
 @kernel
 def _loss_and_gradient(plan, samples, memory, batch, ps, rows):
-    """The samples' losses and dZ_L; returns the sum of the losses' shares in the batch."""
+    """Return the samples' losses and dZ_L; returns the sum of the losses' shares in the batch."""
     n, count, losses = rows.n, rows.end - rows.begin, memory.sample_losses
     y, labels, label = rows.y, memory.labels, rows.begin
-    if exists(samples.order):
+    if is_not_null(samples.order):
         _targets(samples, memory, batch, rows)
     else:
         label = batch.first + rows.begin
@@ -101,7 +101,7 @@ def _loss_and_gradient(plan, samples, memory, batch, ps, rows):
         s = rows.s if plan[OUT_FROM_Z] == 1 else rows.a
         differentiate(plan[OUT_CODE], rows.d, ZERO, s, ZERO, count, n)
     total, share = 0.0, 1.0 / batch.m
-    if not exists(samples.weights):
+    if not is_not_null(samples.weights):
         _scale_row(rows.d, ZERO, count * n, share)
         return row_sum(losses, rows.begin, count) * share
     for i in range(rows.begin, rows.end):
@@ -134,7 +134,7 @@ def output_rows(plan, samples, memory, batch, ps, rows):
 def hand_out_delta(plan, net, samples, ws, first, m, row_stride, column_stride):
     """Copy dZ_1 of m samples from number `first`, with any strides in the workspace, if wanted."""
     if plan[OUTPUTS] == OF_FIRST:
-        n, d = net.table[1, N], net.table[1, DELTA]
+        n, d = net.table[1, N], net.table[1, DZ]
         for i in range(m):
             row = span(samples.outputs, (first + i) * n, n)
             source = span(ws, d + i * row_stride, (n - 1) * column_stride + 1)

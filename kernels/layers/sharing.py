@@ -41,7 +41,7 @@ class Turn(NamedTuple):
 
 @small_kernel
 def part(count, unit, number, of):
-    """The range that is rank `number`'s of `count`, in whole units."""
+    """Return the range that is rank `number`'s of `count`, in whole units."""
     if of == 1:
         return 0, count
     units = (count + unit - 1) // unit
@@ -51,7 +51,7 @@ def part(count, unit, number, of):
 
 @small_kernel
 def share(m, n, rank, by_rows, whole_rows, c):
-    """The rank's region of C, cut along its columns, its rows or both.
+    """Return the rank's region of C, cut along its columns, its rows or both.
 
     The cut is the one whose largest part is smallest; among almost equals, the one with the fewest
     parts along the columns if `by_rows`, else along the rows.
@@ -79,20 +79,20 @@ def _share(m, n, rank, by_rows, whole_rows, c):
 
 @small_kernel
 def _as(rank, number, of):
-    """The rank in another place."""
+    """Return the rank in another place."""
     return Rank(number, of, rank.packed, rank.team, rank.stop)
 
 
 @small_kernel
 def blocks_of(table, l):
-    """How many blocks of `DEPTH` inputs layer l has; 1 if it has none."""
+    """Return how many blocks of `DEPTH` inputs layer l has; 1 if it has none."""
     depth = table[l, DEPTH]
     return (table[l, N_PREV] + depth - 1) // depth if depth > 0 else 1
 
 
 @small_kernel
 def group_of(table, l, rank):
-    """The group of a rank in layer l.
+    """Return the group of a rank in layer l.
 
     Each takes as many blocks of inputs in the forward product, and the same rows of W_l^T in the
     backward pass: so no other group reads or changes these.
@@ -152,7 +152,7 @@ def pieces_of(turn, count, smallest):
 
 @small_kernel
 def piece_of(count, unit, piece, pieces):
-    """The range of a piece, in whole units."""
+    """Return the range of a piece, in whole units."""
     end = count
     if piece < pieces - 1:
         end = (count - (count >> (piece + 1))) // unit * unit
@@ -161,7 +161,7 @@ def piece_of(count, unit, piece, pieces):
 
 @kernel
 def column_pieces(turn, region, whole_rows):
-    """How many pieces of columns a region is taken by; one, if its rows must stay whole."""
+    """Return how many pieces of columns a region is taken by; one, if its rows must stay whole."""
     return 1 if whole_rows else pieces_of(turn, region.right - region.left, PIECE_COLUMNS)
 
 

@@ -32,7 +32,7 @@ _FLOAT, _DOUBLE = ir.FloatType(), ir.DoubleType()
 _NO_CONTRACT = ("afn",)
 
 
-class Each(NamedTuple):
+class PerDtype(NamedTuple):
     """A constant (or a polynomial's coefficients) that differs between the two types."""
 
     single: Any
@@ -44,7 +44,7 @@ def _element(kind: ir.Type) -> ir.Type:
 
 
 def _like(kind: ir.Type, element: ir.Type) -> ir.Type:
-    """The type of `element`, or of as many of them as `kind` has."""
+    """Return the type of `element`, or of as many of them as `kind` has."""
     return ir.VectorType(element, kind.count) if isinstance(kind, ir.VectorType) else element
 
 
@@ -67,7 +67,7 @@ class Bits:
     def _of(self, other: Any) -> Any:
         if isinstance(other, Bits):
             return other.ir
-        if isinstance(other, Each):
+        if isinstance(other, PerDtype):
             other = other.single if _element(self.ir.type).width == 32 else other.double
         return _constant(self.ir.type, other)
 
@@ -94,7 +94,7 @@ class Bits:
 
     @property
     def value(self) -> Value:
-        """The float with these bits."""
+        """Return the float with these bits."""
         of = _FLOAT if _element(self.ir.type).width == 32 else _DOUBLE
         return Value(self._builder, self._builder.bitcast(self.ir, _like(self.ir.type, of)))
 
@@ -110,13 +110,13 @@ class Value:
         """`other`, a number or a value, as a value of this type."""
         if isinstance(other, Value):
             return other
-        if isinstance(other, Each):
+        if isinstance(other, PerDtype):
             other = other.single if self.is_single else other.double
         return Value(self.builder, _constant(self.ir.type, float(other)))
 
     @property
     def is_single(self) -> bool:
-        """Whether it is float32."""
+        """Return whether it is float32."""
         return bool(_element(self.ir.type) == _FLOAT)
 
     def _apply(self, name: str, a: Any, b: Any) -> Value:
@@ -170,17 +170,17 @@ class Value:
 
     @property
     def bits(self) -> Bits:
-        """The bits as an integer."""
+        """Return the bits as an integer."""
         of = ir.IntType(32 if self.is_single else 64)
         return Bits(self.builder, self.builder.bitcast(self.ir, _like(self.ir.type, of)))
 
 
-_SIGN = Each(1 << 31, 1 << 63)
-_ALL_BUT_SIGN = Each((1 << 31) - 1, (1 << 63) - 1)
+_SIGN = PerDtype(1 << 31, 1 << 63)
+_ALL_BUT_SIGN = PerDtype((1 << 31) - 1, (1 << 63) - 1)
 
 
 def where(condition: Any, a: Any, b: Any) -> Value:
-    """The one or the other; both are computed."""
+    """Return the one or the other; both are computed."""
     value = a if isinstance(a, Value) else b
     a, b = value.of(a), value.of(b)
     return Value(value.builder, value.builder.select(condition, a.ir, b.ir))
@@ -211,7 +211,7 @@ def fma(a: Any, b: Any, c: Any) -> Value:
 
 
 def sqrt(x: Value) -> Value:
-    """The square root, rounded once."""
+    """Return the square root, rounded once."""
     return _function("sqrt", x)
 
 
@@ -233,7 +233,7 @@ def _function(name: str, *arguments: Value) -> Value:
     return Value(builder, call(builder, name, kind, *(argument.ir for argument in arguments)))
 
 
-def polynomial(x: Value, coefficients: Each) -> Value:
+def polynomial(x: Value, coefficients: PerDtype) -> Value:
     """c_0 + x (c_1 + x (c_2 + …))."""
     first, *rest = reversed(coefficients.single if x.is_single else coefficients.double)
     result = x.of(first)
@@ -251,7 +251,7 @@ def _intrinsic(emitter: Callable[..., Any], names: Iterable[str]) -> Callable[..
 
 
 def formula(function: Callable[..., Value]) -> Callable[..., Any]:
-    """The formula as a function for kernels: all its arguments take the first one's type."""
+    """Return the formula as a function for kernels: all its arguments take the first one's type."""
 
     def typed(typing: Any, *kinds: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -27,7 +27,7 @@ def constant(value: int) -> ir.Constant:
 
 
 def data_pointer(context: Any, builder: ir.IRBuilder, kind: Any, array: Any) -> Any:
-    """The address of an array's first element; an address is its own."""
+    """Return the address of an array's first element; an address is its own."""
     if isinstance(kind, types.CPointer):
         return array
     return context.make_array(kind)(context, builder, array).data
@@ -46,7 +46,7 @@ def call(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: Any) -> 
 
 
 def merge(builder: ir.IRBuilder, found: Sequence[tuple[Any, Any]]) -> Any:
-    """The one of these values whose block was left last; each comes with its block."""
+    """Return the one of these values whose block was left last; each comes with its block."""
     phi = builder.phi(found[0][0].type)
     for value, block in found:
         phi.add_incoming(value, block)
@@ -73,7 +73,7 @@ class Vectors:
         return self.builder.bitcast(self.builder.gep(pointer, [offset]), self.type.as_pointer())
 
     def load(self, pointer: Any, offset: Any) -> Any:
-        """The vector at ``pointer[offset]``; any alignment."""
+        """Return the vector at ``pointer[offset]``; any alignment."""
         return self.builder.load(self._at(pointer, offset), align=self.element_bytes)
 
     def mask(self, count: Any) -> Any:
@@ -137,7 +137,7 @@ class Vectors:
         return call(self.builder, name, result, *arguments)
 
     def opaque(self, pointer: Any) -> Any:
-        """The same address, of which LLVM does not know how it came about."""
+        """Return the same address, of which LLVM does not know how it came about."""
         at = self.builder.bitcast(pointer, BYTES)
         same = call(self.builder, "llvm.launder.invariant.group.p0", BYTES, at)
         return self.builder.bitcast(same, pointer.type)
@@ -154,7 +154,7 @@ class Vectors:
         self.builder.store(value, self._at(pointer, offset), align=self.element_bytes)
 
     def transpose(self, rows: Sequence[Any]) -> list[Any]:
-        """The columns of `lanes` x `lanes` elements, from its rows.
+        """Return the columns of `lanes` x `lanes` elements, from its rows.
 
         First within parts of 16 bytes, as most CPUs have no instruction that interleaves single
         elements of whole vectors; then these parts are transposed.
@@ -206,7 +206,7 @@ class Vectors:
         return rows[0]
 
     def broadcast(self, pointer: Any, offset: Any) -> Any:
-        """The element at ``pointer[offset]`` in every lane."""
+        """Return the element at ``pointer[offset]`` in every lane."""
         return self.splat(self.builder.load(self.builder.gep(pointer, [offset])))
 
     def splat(self, element: Any) -> Any:
@@ -256,7 +256,7 @@ def counted_loop(
 # -------------------------------------------------------------------------- views and addresses
 @intrinsic
 def address(typing: Any, of: Any, offset: Any) -> Any:
-    """The address of ``of[offset]``, where `of` is an array or an address itself."""
+    """Return the address of ``of[offset]``, where `of` is an array or an address itself."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         start = data_pointer(context, builder, signature.args[0], arguments[0])
@@ -267,7 +267,7 @@ def address(typing: Any, of: Any, offset: Any) -> Any:
 
 @intrinsic
 def address_at(typing: Any, numbers: Any, i: Any, like: Any) -> Any:
-    """The address that is the number ``numbers[i]``, of elements like those of an array."""
+    """Return the address that is the number ``numbers[i]``, of elements like those of an array."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         start = data_pointer(context, builder, signature.args[0], arguments[0])
@@ -278,8 +278,8 @@ def address_at(typing: Any, numbers: Any, i: Any, like: Any) -> Any:
 
 
 @intrinsic
-def nowhere(typing: Any, like: Any) -> Any:
-    """The address 0, of elements like those of an array or at an address."""
+def null(typing: Any, like: Any) -> Any:
+    """Return the address 0, of elements like those of an array or at an address."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return ir.Constant(context.get_value_type(signature.return_type), None)
@@ -288,8 +288,8 @@ def nowhere(typing: Any, like: Any) -> Any:
 
 
 @intrinsic
-def exists(typing: Any, address: Any) -> Any:
-    """Whether an address is not 0."""
+def is_not_null(typing: Any, address: Any) -> Any:
+    """Return whether an address is not 0."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         none = ir.Constant(arguments[0].type, None)
@@ -318,7 +318,7 @@ def span(typing: Any, of: Any, start: Any, count: Any) -> Any:
 
 @intrinsic
 def rows_at(typing: Any, address: Any, count: Any, width: Any) -> Any:
-    """The row-major matrix of so many rows at an address."""
+    """Return the row-major matrix of so many rows at an address."""
     kind = types.Array(address.dtype, 2, "C")
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -12,7 +12,7 @@ import math
 
 from .scalar import (
     Bits,
-    Each,
+    PerDtype,
     Value,
     at_least,
     at_most,
@@ -23,21 +23,21 @@ from .scalar import (
     where,
 )
 
-_MANTISSA = Each(23, 52)  # its bits
-_MANTISSA_MASK = Each((1 << 23) - 1, (1 << 52) - 1)
-_BIAS = Each(127, 1023)  # of its exponent
-_ONE = Each(0x3F800000, 0x3FF0000000000000)  # the bits of 1
+_MANTISSA = PerDtype(23, 52)  # its bits
+_MANTISSA_MASK = PerDtype((1 << 23) - 1, (1 << 52) - 1)
+_BIAS = PerDtype(127, 1023)  # of its exponent
+_ONE = PerDtype(0x3F800000, 0x3FF0000000000000)  # the bits of 1
 
 # ln 2 in two parts: an exponent times the first is exact
-_LN2_HIGH = Each(0.693359375, 0.693147180369123816490)
-_LN2_LOW = Each(-2.12194440054690583e-4, 1.90821492927058770002e-10)
+_LN2_HIGH = PerDtype(0.693359375, 0.693147180369123816490)
+_LN2_LOW = PerDtype(-2.12194440054690583e-4, 1.90821492927058770002e-10)
 _LOG2_E = 1.44269504088896340736
 
 # A number added to this is rounded to an integer, which stands in the lowest bits of the sum.
-_ROUND = Each(1.5 * 2.0**23, 1.5 * 2.0**52)
+_ROUND = PerDtype(1.5 * 2.0**23, 1.5 * 2.0**52)
 
 # (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2
-_EXP = Each(
+_EXP = PerDtype(
     (0.5, 0.16666666, 0.04166648, 0.0083335787, 0.0013933345, 0.00019731959),
     (
         0.5000000000000006, 0.16666666666666616, 0.04166666666657402, 0.00833333333337103,
@@ -45,34 +45,34 @@ _EXP = Each(
         2.7557368049969474e-06, 2.762624748509651e-07, 2.5066648849717382e-08,
     ),
 )  # fmt: skip
-_LEAST_EXP = Each(-104.0, -746.0)  # exp of less rounds to 0,
-_MOST_EXP = Each(89.0, 710.0)  # of more to infinity
+_LEAST_EXP = PerDtype(-104.0, -746.0)  # exp of less rounds to 0,
+_MOST_EXP = PerDtype(89.0, 710.0)  # of more to infinity
 
 # (log((1 + s) / (1 - s)) / s - 2) / s^2 in s^2, for (1 + s) / (1 - s) in [sqrt(1 / 2), sqrt(2)]
-_LOG = Each(
+_LOG = PerDtype(
     (0.66666776, 0.39977583, 0.29871005),
     (
         0.6666666666666733, 0.39999999999422536, 0.2857142874102452, 0.22222198679291716,
         0.1818356035385911, 0.153141168434788, 0.1479560767934952,
     ),
 )  # fmt: skip
-_SQRT_HALF = Each(0x3F3504F3, 0x3FE6A09E667F3BCD)  # the bits of sqrt(1 / 2)
-_ONE_BY_SQRT_HALF = Each(0x3F800000 - 0x3F3504F3, 0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
+_SQRT_HALF = PerDtype(0x3F3504F3, 0x3FE6A09E667F3BCD)  # the bits of sqrt(1 / 2)
+_ONE_BY_SQRT_HALF = PerDtype(0x3F800000 - 0x3F3504F3, 0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
 _SQRT_2_LESS_1 = 0.41421356237309504880
-_TINY = Each(2.0**-126, 2.0**-1022)  # below are the denormal numbers:
-_DENORMAL_SCALE = Each(2.0**25, 2.0**54)  # this makes them normal
-_DENORMAL_SHIFT = Each(-25.0, -54.0)
+_TINY = PerDtype(2.0**-126, 2.0**-1022)  # below are the denormal numbers:
+_DENORMAL_SCALE = PerDtype(2.0**25, 2.0**54)  # this makes them normal
+_DENORMAL_SHIFT = PerDtype(-25.0, -54.0)
 # A float whose last bit counts 1: an integer in its mantissa's bits is added to it.
-_INTEGERS = Each(0x4B000000, 0x4330000000000000)
-_INTEGERS_AND_BIAS = Each(2.0**23 + 127, 2.0**52 + 1023)
+_INTEGERS = PerDtype(0x4B000000, 0x4330000000000000)
+_INTEGERS_AND_BIAS = PerDtype(2.0**23 + 127, 2.0**52 + 1023)
 
-_BITS_OF_RECIPROCAL = Each(0x7EF311C3, 0)  # less the bits of x: those of nearly 1 / x
+_BITS_OF_RECIPROCAL = PerDtype(0x7EF311C3, 0)  # less the bits of x: those of nearly 1 / x
 _MOST_RECIPROCAL = 2.0**125
 
-_MOST_TANH = Each(10.0, 20.0)  # tanh of more rounds to 1
+_MOST_TANH = PerDtype(10.0, 20.0)  # tanh of more rounds to 1
 
 # (Phi(x) - 1 / 2) / x in x^2 for |x| <= 1, where Phi is the standard normal distribution
-_CENTRE = Each(
+_CENTRE = PerDtype(
     (0.39894226, -0.06648957, 0.009967201, -0.001169411, 0.0000942779),
     (
         0.39894228040143265, -0.06649038006690253, 0.009973557009960068, -0.0011873282146218774,
@@ -81,10 +81,10 @@ _CENTRE = Each(
     ),
 )  # fmt: skip
 # p = (a + c) exp(a^2 / 2) Phi(-a) in t = (a - c) / (a + c) for a >= 1: p(0), and (p - p(0)) / t
-_C = Each(3.53125, 5.0)
-_HALF_BY_C = Each(*(0.5 / c for c in _C))
-_TAIL_0 = Each(0.74520606, 0.769193049750063)
-_TAIL = Each(
+_C = PerDtype(3.53125, 5.0)
+_HALF_BY_C = PerDtype(*(0.5 / c for c in _C))
+_TAIL_0 = PerDtype(0.74520606, 0.769193049750063)
+_TAIL = PerDtype(
     (
         -0.568567, 0.3203016, -0.12048387, 0.019729149, 0.0059956093, -0.0033633807,
         -0.00029642932, 0.0004319489,
@@ -98,8 +98,8 @@ _TAIL = Each(
         1.512890440827654e-08, -5.262145130302276e-08, 5.579105101030445e-09,
     ),
 )  # fmt: skip
-_MOST_TAIL = Each(14.5, 38.75)  # the tail beyond rounds to 0
-_UPPER_HALF = Each(0xFFFFF000, 0xFFFFFFFFF8000000)  # of a mantissa: its square is exact
+_MOST_TAIL = PerDtype(14.5, 38.75)  # the tail beyond rounds to 0
+_UPPER_HALF = PerDtype(0xFFFFF000, 0xFFFFFFFFF8000000)  # of a mantissa: its square is exact
 _INV_SQRT_2PI = 0.398942280401432677940
 
 
@@ -263,7 +263,7 @@ def softplus(x: Value) -> Value:
 
 
 def normal(x: Value) -> tuple[Value, Value]:
-    """The standard normal distribution, that is (1 + erf(x / sqrt(2))) / 2, and its density.
+    """Return the standard normal distribution, that is (1 + erf(x / sqrt(2))) / 2, and its density.
 
     Worst error: 2.61 units in float32, 2.01 in float64; of the density 1.46 and 1.32;
     also where the result is denormal.

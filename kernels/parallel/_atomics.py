@@ -76,7 +76,7 @@ def sched_yield(typing: Any) -> Any:
 
 @intrinsic
 def current_cpu(typing: Any) -> Any:
-    """The number of the CPU that the caller runs on; 0 where the system does not say."""
+    """Return the number of the CPU that the caller runs on; 0 where the system does not say."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if "linux" not in builder.module.triple:

@@ -92,15 +92,15 @@ class Entry:
         return compiled
 
     def is_compiled(self, dtype: np.dtype[Any]) -> bool:
-        """Whether `compile` has been called for `dtype`."""
+        """Return whether `compile` has been called for `dtype`."""
         return dtype in self._compiled
 
     def lacks_leaves(self, dtype: np.dtype[Any]) -> bool:
-        """Whether `compile` has leaves to compile first, which takes many seconds."""
+        """Return whether `compile` has leaves to compile first, which takes many seconds."""
         return dtype not in self._compiled and _leaves_left(dtype) > 0
 
     def own_work_left(self, dtype: np.dtype[Any], n_ranks: int = 2) -> float:
-        """What `compile` has to do, as `compiling` counts it, beside the leaves."""
+        """Return what `compile` has to do, as `compiling` counts it, beside the leaves."""
         work = 0.0 if dtype in self._compiled else work_left(self.function, self._types(dtype))
         if n_ranks > 1 and dtype not in self._starters:
             work += work_left(*self._start(dtype))
@@ -154,7 +154,7 @@ class Entry:
         return self._starters[dtype]
 
     def _start(self, dtype: np.dtype[Any]) -> tuple[Callable[..., None], tuple[Any, ...]]:
-        """What starts the ranks, and the types of its parameters."""
+        """Return what starts the ranks, and the types of its parameters."""
         arguments = types.Tuple(self.signature(FLOATS[dtype]))
         return _starter(arguments), (*_STARTED, arguments)
 
@@ -201,7 +201,7 @@ def call_stored(
 
 
 def _starter(arguments: types.Tuple) -> Callable[..., None]:
-    """The parallel function for kernels that take these arguments.
+    """Return the parallel function for kernels that take these arguments.
 
     Numba's parallel loops take no tuples, so the ranks find the arguments where the function has
     put them on its stack.
@@ -250,7 +250,7 @@ def _leaves_left(dtype: np.dtype[Any]) -> float:
 
 
 def _large_entries(dtype: np.dtype[Any]) -> list[Entry]:
-    """The large entries that a cold start has to compile beside the leaves."""
+    """Return the large entries that a cold start has to compile beside the leaves."""
     if all(leaf.is_loaded(FLOATS[dtype]) for leaf in LEAVES):
         return []
     return [one for one in ENTRIES if one._large and not is_cached(one.function, one._types(dtype))]

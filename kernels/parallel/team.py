@@ -10,7 +10,7 @@ deadlock.
 from __future__ import annotations
 
 from fastdnn.kernels.compiler.jit import kernel, small_kernel
-from fastdnn.kernels.llvm.simd import exists
+from fastdnn.kernels.llvm.simd import is_not_null
 
 from ._atomics import atomic_add, atomic_load, atomic_replace, current_cpu, pause, sched_yield
 
@@ -25,13 +25,13 @@ TAKEN_BITS = 20  # of the word that counts a rank's pieces of work: the others n
 
 
 def team_size(n_ranks: int) -> int:
-    """How many integers a team has."""
+    """Return how many integers a team has."""
     return TEAM + n_ranks * (1 + LINE)
 
 
 @kernel
 def join(team, n_ranks):
-    """The size of the team of the calling rank: n_ranks, 1 (it is alone), or 0 (leave)."""
+    """Return the size of the team of the calling rank: n_ranks, 1 (it is alone), or 0 (leave)."""
     if n_ranks == 1:
         return 1
     if atomic_add(team, ARRIVED, 1) == n_ranks - 1:
@@ -50,7 +50,7 @@ def join(team, n_ranks):
 
 @kernel
 def shares_cpu(team, n_ranks, number):
-    """Whether the rank `number` runs where another rank was last seen."""
+    """Return whether the rank `number` runs where another rank was last seen."""
     cpu = current_cpu() + 1  # 0: not seen yet
     if team[TEAM + number] != cpu:
         team[TEAM + number] = cpu
@@ -88,7 +88,7 @@ def barrier(team, n_ranks, number):
 @small_kernel
 def is_stopped(rank):
     """Whether the call shall end. Then nobody uses what the rank still makes: it may be skipped."""
-    return exists(rank.stop) and atomic_load(rank.stop, 0) != 0
+    return is_not_null(rank.stop) and atomic_load(rank.stop, 0) != 0
 
 
 @kernel

@@ -41,8 +41,8 @@ from fastdnn.kernels.layers.gemm import (
 )
 from fastdnn.kernels.layers.layout import (
     DEFERRED,
-    DELTA,
     DELTA_PANELS,
+    DZ,
     LEARNING,
     N_PREV,
     PARAMETERS,
@@ -74,7 +74,7 @@ from fastdnn.kernels.layers.sharing import (
     share,
     turn_of,
 )
-from fastdnn.kernels.llvm.simd import address, nowhere, span
+from fastdnn.kernels.llvm.simd import address, null, span
 from fastdnn.kernels.parallel.team import barrier, is_stopped
 
 from .forward import UNIT, after_backward, input_of
@@ -86,7 +86,7 @@ BLOCK_COLUMNS, BLOCK_SIZE = 512, 32 * 1024
 
 @kernel  # called from many places: put into each, it would make the first start 3 % longer
 def rows_of(table, l, rank, c):
-    """The rank's region of W_l^T and dW_l^T."""
+    """Return the rank's region of W_l^T and dW_l^T."""
     group = group_of(table, l, rank)
     region = share(group.end - group.begin, table[l, N], group.rank, YES, NO, c)
     top, bottom = group.begin + region.top, group.begin + region.bottom
@@ -102,8 +102,8 @@ def gradient_by_pieces(plan, net, memory, m, x, l, rank):
     """
     table, ws, found = net.table, memory.ws, address(memory.flags, rank.number)
     n, k, depth, packed = table[l, N], table[l, N_PREV], block_depth(m, ws), rank.packed
-    dZ, zeros, size = Matrix(ws, table[l, DELTA], n, ONE), zeros_at(ws), Size(k, n, m, depth)
-    dW, panels, left, right = address(net.gradient, table[l, W]), nowhere(packed), -1, -1
+    dZ, zeros, size = Matrix(ws, table[l, DZ], n, ONE), zeros_at(ws), Size(k, n, m, depth)
+    dW, panels, left, right = address(net.gradient, table[l, W]), null(packed), -1, -1
     has_room = packed_B(ws) + m * whole_vectors(n, ws) <= plan[DELTA_PANELS]
     turn = turn_of(rank, m * n * k if has_room else ZERO)
     for ahead in range(turn.owners):
@@ -133,7 +133,7 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
     if is_stopped(rank):
         return
     table, ws, m, found = net.table, memory.ws, batch.m, address(memory.flags, rank.number)
-    n, d, x = table[l, N], table[l, DELTA], input_of(plan, net, samples, ws, batch, ZERO, l)
+    n, d, x = table[l, N], table[l, DZ], input_of(plan, net, samples, ws, batch, ZERO, l)
     if n == 1 and l > 1:
         region = rows_of(table, l, rank, ws)
         at = table[l, W] + region.top
@@ -161,7 +161,7 @@ def is_bounded(plan, net, samples, memory, batch, rank):
         begin, end = part(batch.m, ONE, group.rank.number, group.rank.of)
         left, width = group.begin, group.end - group.begin
         if l > 1:
-            at = table[l - 1, DELTA] + begin * k + left
+            at = table[l - 1, DZ] + begin * k + left
             add_absolutes(end - begin, width, ws, at, k, ONE, of_dZ)
         x = input_of(plan, net, samples, ws, batch, ZERO, l)
         at = x.offset + begin * x.row_stride + left * x.column_stride
@@ -170,7 +170,7 @@ def is_bounded(plan, net, samples, memory, batch, rank):
         of_A[0] = np.inf
     begin, end = part(batch.m, ONE, rank.number, rank.of)
     last = table.shape[0] - 1
-    n, at = table[last, N], table[last, DELTA] + begin * table[last, N]
+    n, at = table[last, N], table[last, DZ] + begin * table[last, N]
     add_absolutes(end - begin, n, ws, at, n, ONE, of_dZ)
     barrier(rank.team, rank.of, rank.number)
     A, dZ = 0.0, 0.0
@@ -185,7 +185,7 @@ def is_bounded(plan, net, samples, memory, batch, rank):
 def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
     """Change W_l by blocks of dW, each used while it is in cache, which go from rank to rank."""
     table, size, nr, mr, packed = net.table, plan[PARAMETERS], nr_of(ws), mr_of(ws), rank.packed
-    n, dZ, left, right = table[l, N], Matrix(ws, table[l, DELTA], table[l, N], ONE), -1, -1
+    n, dZ, left, right = table[l, N], Matrix(ws, table[l, DZ], table[l, N], ONE), -1, -1
     panels, block = address(packed, packed_B(ws)), address(packed, plan[DELTA_PANELS])
     turn = turn_of(rank, m * n * table[l, N_PREV])
     for ahead in range(turn.owners):
@@ -209,7 +209,7 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
                 calls, lines = calls_of(rows, columns, n)
                 update_rows(
                     plan[UPDATE], net.p, block, net.slots, size, at, calls, lines * columns, n,
-                    columns, 1.0, nowhere(block), ZERO, coefficients,
+                    columns, 1.0, null(block), ZERO, coefficients,
                 )  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def descend_by_rows(plan, net, ws, x, coefficients, l, region):
     n, size = net.table[l, N], plan[PARAMETERS]
     rows, columns = region.bottom - region.top, region.right - region.left
     at = net.table[l, W] + region.top * n + region.left
-    dZ = address(ws, net.table[l, DELTA] + region.left)
+    dZ = address(ws, net.table[l, DZ] + region.left)
     factors = element(x, ZERO, region.top)
     update_rows(
         plan[UPDATE], net.p, dZ, net.slots, size, at, rows, columns, n, ZERO,
@@ -231,7 +231,7 @@ def descend_by_rows(plan, net, ws, x, coefficients, l, region):
 def descend_unit(plan, net, ws, m, x, coefficients, l, region, packed):
     """The same for a layer of one unit, whose dW is one vector."""
     block, size = address(packed, plan[DELTA_PANELS]), plan[PARAMETERS]
-    dZ = rows_from(address(ws, net.table[l, DELTA]), ONE)
+    dZ = rows_from(address(ws, net.table[l, DZ]), ONE)
     for top in range(region.top, region.bottom, BLOCK_SIZE):
         bottom, at = min(top + BLOCK_SIZE, region.bottom), net.table[l, W] + top
         unit_gradient(moved(x, ZERO, top), dZ, m, NO, Target(block, ONE, bottom - top, ONE, NO))
@@ -243,7 +243,7 @@ def descend_unit(plan, net, ws, m, x, coefficients, l, region, packed):
 def layer_descent(plan, net, samples, memory, batch, coefficients, l, rank):
     """Change W_l and b_l by their gradients, of which dW is not stored."""
     table, ws, m = net.table, memory.ws, batch.m
-    n, d = table[l, N], table[l, DELTA]
+    n, d = table[l, N], table[l, DZ]
     x = input_of(plan, net, samples, ws, batch, ZERO, l)
     if m == 1:
         descend_by_rows(plan, net, ws, x, coefficients, l, rows_of(table, l, rank, ws))
@@ -268,8 +268,8 @@ def propagate(net, memory, batch, key, l, rank):
     table, ws = net.table, memory.ws
     n, k = table[l, N], table[l, N_PREV]
     whole, turn = table[l - 1, WHOLE_ROW] == 1, turn_of(rank, batch.m * n * k)
-    dZ, dA_prev = Matrix(ws, table[l, DELTA], n, ONE), address(ws, table[l - 1, DELTA])
-    weights = Factor(Matrix(net.p, table[l, W], ONE, n), nowhere(ws), YES)
+    dZ, dA_prev = Matrix(ws, table[l, DZ], n, ONE), address(ws, table[l - 1, DZ])
+    weights = Factor(Matrix(net.p, table[l, W], ONE, n), null(ws), YES)
     size = Size(batch.m, k, n, block_depth(n, ws))
     after = after_backward(table, l - 1, ws, ZERO, key)
     for ahead in range(turn.owners):
@@ -303,13 +303,13 @@ def operate_backward(plan, net, memory, batch, l, rank):
         top, bottom = part(m, ONE, rank.number, rank.of)
         operate_on_rows(ROWS_BACKWARD, net, ws, l, top, bottom, learning)
         after = after_backward(table, l - 1, ws, ZERO, dropout_key(plan[SEED], batch.number, l - 1))
-        finish_backward(after, address(ws, table[l - 1, DELTA]), k, Region(top, bottom, ZERO, k))
+        finish_backward(after, address(ws, table[l - 1, DZ]), k, Region(top, bottom, ZERO, k))
         barrier(rank.team, rank.of, rank.number)
 
 
 @kernel
 def backward(plan, net, samples, memory, batch, coefficients, may, rank):
-    """The gradient from dZ_L, which holds the 1 / m; or at once what it changes.
+    """Return the gradient from dZ_L, which holds the 1 / m; or at once what it changes.
 
     Returns whether the parameters have been changed. That is done where it `may` be, dW is
     deferred and no gradient can be infinite or NaN: a step that is not finite must change no

@@ -29,10 +29,10 @@ from fastdnn.kernels.layers.layout import (
     DEPTH,
     DROP,
     FROM_Z,
+    FUSED_RELU,
     LEARNING,
     N_PREV,
     PARTS,
-    RECTIFY,
     SEED,
     WHOLE_ROW,
     X_COLUMN,
@@ -66,7 +66,7 @@ from fastdnn.kernels.layers.sharing import (
     share,
     turn_of,
 )
-from fastdnn.kernels.llvm.simd import address, nowhere
+from fastdnn.kernels.llvm.simd import address, null
 from fastdnn.kernels.parallel.team import barrier, is_stopped
 
 LOSS_ROWS = 32  # samples in a partial sum of the loss
@@ -118,7 +118,7 @@ def after_forward(table, l, ws, row, key):
     """A_l = g(Z_l) and dropout; Z_l begins with this row of the batch."""
     s, a = address(ws, table[l, S]), address(ws, table[l, A])
     return Epilogue(
-        FORWARD, table[l, CODE], table[l, RECTIFY] == 1, table[l, WHOLE_ROW] == 1,
+        FORWARD, table[l, CODE], table[l, FUSED_RELU] == 1, table[l, WHOLE_ROW] == 1,
         a if table[l, FROM_Z] else s, a, Mask(table[l, DROP], row, key), 1.0,
     )  # fmt: skip
 
@@ -173,7 +173,7 @@ def region_forward(plan, net, ws, batch, x, l, group, region):
         elif table[l, B] >= 0:
             start = Matrix(p, table[l, B], ZERO, ONE)
         size = Size(m, n, min(step, group.end - at), depth)
-        weights = Factor(Matrix(p, table[l, W] + at * n, n, ONE), nowhere(p), YES)
+        weights = Factor(Matrix(p, table[l, W] + at * n, n, ONE), null(p), YES)
         product(size, region, moved(x, ZERO, at), weights, start, to, after, group.rank)
 
 
@@ -203,7 +203,7 @@ def add_groups(table, ws, m, l, groups, top, bottom, left, right):
     parts = address(ws, table[l, PARTS] + (added - 1) * m * n + at)
     add_parts(
         calls, lines * (right - left), n, address(ws, table[l, S] + at), parts, m * n,
-        blocks - added, table[l, RECTIFY] == 1,
+        blocks - added, table[l, FUSED_RELU] == 1,
     )  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def operate_forward(plan, net, ws, batch, l, rank):
     table, m, learning = net.table, batch.m, plan[LEARNING] == 1
     if learning and has(table, l, STATISTICS):
         left, right = part(table[l, N], UNIT, rank.number, rank.of)
-        operate_on_columns(STATISTICS, net, ws, l, m, left, right, YES, NO, nowhere(ws))
+        operate_on_columns(STATISTICS, net, ws, l, m, left, right, YES, NO, null(ws))
         barrier(rank.team, rank.of, rank.number)
     top, bottom = part(m, ONE, rank.number, rank.of)
     operate_on_rows(ROWS_FORWARD, net, ws, l, top, bottom, learning)

@@ -29,9 +29,10 @@ from fastdnn.kernels.layers.layout import (
     BATCH,
     CHUNK,
     CODE,
-    DELTA,
     DELTA_PANELS,
+    DZ,
     FROM_Z,
+    FUSED_RELU,
     GRADIENT,
     LEARNING,
     MADE,
@@ -39,7 +40,6 @@ from fastdnn.kernels.layers.layout import (
     PACKED,
     PANELS,
     PARAMETERS,
-    RECTIFY,
     REGIME,
     REPLICA,
     SEED,
@@ -71,7 +71,7 @@ from fastdnn.kernels.layers.operations import (
 )
 from fastdnn.kernels.layers.output import hand_out_delta, output_of, output_rows
 from fastdnn.kernels.layers.sharing import part
-from fastdnn.kernels.llvm.simd import address, nowhere, span
+from fastdnn.kernels.llvm.simd import address, null, span
 from fastdnn.kernels.parallel.team import barrier, is_stopped
 
 from .forward import after_backward, after_forward, gather, input_of
@@ -82,7 +82,7 @@ LONG = 2  # samples to a unit: with as many, dW is scalar products, which need n
 # ---------------------------------------------------------------------------------- samples in rows
 @kernel
 def block_of_A(plan, packed, ws):
-    """Where a block of A is packed: behind all W, and before dZ."""
+    """Return where a block of A is packed: behind all W, and before dZ."""
     return address(packed, plan[DELTA_PANELS] - packed_B(ws))
 
 
@@ -117,7 +117,7 @@ def start_of_layer(net, ws, l):
 def forward_layer(net, ws, x, panels, l, m, packed):
     """Z_l = A_{l-1} W_l^T + b_l, in rows; relu's A_l."""
     table, n = net.table, net.table[l, N]
-    z = Target(address(ws, table[l, S]), n, m, n, table[l, RECTIFY] == 1)
+    z = Target(address(ws, table[l, S]), n, m, n, table[l, FUSED_RELU] == 1)
     outputs(x, weights_of(net, l), panels, start_of_layer(net, ws, l), z, packed)
 
 
@@ -143,7 +143,7 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
     table, block, learning = net.table, block_of_A(plan, packed, ws), plan[LEARNING] == 1
     panels = address(packed, plan[DELTA_PANELS])
     for l in range(table.shape[0] - 1, 0, -1):
-        n, k, d = table[l, N], table[l, N_PREV], table[l, DELTA]
+        n, k, d = table[l, N], table[l, N_PREV], table[l, DZ]
         if is_operation(table, l):
             to = address(gradient, g0)
             operate_on_columns(GRADIENTS, net, ws, l, m, ZERO, n, learning, add, to)
@@ -156,12 +156,12 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
             if table[l, B] >= 0:
                 column_sums(m, n, ws, d, n, 1.0, add, gradient, g0 + table[l, B])
             if l > 1:
-                dA_prev = Target(address(ws, table[l - 1, DELTA]), k, m, k, NO)
+                dA_prev = Target(address(ws, table[l - 1, DZ]), k, m, k, NO)
                 weights = Right(address(packed, table[l, PACKED]), ZERO, n)
                 input_gradient(dZ, weights_of(net, l), weights, dA_prev, ws, block)
         if l > 1:
             key = dropout_key(plan[SEED], batch.number, l - 1)
-            after, dA = after_backward(table, l - 1, ws, begin, key), table[l - 1, DELTA]
+            after, dA = after_backward(table, l - 1, ws, begin, key), table[l - 1, DZ]
             finish_backward(after, address(ws, dA), k, Region(ZERO, m, ZERO, k))
 
 
@@ -181,16 +181,16 @@ def forward_columns(net, ws, m):
     add_ones(ws, table[0, A] + table[0, N] * m, m)
     for l in range(1, last + 1):
         n, k, weights, A_prev = table[l, N], table[l, N_PREV], weights_of(net, l), table[l - 1, A]
-        s, a, rectify = table[l, S], table[l, A], table[l, RECTIFY] == 1
+        s, a, fused_relu = table[l, S], table[l, A], table[l, FUSED_RELU] == 1
         if l == last and n > 1:
             right = Right(address(net.p, table[l, W]), n, k)
-            forward_layer(net, ws, Matrix(ws, A_prev, ONE, m), right, l, m, nowhere(ws))
+            forward_layer(net, ws, Matrix(ws, A_prev, ONE, m), right, l, m, null(ws))
             return
         k += 1 if table[l, B] >= 0 else 0
-        z = Target(address(ws, s), m, n, m, rectify)
+        z = Target(address(ws, s), m, n, m, fused_relu)
         multiply_deep(transposed(weights), Right(address(ws, A_prev), m, k), zeros_at(ws), z)
         if l < last:
-            if not rectify:
+            if not fused_relu:
                 activate(table[l, CODE], ws, s, ws, a if table[l, FROM_Z] else s, n, m)
             add_ones(ws, a + n * m, m)
 
@@ -201,7 +201,7 @@ def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
     table, last = net.table, net.table.shape[0] - 1
     panels = address(packed, plan[DELTA_PANELS])
     for l in range(last, 0, -1):
-        n, k, d, other = table[l, N], table[l, N_PREV], table[l, DELTA], table[l - 1, DELTA]
+        n, k, d, other = table[l, N], table[l, N_PREV], table[l, DZ], table[l - 1, DZ]
         in_rows, in_columns = Matrix(ws, d, n, ONE), Matrix(ws, d, ONE, m)  # dZ, as it may lie
         A_prev, with_bias = Matrix(ws, table[l - 1, A], m, ONE), k + (1 if table[l, B] >= 0 else 0)
         dW = Target(address(gradient, g0 + table[l, W]), n, with_bias, n, NO)
@@ -213,7 +213,7 @@ def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
             dZ = Right(address(ws, d), n, m)
             if l < last:
                 dZ = pack_deep(in_columns, m, n, panels)
-            multiply(A_prev, dZ, start, dW, nowhere(ws))
+            multiply(A_prev, dZ, start, dW, null(ws))
         if l > 1:
             dZ = Right(address(ws, d), m, n)
             if l == last and n > 1:
@@ -250,12 +250,12 @@ def chunk_step(plan, net, samples, memory, ws, batch, ps, begin, end, add, gradi
 
 @kernel
 def segments_of(plan, m):
-    """How many parts a batch of m samples has."""
+    """Return how many parts a batch of m samples has."""
     return (m + plan[SEGMENT] - 1) // plan[SEGMENT]
 
 
 @kernel
-def joins(plan, count, rank):
+def reduces_pairs(plan, count, rank):
     """Whether each rank adds the gradients of its pairs of segments before the others read them."""
     return plan[REPLICA] > 0 and count % (2 * rank.of) == 0
 
@@ -288,7 +288,7 @@ def resident_step(plan, net, samples, memory, ws, batch, ps, rank):
             add_not_finite(gradient, segment * size, size, count, address(memory.flags, segment))
             if is_stopped(rank):
                 memory.flags[segment] += 1.0
-            if segment % 2 == 1 and joins(plan, count, rank):
+            if segment % 2 == 1 and reduces_pairs(plan, count, rank):
                 at, before = segment * size, (segment - 1) * size
                 column_sums(ONE, size, gradient, at, size, 1.0, YES, gradient, before)
     barrier(rank.team, rank.of, rank.number)

@@ -74,13 +74,13 @@ from fastdnn.kernels.layers.output import hand_out_delta
 from fastdnn.kernels.layers.sharing import claimed, owner_of, part, turn_of
 from fastdnn.kernels.llvm.denormals import flush_denormals, restore
 from fastdnn.kernels.llvm.scalar import copy_strip
-from fastdnn.kernels.llvm.simd import address, address_at, nowhere, rows_at, span
+from fastdnn.kernels.llvm.simd import address, address_at, null, rows_at, span
 from fastdnn.kernels.parallel.entry import entry
 from fastdnn.kernels.parallel.team import barrier, is_stopped
 
 from .blocked import backward
 from .forward import UNIT, forward, gather_batch, loss
-from .resident import joins, resident_step, segments_of
+from .resident import reduces_pairs, resident_step, segments_of
 
 UPDATE_WORK = 32  # multiply-adds that take as long as the update of a parameter
 
@@ -110,10 +110,10 @@ def blocked_step(plan, net, samples, memory, batch, ps, stays, coefficients, may
 
 @kernel
 def combine(plan, net, memory, batch, start, stop, rank):
-    """The sum of the segments' gradients, where they have their own, as a tree of neighbours."""
+    """Add the segments' gradients, where they have their own, as a tree of neighbours."""
     if plan[REGIME] != BLOCKED and plan[SEGMENT] < plan[BATCH]:
         count, size, vectors = segments_of(plan, batch.m), plan[PARAMETERS], memory.gradients
-        if joins(plan, count, rank):
+        if reduces_pairs(plan, count, rank):
             sum_ranges(net.gradient, vectors, start, stop - start, 2 * size, count // 2, 4)
         else:
             sum_ranges(net.gradient, vectors, start, stop - start, size, count, 8)
@@ -121,7 +121,7 @@ def combine(plan, net, memory, batch, start, stop, rank):
 
 @kernel
 def gradient_is_finite(plan, memory, batch, rank):
-    """Whether it is, for every part that `backward` has made."""
+    """Return whether no part of the backward pass has flagged a NaN or infinity."""
     count = rank.of if plan[REGIME] == BLOCKED else segments_of(plan, batch.m)
     found = 0.0
     for i in range(count):
@@ -192,7 +192,7 @@ def update(plan, net, memory, batch, rule, coefficients, factor, combined, rank)
 
 @kernel
 def replica(plan, net, rank):
-    """The network with parameters, gradient and slots of the rank's own."""
+    """Return the network with parameters, gradient and slots of the rank's own."""
     size = plan[PARAMETERS]
     p = address(rank.packed, plan[REPLICA])
     gradient = address(p, size + ZEROS)
@@ -203,8 +203,8 @@ def replica(plan, net, rank):
 
 
 @kernel
-def in_turn(plan, memory, s):
-    """What the segments leave: every other step has a place of its own."""
+def double_buffered(plan, memory, s):
+    """Double-buffer what the segments leave: odd steps use the second half."""
     count = segments_of(plan, plan[BATCH]) * (s % 2)
     return Memory(
         memory.ws, memory.packed, address(memory.gradients, count * plan[PARAMETERS]),
@@ -226,7 +226,7 @@ def steps(plan, net, samples, rule, ps, places, ws, rank):
         m = min(plan[BATCH], plan[SAMPLES] - first)
         batch = Batch(first + number // per_epoch * plan[NEXT_ORDER], m, plan[STEP] + s)
         if own:
-            memory = in_turn(plan, places, s)
+            memory = double_buffered(plan, places, s)
         elif s > 0:
             barrier(rank.team, rank.of, rank.number)
         coefficients = address(rule.coefficients, s * COEFFICIENTS)
@@ -282,7 +282,7 @@ def follow(net, memory, m, rank):
     for l in range(1, net.table.shape[0]):
         if is_operation(net.table, l):
             begin, end = part(net.table[l, N], UNIT, rank.number, rank.of)
-            operate_on_columns(FOLLOW, net, memory.ws, l, m, begin, end, YES, NO, nowhere(net.p))
+            operate_on_columns(FOLLOW, net, memory.ws, l, m, begin, end, YES, NO, null(net.p))
 
 
 # What `run` is given the addresses of, in the order of `layout`'s tuples. Those before the table's

@@ -66,7 +66,7 @@ def product(
     at = MARGIN + (copies - 1) * m * n
     is_plain = mode == epilogue.PLAIN
     after = dense.After(
-        mode, int(row[layout.CODE]), bool(row[layout.RECTIFY]) and not is_plain,
+        mode, int(row[layout.CODE]), bool(row[layout.FUSED_RELU]) and not is_plain,
         bool(row[layout.WHOLE_ROW]) and not is_plain, MARGIN, at, at, int(row[layout.DROP]), scale,
     )  # fmt: skip
     start = None if p is None else Matrix(p, int(row[layout.B]), 0, 1)
@@ -156,7 +156,7 @@ def check_rectified(shape: Shape, dtype: Any, of_b: str = "C") -> None:
     m, n, k = shape
     a, b = draw(1, m, k, dtype=dtype), LAYOUTS[of_b](draw(2, k, n, dtype=dtype))
     a[m // 2, k // 2] = np.nan
-    row = row_of(CODE=ACTIVATIONS["relu"].code, RECTIFY=1)
+    row = row_of(CODE=ACTIVATIONS["relu"].code, FUSED_RELU=1)
     got = product(a, b, mode=epilogue.FORWARD, row=row)
     plain = product(a, b, mode=epilogue.FORWARD, row=row_of(CODE=-1))
     np.testing.assert_array_equal(got, np.maximum(plain, 0))

@@ -37,11 +37,11 @@ MARGIN = 5
 )
 def multiply(  # type: ignore[no-untyped-def]
     rank, n_ranks, team, a, a0, row_stride, k_stride, packed, b, b0, ldb, kc,
-    first, first0, ld0, step0, c, c0, ldc, m, n, rectify, sums,
+    first, first0, ld0, step0, c, c0, ldc, m, n, fused_relu, sums,
 ):  # fmt: skip
     left = Left(address(a, a0), row_stride, k_stride, packed)
     right, start = Right(address(b, b0), ldb, kc), Matrix(first, first0, ld0, step0)
-    to = Target(address(c, c0), ldc, m, n, rectify)
+    to = Target(address(c, c0), ldc, m, n, fused_relu)
     if sums.size > 0:
         multiply_block(left, right, start, to, address(sums, 0))
     else:
@@ -96,7 +96,7 @@ def multiplied(
     left: str = "rows",
     right: str = "direct",
     start: str = "zeros",
-    rectify: bool = False,
+    fused_relu: bool = False,
     sums: Array | None = None,
 ) -> tuple[Array, Array]:
     """C and C0; what lies around C stays NaN.
@@ -123,7 +123,7 @@ def multiplied(
         source, at, ld0 = memory.reshape(-1), ldc + 2, ldc
     multiply(
         dtype, 1, *left_operand(a, left), *right_operand(b, right), k, source, at, ld0, step0,
-        memory.reshape(-1), ldc + 2, ldc, m, n, rectify,
+        memory.reshape(-1), ldc + 2, ldc, m, n, fused_relu,
         nan(0, dtype=dtype) if sums is None else sums,
     )  # fmt: skip
     inside = np.zeros(memory.shape, bool)

@@ -61,7 +61,7 @@ class Work:
 
     @property
     def net(self) -> Case:
-        """The case."""
+        """Return the case."""
         case = CASES[self.case]
         return case if self.samples is None else case._replace(samples=self.samples)
 
@@ -269,7 +269,7 @@ def _torch(work: Work, *, compiled: bool = False) -> Network:
 
 
 def _jax(work: Work) -> Network:
-    """The whole epoch as one compiled scan whose parameters are updated in place."""
+    """Return the whole epoch as one compiled scan whose parameters are updated in place."""
     many = "true" if work.threads > 1 else "false"
     os.environ["XLA_FLAGS"] = (
         f"--xla_cpu_multi_thread_eigen={many} intra_op_parallelism_threads={work.threads}"
@@ -319,7 +319,7 @@ def _jax(work: Work) -> Network:
 
 
 def _torch_compiled(work: Work) -> Network:
-    """The same with ``torch.compile``."""
+    """Return the same with ``torch.compile``."""
     return _torch(work, compiled=True)
 
 

@@ -28,7 +28,7 @@ from tests.kernels.tiles import (
 def test_a_block_of_b_that_is_not_near(dtype: Any, left: str, right: str) -> None:
     t = TILES[dtype]
     m, k = 3 * t.mr + 1, 101
-    n = t.near // k + t.nr + 1  # more than stays in L1
+    n = t.l1_elements // k + t.nr + 1  # more than stays in L1
     a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
     first = draw(3, m, n, dtype=dtype)
     whole, _ = multiplied(a, b, first, left=left, right=right, start="C")
@@ -39,7 +39,7 @@ def test_a_block_of_b_that_is_not_near(dtype: Any, left: str, right: str) -> Non
         part = slice(j, j + t.nr)
         small, _ = multiplied(a, b[:, part], first[:, part], left=left, right=right, start="C")
         np.testing.assert_array_equal(small, whole[:, part])
-    for near in (t.near, t.near + 1):  # and just at the bound
+    for near in (t.l1_elements, t.l1_elements + 1):  # and just at the bound
         b = draw(2, 1, near, dtype=dtype)
         got, _ = multiplied(a[:, :1], b, left=left, right=right)
         np.testing.assert_array_equal(got, a[:, :1] * b)
@@ -49,7 +49,11 @@ def test_a_block_of_b_that_is_not_near(dtype: Any, left: str, right: str) -> Non
 @pytest.mark.parametrize("left", ["rows", "columns", "gaps"])
 def test_runs_of_k(dtype: Any, left: str) -> None:
     t = TILES[dtype]
-    columns = t.near // (2 * LEAST_RUN) - 1, t.near // LEAST_RUN + 1, t.page + t.lanes + 1
+    columns = (
+        t.l1_elements // (2 * LEAST_RUN) - 1,
+        t.l1_elements // LEAST_RUN + 1,
+        t.page + t.lanes + 1,
+    )
     depths = 1, LEAST_RUN - 1, LEAST_RUN, LEAST_RUN + 1, 3 * LEAST_RUN + 2
     cases = combinations(range(t.mr + 2), columns, depths)
     for (m, n, k), number in zip(cases, range(10**6), strict=False):
@@ -62,7 +66,7 @@ def test_runs_of_k(dtype: Any, left: str) -> None:
         assert np.isnan(sums[room:]).all()
         # the rows of B are far apart where C is as wide as a page
         is_made_in_runs = 0 < m <= (FLAT_ROWS if n < t.page else t.mr)
-        run = max(t.near // n // 4 * 4, LEAST_RUN)
+        run = max(t.l1_elements // n // 4 * 4, LEAST_RUN)
         assert np.isfinite(sums).any() == (is_made_in_runs and k > run)
 
 
@@ -73,10 +77,10 @@ def test_runs_change_no_bit(dtype: Any) -> None:
     b = draw(2, k, n, dtype=dtype)
     for m in (1, FLAT_ROWS, t.mr - 1, t.mr):
         a, first = draw(1, m, k, dtype=dtype), draw(3, m, n, dtype=dtype)
-        for rectify in (False, True):
+        for fused_relu in (False, True):
             sums = nan(ZEROS + m * (n + t.lanes), dtype=dtype)
-            got, _ = multiplied(a, b, first, start="C", rectify=rectify, sums=sums)
-            wanted, _ = multiplied(a, b, first, start="C", rectify=rectify)
+            got, _ = multiplied(a, b, first, start="C", fused_relu=fused_relu, sums=sums)
+            wanted, _ = multiplied(a, b, first, start="C", fused_relu=fused_relu)
             assert not np.isnan(sums).all()
             np.testing.assert_array_equal(got, wanted)
 

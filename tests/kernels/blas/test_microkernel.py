@@ -13,12 +13,12 @@ from numba import int64
 from fastdnn.kernels.blas.microkernel import (
     UNROLL,
     kc_of,
+    l1_elements_of,
     lanes_of,
     mc_of,
     mr_of,
     narrow_of,
     nc_of,
-    near_of,
     nr_of,
     page_of,
 )
@@ -57,7 +57,7 @@ DEPTHS = [0, 1, UNROLL - 1, UNROLL, UNROLL + 1, 3 * UNROLL + 2]
 @compiled(lambda t: (vector(t), vector(int64)))
 def _constants(rank, n_ranks, team, x, out):  # type: ignore[no-untyped-def]
     out[0], out[1], out[2], out[3] = lanes_of(x), mr_of(x), nr_of(x), mc_of(x)
-    out[4], out[5], out[6] = kc_of(x), nc_of(x), near_of(x)
+    out[4], out[5], out[6] = kc_of(x), nc_of(x), l1_elements_of(x)
     out[7], out[8] = narrow_of(x), page_of(x)
 
 
@@ -86,15 +86,15 @@ def test_every_shape(dtype: Any, left: str, right: str) -> None:
 
 @each_dtype
 @each_start
-@pytest.mark.parametrize("rectify", [False, True])
-def test_every_start(dtype: Any, start: str, rectify: bool) -> None:
+@pytest.mark.parametrize("fused_relu", [False, True])
+def test_every_start(dtype: Any, start: str, fused_relu: bool) -> None:
     heights, columns = range(2 * TILES[dtype].mr + 2), widths(dtype)
     first = whole_numbers(3, max(heights), max(columns), dtype=dtype)
     for m, n, k in combinations(heights, columns, (0, 1, UNROLL, UNROLL + 1)):
         a, b = whole_numbers(1, m, k, dtype=dtype), whole_numbers(2, k, n, dtype=dtype)
-        got, c0 = multiplied(a, b, first[:m, :n], start=start, rectify=rectify)
+        got, c0 = multiplied(a, b, first[:m, :n], start=start, fused_relu=fused_relu)
         wanted = c0 + a @ b
-        np.testing.assert_array_equal(got, np.maximum(wanted, 0) if rectify else wanted)
+        np.testing.assert_array_equal(got, np.maximum(wanted, 0) if fused_relu else wanted)
 
 
 @each_dtype
@@ -192,7 +192,7 @@ def test_rectified_where_c_is_negative(dtype: Any, start: str) -> None:
         a, b = draw(1, m, 37, dtype=dtype), draw(2, 37, n, dtype=dtype)
         first = draw(3, m, n, dtype=dtype)
         plain, _ = multiplied(a, b, first, start=start)
-        got, _ = multiplied(a, b, first, start=start, rectify=True)
+        got, _ = multiplied(a, b, first, start=start, fused_relu=True)
         np.testing.assert_array_equal(got, np.maximum(plain, 0))
 
 
@@ -203,7 +203,7 @@ def test_nan_and_infinity_pass_a_rectified_product(dtype: Any) -> None:
     first[0, 0], first[1, 1], first[2, 2], first[t.mr, t.nr] = np.nan, np.inf, -np.inf, np.nan
     first[3, 3] = -1
     a, b = np.zeros((t.mr + 1, 3), dtype), np.zeros((3, t.nr + 3), dtype)
-    got, _ = multiplied(a, b, first, start="C", rectify=True)
+    got, _ = multiplied(a, b, first, start="C", fused_relu=True)
     np.testing.assert_array_equal(got, np.maximum(first, 0))
     assert np.isnan(got[0, 0])
     assert np.isnan(got[t.mr, t.nr])
@@ -250,5 +250,5 @@ def test_nothing_is_read_or_written_behind_the_end() -> None:
 def test_constants(dtype: Any) -> None:
     out, t = np.zeros(9, np.int64), TILES[dtype]
     _constants(dtype, 1, np.zeros(1, dtype), out)
-    wanted = [t.lanes, t.mr, t.nr, t.mc, t.kc, t.nc, t.near, t.narrow, t.page]
+    wanted = [t.lanes, t.mr, t.nr, t.mc, t.kc, t.nc, t.l1_elements, t.narrow, t.page]
     np.testing.assert_array_equal(out, wanted)

@@ -112,7 +112,11 @@ def test_blocks(dtype: Any, layout: str, operand: str, kc: int) -> None:
     counts |= {TOGETHER * width, (TOGETHER + 1) * width - TOGETHER}
     counts |= {(2 * TOGETHER + 1) * width - TOGETHER - 1}
     if operand == "B":  # around as many panels as are packed together, and twice as many
-        counts |= {t.beside * t.nr - 1, t.beside * t.nr, (2 * t.beside + 1) * t.nr + 3}
+        counts |= {
+            t.panels_at_once * t.nr - 1,
+            t.panels_at_once * t.nr,
+            (2 * t.panels_at_once + 1) * t.nr + 3,
+        }
     for count in counts:
         x = draw(1, kc, count, dtype=dtype)
         check_packed(LAYOUTS[layout](x if operand == "B" else x.T.copy()), operand)

@@ -65,8 +65,8 @@ def _outer(rank, n_ranks, team, x, y, m, n, c):  # type: ignore[no-untyped-def]
 
 
 @compiled(lambda t: (*[int64] * 4, *[vector(t)] * 2, boolean))
-def _parts(rank, n_ranks, team, m, n, ld, count, z, parts, rectify):  # type: ignore[no-untyped-def]
-    add_parts(m, n, ld, address(z, 0), address(parts, 0), m * ld, count, rectify)
+def _parts(rank, n_ranks, team, m, n, ld, count, z, parts, fused_relu):  # type: ignore[no-untyped-def]
+    add_parts(m, n, ld, address(z, 0), address(parts, 0), m * ld, count, fused_relu)
 
 
 def sums(
@@ -237,12 +237,12 @@ def test_outer_product(dtype: Any, m: int, n: int) -> None:
 
 
 @each_dtype
-@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("fused_relu", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize(("m", "n"), [(0, 5), (1, 1), (3, 67), (7, 0), (5, 16)])
 @pytest.mark.parametrize("gap", [0, 3])
 def test_parts_are_added_in_their_order(
-    dtype: Any, rectify: bool, count: int, m: int, n: int, gap: int
+    dtype: Any, fused_relu: bool, count: int, m: int, n: int, gap: int
 ) -> None:
     z, parts = draw(1, m, n + gap, dtype=dtype), draw(2, count, m, n + gap, dtype=dtype)
     if z[:, :n].size > 2:
@@ -250,7 +250,7 @@ def test_parts_are_added_in_their_order(
     wanted = z.copy()
     for one in parts:
         wanted[:, :n] += one[:, :n]
-    if rectify:
+    if fused_relu:
         wanted[:, :n] = np.maximum(wanted[:, :n], 0)  # a NaN stays
-    _parts(dtype, 1, m, n, n + gap, count, z.reshape(-1), parts.reshape(-1), rectify)
+    _parts(dtype, 1, m, n, n + gap, count, z.reshape(-1), parts.reshape(-1), fused_relu)
     np.testing.assert_array_equal(z, wanted)  # and what lies between the rows

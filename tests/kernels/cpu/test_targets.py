@@ -58,7 +58,7 @@ def test_tiles_and_blocks_fit_each_other(
     assert 0 < tile.narrow < tile.nr
     assert 2 * tile.mr * (tile.nv // 2) + tile.nv // 2 + 1 <= REGISTERS[target.name]
     # a block of B that is near leaves a quarter of L1 to A and C
-    assert tile.near * dtype.itemsize <= l1 * 1024 * 3 // 4
+    assert tile.l1_elements * dtype.itemsize <= l1 * 1024 * 3 // 4
     assert 2 * tile.nr <= ZEROS  # the zeros that C may begin with reach over a tile
     assert tile.lanes <= SPARE
     assert tile.packed > tile.narrow  # a packed A has panels of mr rows

@@ -19,7 +19,7 @@ from fastdnn.kernels.elementwise.update import (
     update_range,
     update_rows,
 )
-from fastdnn.kernels.llvm.simd import address, nowhere
+from fastdnn.kernels.llvm.simd import address, null
 from tests import naive
 from tests.kernels.common import (
     Array,
@@ -59,7 +59,7 @@ def _run_rows(  # type: ignore[no-untyped-def]
     rank, n_ranks, team, code, p, gradient, slots, lines, n, apart, gradient_apart, factor,
     factors, first, step, c,
 ):  # fmt: skip
-    own = address(factors, first) if factors.size > 0 else nowhere(factors)
+    own = address(factors, first) if factors.size > 0 else null(factors)
     update_rows(
         code, p, gradient, slots, p.size, START, lines, n, apart, gradient_apart, factor, own, step,
         c,

@@ -126,11 +126,11 @@ def test_packed_weights_do_not_overlap() -> None:
 def test_what_each_activation_asks_for() -> None:
     for name, g in ACTIVATIONS.items():
         table = place_parameters(layers_of([3, 4, 5], name), TILES[DTYPES[0]]).table
-        fields = [layout.CODE, layout.FROM_Z, layout.WHOLE_ROW, layout.RECTIFY]
+        fields = [layout.CODE, layout.FROM_Z, layout.WHOLE_ROW, layout.FUSED_RELU]
         assert table[1, fields].tolist() == [g.code, g.from_z, g.whole_row, g.rectifies]
         last = place_parameters([Layer(3, 4, name)], TILES[DTYPES[0]]).table[1]
         # the output layer's belongs to the loss
-        assert last[[layout.CODE, layout.WHOLE_ROW, layout.RECTIFY]].tolist() == [-1, 0, 0]
+        assert last[[layout.CODE, layout.WHOLE_ROW, layout.FUSED_RELU]].tolist() == [-1, 0, 0]
 
 
 # ---------------------------------------------------------------------------------------- batches
@@ -143,7 +143,7 @@ def spaces(table: Any, place: Place) -> list[tuple[int, int]]:
             found[int(row[field])] = place.chunk * (int(row[layout.N]) + ones)
     for row in table[1:]:
         size = place.chunk * int(row[layout.N])
-        found[int(row[layout.DELTA])] = max(size, found.get(int(row[layout.DELTA]), 0))
+        found[int(row[layout.DZ])] = max(size, found.get(int(row[layout.DZ]), 0))
     cut = table[:, layout.DEPTH] > 0
     if cut.any():
         blocks = -(-table[cut, layout.N_PREV] // table[cut, layout.DEPTH])
@@ -182,7 +182,7 @@ def test_each_delta_has_its_place_where_the_batch_is_one_block(
 ) -> None:
     regimes.force(monkeypatch, "blocked")
     place = placed(NETS[name], dtype, TILES[dtype].kc + more)
-    deltas = place.table[1:, layout.DELTA].tolist()
+    deltas = place.table[1:, layout.DZ].tolist()
     assert place.deferred == (more == 0)
     assert len(set(deltas)) == (len(deltas) if place.deferred else min(len(deltas), 2))
     assert all(a != b for a, b in pairwise(deltas))

@@ -207,7 +207,7 @@ def test_a_product_rectifies_while_c_is_in_registers(dtype: Any) -> None:
         products.check_rectified(shape, dtype)
     # the flag is of no concern where nothing follows the product
     a, b = draw(1, 5, 7, dtype=dtype), draw(2, 7, 9, dtype=dtype)
-    plain = product(a, b, row=row_of(CODE=code, RECTIFY=1))
+    plain = product(a, b, row=row_of(CODE=code, FUSED_RELU=1))
     np.testing.assert_array_equal(plain, product(a, b))
 
 
@@ -217,7 +217,8 @@ def test_dropout_of_what_the_product_has_rectified(dtype: Any) -> None:
     a, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype)
     fields = {"CODE": ACTIVATIONS["relu"].code, "DROP": LEVELS // 4}
     got, wanted = (
-        product(a, b, mode=epilogue.FORWARD, row=row_of(RECTIFY=flag, **fields)) for flag in (1, 0)
+        product(a, b, mode=epilogue.FORWARD, row=row_of(FUSED_RELU=flag, **fields))
+        for flag in (1, 0)
     )
     np.testing.assert_array_equal(got, wanted)
 

@@ -10,8 +10,8 @@ from fastdnn.kernels.layers.layout import Memory, Net, Rule, Samples
 from fastdnn.kernels.passes import step
 
 TABLE_FIELDS = (
-    "N_PREV", "N", "W", "B", "CODE", "FROM_Z", "WHOLE_ROW", "A", "S", "DELTA", "DROP",
-    "PACKED", "PANELS", "RECTIFY", "DEPTH", "PARTS", "OPERATION", "PHASES", "DETAILS", "KEPT",
+    "N_PREV", "N", "W", "B", "CODE", "FROM_Z", "WHOLE_ROW", "A", "S", "DZ", "DROP",
+    "PACKED", "PANELS", "FUSED_RELU", "DEPTH", "PARTS", "OPERATION", "PHASES", "DETAILS", "KEPT",
 )  # fmt: skip
 PLAN_FIELDS = (
     "BATCH", "SAMPLES", "FIRST", "STEPS", "STEP", "SEED", "LOSS", "FUSED", "OUT_CODE",

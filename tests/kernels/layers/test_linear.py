@@ -49,9 +49,9 @@ def _operands(t: Any) -> tuple[Any, ...]:
 
 
 @compiled(lambda t: (*_operands(t), boolean))
-def _outputs(rank, n_ranks, team, x, w, b, m, n, k, z, room, rectify):  # type: ignore[no-untyped-def]
+def _outputs(rank, n_ranks, team, x, w, b, m, n, k, z, room, fused_relu):  # type: ignore[no-untyped-def]
     panels = pack_deep(w, k, n, address(room, room.size // 2))
-    to = Target(address(z, MARGIN), n, m, n, rectify)
+    to = Target(address(z, MARGIN), n, m, n, fused_relu)
     outputs(x, w, panels, b, to, address(room, ZEROS))
 
 
@@ -98,15 +98,15 @@ def _inside(memory: Array, shape: tuple[int, int]) -> Array:
 
 @each_dtype
 @each_shape
-@pytest.mark.parametrize("rectify", [False, True])
-def test_outputs(dtype: Any, shape: tuple[int, int, int], rectify: bool) -> None:
+@pytest.mark.parametrize("fused_relu", [False, True])
+def test_outputs(dtype: Any, shape: tuple[int, int, int], fused_relu: bool) -> None:
     m, n, k = shape
     x, w, b = draw(1, m, k, dtype=dtype), draw(2, k, n, dtype=dtype), draw(3, n, dtype=dtype)
     z = _around(nan(m, n, dtype=dtype))
     bias = Matrix(np.concatenate([b, nan(MARGIN, dtype=dtype)]), 0, 0, 1)
-    _outputs(dtype, 1, _rows(x), _rows(w), bias, m, n, k, z, _room(dtype), rectify)
+    _outputs(dtype, 1, _rows(x), _rows(w), bias, m, n, k, z, _room(dtype), fused_relu)
     wanted = x.astype(np.float64) @ w.astype(np.float64) + b
-    if rectify:
+    if fused_relu:
         wanted = np.maximum(wanted, 0)
     bound = product_bound(x, w, dtype, more=1) + roundings(1, dtype) * np.abs(b)
     assert_within(_inside(z, (m, n)), wanted, bound)

@@ -24,7 +24,7 @@ from fastdnn.kernels.layers.sharing import (
     share,
     turn_of,
 )
-from fastdnn.kernels.llvm.simd import address, nowhere
+from fastdnn.kernels.llvm.simd import address, null
 from fastdnn.kernels.parallel._atomics import atomic_add, atomic_load, sched_yield
 from tests.kernels.common import DTYPES, RANKS, Array, compiled, each_dtype, run_python
 from tests.kernels.products import row_of
@@ -36,7 +36,7 @@ each_way = pytest.mark.parametrize("by_rows", [False, True])
 @compiled(lambda t: (int64, int64, int64, boolean, boolean, vector(t), matrix(int64)))
 def _regions(rank, n_ranks, team, of, m, n, by_rows, whole_rows, c, out):  # type: ignore[no-untyped-def]
     for number in range(of):
-        one = Rank(number, of, address(c, 0), team, nowhere(team))
+        one = Rank(number, of, address(c, 0), team, null(team))
         region = share(m, n, one, by_rows, whole_rows, c)
         out[number, 0], out[number, 1] = region.top, region.bottom
         out[number, 2], out[number, 3] = region.left, region.right
@@ -64,7 +64,7 @@ def test_regions_cover_c_once(dtype: Any, by_rows: bool, whole_rows: bool) -> No
                 for top, bottom, left, right in found:
                     assert 0 <= top <= bottom <= m
                     assert 0 <= left <= right <= n
-                    # tiles are cut nowhere but at C's own edges
+                    # tiles are cut null but at C's own edges
                     assert top % t.mr == 0 or top == m
                     assert left % t.nr == 0 or left == n
                     assert bottom % t.mr == 0 or bottom == m
@@ -112,7 +112,7 @@ def test_parts_cover_a_range_once(count: int, unit: int, of: int) -> None:
 @compiled(lambda t: (int64, matrix(int64), vector(t), matrix(int64)))
 def _groups(rank, n_ranks, team, of, table, c, out):  # type: ignore[no-untyped-def]
     for number in range(of):
-        group = group_of(table, 0, Rank(number, of, address(c, 0), team, nowhere(team)))
+        group = group_of(table, 0, Rank(number, of, address(c, 0), team, null(team)))
         out[number, 0], out[number, 1] = group.begin, group.end
         out[number, 2], out[number, 3] = group.number, group.of
         out[number, 4], out[number, 5] = group.rank.number, group.rank.of
@@ -152,7 +152,7 @@ def test_a_layer_that_is_not_cut_has_one_group(of: int) -> None:
 # ------------------------------------------------------------------------------------------- turns
 @compiled(lambda t: (int64, int64, int64, vector(t), vector(int64), vector(int64)))
 def _turns(rank, n_ranks, team, work, rounds, pieces, c, times, owners):  # type: ignore[no-untyped-def]
-    me = Rank(rank, n_ranks, address(c, 0), team, nowhere(team))
+    me = Rank(rank, n_ranks, address(c, 0), team, null(team))
     for i in range(rounds):
         turn = turn_of(me, work)
         owners[rank] = turn.owners
@@ -190,7 +190,7 @@ def test_every_piece_is_taken_once_by_many_more_ranks_than_cores() -> None:
 
 @compiled(lambda t: (int64, int64, vector(t), vector(int64), vector(int64)))
 def _one_stands_still(rank, n_ranks, team, pieces, patience, c, done, made):  # type: ignore[no-untyped-def]
-    turn = turn_of(Rank(rank, n_ranks, address(c, 0), team, nowhere(team)), n_ranks * TURN_WORK)
+    turn = turn_of(Rank(rank, n_ranks, address(c, 0), team, null(team)), n_ranks * TURN_WORK)
     for ahead in range(turn.owners):
         owner = owner_of(turn, ahead)
         for _ in claimed(turn, owner, pieces):
@@ -217,7 +217,7 @@ def test_others_take_over_from_a_rank_that_stands_still(n_ranks: int) -> None:
 
 @compiled(lambda t: (int64, int64, int64, int64, vector(t), matrix(int64)))
 def _pieces(rank, n_ranks, team, owners, count, unit, smallest, c, out):  # type: ignore[no-untyped-def]
-    turn = Turn(Rank(rank, n_ranks, address(c, 0), team, nowhere(team)), owners, 1)
+    turn = Turn(Rank(rank, n_ranks, address(c, 0), team, null(team)), owners, 1)
     pieces = pieces_of(turn, count, smallest)
     out[0, 0] = pieces
     for piece in range(pieces):

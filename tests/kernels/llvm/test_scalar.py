@@ -12,7 +12,7 @@ from numba import float64, int64
 from fastdnn.kernels.compiler.dispatch import switch
 from fastdnn.kernels.compiler.jit import kernel, vector
 from fastdnn.kernels.llvm.scalar import (
-    Each,
+    PerDtype,
     Value,
     at_least,
     at_most,
@@ -26,12 +26,12 @@ from fastdnn.kernels.llvm.scalar import (
     strip,
     where,
 )
-from fastdnn.kernels.llvm.simd import address, nowhere
+from fastdnn.kernels.llvm.simd import address, null
 from tests.kernels.common import Array, compiled, draw, each_dtype, nan
 
-_SIGN = Each(1 << 31, 1 << 63)
-_THIRD = Each(1 / 3, 0.25)  # not the same, to see which is taken
-_COEFFICIENTS = Each((1.5, -0.25, 0.125), (1.5, -0.25, 0.125, 1.0))
+_SIGN = PerDtype(1 << 31, 1 << 63)
+_THIRD = PerDtype(1 / 3, 0.25)  # not the same, to see which is taken
+_COEFFICIENTS = PerDtype((1.5, -0.25, 0.125), (1.5, -0.25, 0.125, 1.0))
 
 
 def _of(x: Array, single: Any, double: Any) -> Any:
@@ -196,7 +196,7 @@ _moved = rows_strip(lambda x, y, z, w, c: (x + w * z, x - y * c[0] + c[1]), 2)
 def _change(  # type: ignore[no-untyped-def]
     rank, n_ranks, team, lines, n, x, x_apart, y, y_apart, z, z_apart, ws, ws_apart, c, d
 ):
-    factors = address(ws, 0) if ws.size > 0 else nowhere(ws)
+    factors = address(ws, 0) if ws.size > 0 else null(ws)
     at = address(x, 3), address(y, 3), address(z, 3)
     _moved(lines, n, at[0], x_apart, at[1], y_apart, at[2], z_apart, 0.7, factors, ws_apart, (c, d))
 

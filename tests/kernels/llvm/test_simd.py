@@ -20,7 +20,7 @@ from fastdnn.kernels.llvm.simd import (
     counted_loop,
     data_pointer,
     element_of,
-    exists,
+    is_not_null,
     span,
 )
 from tests.kernels.common import (
@@ -133,8 +133,8 @@ def _addresses(rank, n_ranks, team, x, numbers, found, there):  # type: ignore[n
     found[2], found[3] = seventh[0], address(seventh, -2)[0]
     for i in range(numbers.size):
         of_number = address_at(numbers, i, x)
-        there[i] = exists(of_number)
-        if exists(of_number):
+        there[i] = is_not_null(of_number)
+        if is_not_null(of_number):
             found[4 + i] = of_number[1]
     seventh[1] = found[0] + 1
 

@@ -53,7 +53,7 @@ for dtype in jit.FLOATS:
 CHANGES = {
     "helped": "",
     "helper fails": "_helper._PROGRAM = 'raise SystemExit(1)'",
-    "no interpreter there": "sys.executable = '/nowhere/python3'",
+    "no interpreter there": "sys.executable = '/null/python3'",
     "no interpreter known": "sys.executable = ''",
     "embedded": "sys.executable = '/usr/sbin/server'",
     "frozen": "sys.frozen = True",
