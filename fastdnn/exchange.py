@@ -17,6 +17,7 @@ _NEEDS = {
     "keras_models": ("keras", "pip install keras"),
     "onnx_file": ("onnx", "pip install 'fastdnn[onnx]'"),
 }
+_BACKENDS = ("tensorflow", "jax", "torch")  # of Keras
 
 
 def _converter(room: str, method: str) -> Any:
@@ -32,6 +33,11 @@ def _converter(room: str, method: str) -> Any:
         try:
             import_module(module)
         except ModuleNotFoundError as error:
+            if error.name in _BACKENDS and module == "keras":
+                raise ImportError(
+                    f"{method} needs {error.name}, as Keras is to compute with it, and it is not "
+                    "installed: set the environment variable KERAS_BACKEND to another, like torch"
+                ) from None
             if error.name != module:  # the library is there, and lacks one itself
                 raise
             raise ImportError(
@@ -61,8 +67,8 @@ def from_torch(module: Any) -> Sequential:
     TypeError
         If it is no module, or a module in it, which is named, has no counterpart.
     ValueError
-        If a module's settings have none, or the parameters are of other dtypes than float32 or
-        float64.
+        If a module's settings have none, it has forward hooks, or the parameters are of other
+        dtypes than float32 or float64.
     ImportError
         If PyTorch is not installed.
     """
@@ -83,7 +89,8 @@ def from_sklearn(mlp: Any) -> Sequential:
     Sequential
         With copies of the parameters, and not compiled; `predict` returns what ``predict_proba``
         does (of two classes the probability of the second alone), or what the regressor predicts.
-        ``metadata["classes"]`` is a classifier's classes, as JSON; `to_sklearn` reads it.
+        ``metadata["classes"]`` is a classifier's classes, as JSON; `to_sklearn` reads it. Dates
+        are texts there, and ``metadata["classes_dtype"]`` says what they were.
 
     Raises
     ------
@@ -121,7 +128,7 @@ def from_keras(model: Any) -> Sequential:
     OSError, ValueError
         If Keras cannot read the file.
     ImportError
-        If Keras is not installed.
+        If Keras, or what it computes with, is not installed.
 
     Warns
     -----

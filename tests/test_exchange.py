@@ -34,6 +34,15 @@ def test_a_missing_library_is_named(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_keras_computes_with_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text("import tensorflow")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ImportError, match=r"needs tensorflow, .* KERAS_BACKEND to another"):
+        Sequential([Dense(3)], input_size=4).to_keras()
+
+
 def test_import_loads_no_other_library() -> None:
     loaded = modules_loaded_by("import fastdnn") - modules_loaded_by("import numba")
     assert not {one.split(".")[0] for one in loaded} & {"torch", "keras", "onnx", "sklearn"}

@@ -166,6 +166,8 @@ class Found:
 
     def model(self) -> Sequential:
         """Return the network, with copies of the tensors."""
+        if self._table is not None:
+            raise ValueError("want a layer behind the embedding that tells how many columns X has")
         model = Sequential(self.layers, input_size=self.input_size, dtype=self.dtype)
         for layer, tensors in self._tensors:
             views = layer.tensors()

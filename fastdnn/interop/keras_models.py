@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import keras
 import numpy as np
 
@@ -331,8 +332,28 @@ def load_weights(model: Sequential, path: str | Path) -> None:
         raise ValueError(f"path: want a file *{WEIGHTS} of Keras's save_weights, got {path}")
     _check_is_file(path)
     like = _written(model)
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"path: want a file of Keras's save_weights, got another kind in {path}")
     like.load_weights(path)
+    _check_has_no_more(path, len(like.weights))
     model.set_weights(from_keras(like).get_weights())
+
+
+def _check_has_no_more(path: str | Path, known: int) -> None:
+    """Refuse a file with tensors that the model has not, which Keras leaves out silently."""
+    found: list[str] = []
+    with h5py.File(path) as file:
+        for room in ("layers", "_layer_checkpoint_dependencies"):  # the second of old files
+            if room in file:
+                file[room].visititems(
+                    lambda name, one: found.append(name) if isinstance(one, h5py.Dataset) else None
+                )
+    found = [name for name in found if "seed_generator" not in name]  # the state of a dropout
+    if len(found) > known:
+        raise ValueError(
+            f"path: want the weights of the model's layers, {known} tensors, got {len(found)}: "
+            f"{', '.join(found)}"
+        )
 
 
 def _check_is_file(path: str | PathLike[str]) -> None:

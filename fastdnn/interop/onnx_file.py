@@ -183,10 +183,12 @@ def _rms_norm(graph: Graph, A: str, layer: RMSNormalization, n: int) -> str:
 
 
 def _batch_norm(graph: Graph, A: str, layer: BatchNormalization, n: int) -> str:
-    gamma = np.ones(n) if layer.gamma is None else layer.gamma
-    beta = np.zeros(n) if layer.beta is None else layer.beta
-    moving = layer.moving_mean, layer.moving_variance
-    return graph.add("BatchNormalization", A, gamma, beta, *moving, epsilon=layer.epsilon)
+    # onnxruntime's own operator takes gamma A / s + (beta - gamma mean / s): in float32 the digits
+    # of a mean that is large beside s cancel there
+    centred = graph.add("Sub", A, layer.moving_mean)
+    gamma = 1.0 if layer.gamma is None else layer.gamma
+    made = graph.add("Mul", centred, gamma / np.sqrt(layer.moving_variance + layer.epsilon))
+    return made if layer.beta is None else graph.add("Add", made, layer.beta)
 
 
 def _prelu(graph: Graph, A: str, layer: PReLU, n: int) -> str:
@@ -228,7 +230,7 @@ def _flat(graph: Graph, made: str, size: int) -> str:
 
 def _periodic(graph: Graph, A: str, layer: PeriodicEmbedding, n: int) -> str:
     x, columns = _numbers(graph, A, layer, n)
-    v = graph.add("Mul", graph.add("Mul", x, layer.c), 2 * math.pi)
+    v = graph.add("Mul", x, 2 * math.pi * layer.c)  # rounded as fastdnn's, whose sines it makes
     both = graph.add("Concat", graph.add("Sin", v), graph.add("Cos", v), axis=2)
     return _behind(graph, A, [_flat(graph, both, 2 * layer.c.size)], columns, n)
 

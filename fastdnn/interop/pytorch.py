@@ -74,6 +74,13 @@ def _read_all(found: Found, module: Module) -> None:
 
 def _in_row(module: Module, place: str) -> Iterator[tuple[str, Module]]:
     """Yield the modules of a Sequential, and of those inside it, with their places."""
+    if module._forward_pre_hooks or module._forward_hooks:
+        raise ValueError(
+            f"{place or 'module'}: {type(module).__name__}: want no forward hooks, which may "
+            "change what it computes; remove them first (those of torch.nn.utils.weight_norm by "
+            "remove_weight_norm, of spectral_norm by remove_spectral_norm, of prune by "
+            "prune.remove)"
+        )
     if not _is(module, nn.Sequential):
         yield place, module
         return

@@ -21,7 +21,7 @@ from . import _common
 from ._common import Found, at
 
 LIBRARY = "scikit-learn"
-CLASSES = "classes"  # in a model's metadata
+CLASSES, CLASSES_DTYPE = "classes", "classes_dtype"  # in a model's metadata; the second of dates
 HIDDEN = ("identity", "sigmoid", "tanh", "relu")
 THEIRS = {name: entry.sklearn or name for name, entry in ACTIVATIONS.items()}
 OURS = {theirs: name for name, theirs in THEIRS.items()}
@@ -40,8 +40,16 @@ def from_sklearn(mlp: Any) -> Sequential:
     own = getattr(mlp, "model_", None)
     model = _uncompiled(own) if isinstance(own, Sequential) else _read(mlp)
     if hasattr(mlp, "classes_"):
-        model.metadata = {CLASSES: json.dumps(np.asarray(mlp.classes_).tolist())}
+        model.metadata = _written(np.asarray(mlp.classes_))
     return model
+
+
+def _written(classes: Array) -> dict[str, str]:
+    """Return the metadata of classes, which `_classes` reads."""
+    if classes.dtype.kind != "M":
+        return {CLASSES: json.dumps(classes.tolist())}
+    # JSON has no dates
+    return {CLASSES: json.dumps(classes.astype(str).tolist()), CLASSES_DTYPE: classes.dtype.str}
 
 
 def _read(mlp: Any) -> Sequential:
@@ -140,21 +148,24 @@ def _classifier(model: Sequential, last: _Product, settings: dict[str, Any]) -> 
     """Return a classifier that knows its classes."""
     mlp, n = MLPClassifier(**settings), len(last.b)
     several = last.g == "sigmoid" and n > 1  # labels a sample
-    known = np.repeat([[0], [1]], n, axis=1) if several else _classes(model, max(n, 2))
+    known = np.repeat([[0], [1]], n, axis=1) if several else _classes(model, n)
     mlp._label_binarizer = LabelBinarizer().fit(known)
     mlp.classes_ = mlp._label_binarizer.classes_
     return mlp
 
 
-def _classes(model: Sequential, n: int) -> Any:
+def _classes(model: Sequential, outputs: int) -> Any:
     """Return the classes' labels, ascending, or 0, 1, …."""
+    n = max(outputs, 2)
     if model.preparation is not None and model.preparation.classes is not None:
         return model.preparation.classes
     try:
-        classes = np.asarray(json.loads(model.metadata[CLASSES]))
-    except (KeyError, ValueError):  # none, or a text of the user's own
+        classes = np.asarray(json.loads(model.metadata[CLASSES]), model.metadata.get(CLASSES_DTYPE))
+    except (KeyError, TypeError, ValueError):  # none, or a text of the user's own
         return np.arange(n)
-    fits = classes.shape == (n,) and len(np.unique(classes)) == n
+    # a network that was fitted to one class alone has one output too
+    fits = classes.shape in ((n,), *([(1,)] if outputs == 1 else []))
+    fits = fits and len(np.unique(classes)) == len(classes)
     return classes if fits else np.arange(n)
 
 

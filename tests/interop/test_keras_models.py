@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import Dense, Residual, Sequential
+from fastdnn import BatchNormalization, Dense, Residual, Sequential
 from fastdnn.kernels import ACTIVATIONS
+from fastdnn.layer import Layer
 from tests.interop import cases
 from tests.interop.cases import DTYPES, LAYERS, activated, assert_close, assert_same, net
 from tests.migration import imported
@@ -75,6 +76,29 @@ def test_a_model_of_kerass_own() -> None:
     assert_close(ours.predict(X.reshape(7, -1)), outputs(model, X), 1e-6)
     kinds = [type(layer).__name__ for layer in ours.layers]
     assert kinds == ["Dense", "PReLU", "Dense", "Dense"]
+
+
+def test_weights_of_other_layers_are_refused(tmp_path: Path) -> None:
+    K, path = keras.layers, tmp_path / "net.weights.h5"
+    theirs = [K.Dense(5), K.BatchNormalization(), K.Dropout(0.5), K.Dense(3)]
+    keras.Sequential([keras.Input((4,)), *theirs]).save_weights(path)
+    own: list[list[Layer]] = [
+        [Dense(5)],
+        [Dense(5), Dense(3)],
+        [Dense(5), BatchNormalization(), Dense(3), Dense(3)],
+        [Dense(6), BatchNormalization(), Dense(3)],
+    ]
+    for layers in own:
+        model = Sequential(layers, input_size=4)
+        before = model.parameters.copy()
+        with pytest.raises(ValueError, match=r"got 8: |could not be loaded"):
+            model.load_weights(path)
+        assert np.array_equal(model.parameters, before)
+    right = Sequential([Dense(5), BatchNormalization(), Dense(3)], input_size=4)
+    right.load_weights(path)  # a dropout has no weights
+    path.write_text("none")
+    with pytest.raises(ValueError, match=r"^path: want a file of Keras's save_weights"):
+        right.load_weights(path)
 
 
 def test_what_has_no_counterpart_is_named(tmp_path: Path) -> None:

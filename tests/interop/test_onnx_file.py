@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import Dense, Sequential
+from fastdnn import BatchNormalization, Dense, PeriodicEmbedding, Sequential
 from fastdnn.kernels import ACTIVATIONS
+from fastdnn.layer import Layer
 from tests.interop import cases
 from tests.interop.cases import DTYPES, LAYERS, activated, net
 
@@ -50,6 +51,16 @@ def test_layers(name: str, dtype: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(name: str, alone: bool, dtype: str, tmp_path: Path) -> None:
     check(*activated(name, dtype, alone=alone), tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("mean", [0.0, 1000.0])
+@pytest.mark.parametrize("layer", [BatchNormalization(), PeriodicEmbedding(5)])
+def test_numbers_far_from_0(layer: Layer, mean: float, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(mean, 1.0, (64, 4)).astype("float32")
+    model = Sequential([layer.unplaced(), Dense(3)], input_size=4, seed=0)
+    if isinstance(norm := model.layers[0], BatchNormalization):
+        norm.moving_mean[...] = X.mean(axis=0)
+    check(model, X, tmp_path / "net.onnx")
 
 
 def test_what_the_file_says(tmp_path: Path) -> None:

@@ -178,6 +178,15 @@ def test_an_embedding_of_numbers_alone_needs_no_flatten() -> None:
     assert_close(model.predict(X[:, None]), outputs(module, X), 1e-6)
 
 
+def hooked(whole: bool = False) -> Any:
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    if whole:
+        module.register_forward_pre_hook(lambda module, given: given)
+    else:
+        module[1].register_forward_hook(lambda module, given, made: 2 * made)
+    return module
+
+
 E_FIRST = "want an embedding first"
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no module": (lambda: 3, TypeError, "module: want a torch.nn.Module, got int"),
@@ -284,6 +293,17 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: nn.Sequential(nn.Embedding(9, 4), nn.Linear(8, 3)),
         ValueError,
         "1: Linear.*which nothing flattens",
+    ),
+    "an embedding alone": (
+        lambda: nn.Sequential(nn.Embedding(9, 4), nn.Flatten()),
+        ValueError,
+        "module: want a layer behind the embedding",
+    ),
+    "a hook": (lambda: hooked(), ValueError, "1: ReLU: want no forward hooks.*weight_norm"),
+    "a hook of the whole": (
+        lambda: hooked(whole=True),
+        ValueError,
+        "module: Sequential: want no forward hooks",
     ),
     "a part of a vector": (
         lambda: nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(9, 3)),

@@ -18,6 +18,8 @@ NUMBERS = np.arange(90) % 3
 LABELS: dict[str, Any] = {
     "names": np.array(["a", "b", "c"])[NUMBERS],
     "two": NUMBERS == 1,
+    "one": NUMBERS * 0,
+    "dates": np.array(["2024-02-29", "2025-01-01", "2026-01-01"], "datetime64[D]")[NUMBERS],
     "several": np.stack([NUMBERS == 0, NUMBERS > 0, X[:, 0] > 0], axis=1).astype(int),
 }
 
@@ -29,7 +31,8 @@ def test_classifiers_and_back(name: str, activation: str, library: Any) -> None:
     y = LABELS[name]
     mlp = library.MLPClassifier((6, 5), activation, max_iter=3, random_state=0).fit(X, y)
     model, P = fastdnn.from_sklearn(mlp), mlp.predict_proba(X)
-    np.testing.assert_allclose(model.predict(X), P[:, 1:] if name == "two" else P, atol=1e-12)
+    np.testing.assert_allclose(model.predict(X), P[:, -model.predict(X).shape[1] :], atol=1e-12)
+    assert np.array_equal(model.to_sklearn().classes_, mlp.classes_)
     back = model.to_sklearn()
     assert type(back) is neural_network.MLPClassifier
     np.testing.assert_allclose(back.predict_proba(X), P, atol=1e-12)
