@@ -292,7 +292,7 @@ def weigh_classes(
 
 
 def _classes(data: Data, known: Mapping[int, float]) -> Array:
-    """The class of each sample: its label, the place of its 1, or its one target of two values."""
+    """Return each sample's class: its label, the place of its 1, or its one target."""
     y = data.y
     if data.targets.labels.size:
         return y

@@ -53,7 +53,7 @@ class Layer:
         return cls._names
 
     def _checked(self, name: str, value: Any) -> Any:
-        """The value that the setting `name` takes, or an error."""
+        """Return the value that the setting `name` takes, or raise an error."""
         raise NotImplementedError
 
     def __repr__(self) -> str:

@@ -94,7 +94,7 @@ class Dense(Layer):
         return value  # of a class of the user's own
 
     def __repr__(self) -> str:
-        """The settings that are not the defaults: ``Dense(10, 'softmax', use_bias=False)``."""
+        """Return the settings besides the defaults: ``Dense(10, 'softmax', use_bias=False)``."""
         shown = [repr(self.units)]
         if self.activation != "identity":
             shown.append(repr(self.activation))

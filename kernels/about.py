@@ -63,7 +63,7 @@ def info() -> dict[str, str | int]:
 
 
 def _threading_layer() -> str:
-    """The library that gives numba its threads; it is chosen with the first parallel function."""
+    """Return the library of numba's threads; the first parallel function chooses it."""
     try:
         return str(numba.threading_layer())
     except ValueError:

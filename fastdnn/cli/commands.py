@@ -55,7 +55,7 @@ def predict(arguments: Namespace) -> int:
 
 
 def _rows(preparation: Preparation, A: Array, probabilities: bool) -> Iterator[list[str]]:
-    """What `predict` writes of the outputs A: a label a row, or a probability for each class."""
+    """Return what `predict` writes: a label a row, or a probability for each class."""
     if preparation.classes is None:
         return ([f"{value:.8g}"] for value in preparation.labels(A).tolist())
     if not probabilities:

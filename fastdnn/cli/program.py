@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    """The arguments of ``fastdnn train``."""
+    """Add the arguments of ``fastdnn train``."""
     train.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     train.epilog = _STATUS
     train.set_defaults(run=run_train)
@@ -181,7 +181,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 
 def _add_search(search: argparse.ArgumentParser) -> None:
-    """The arguments of ``fastdnn search``."""
+    """Add the arguments of ``fastdnn search``."""
     search.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     search.description = (
         "Train a network for each combination of the values of the settings, on all folds of the"
@@ -221,7 +221,7 @@ def _add_search(search: argparse.ArgumentParser) -> None:
 
 
 def _add_data(add: Add) -> None:
-    """What to train on."""
+    """Add what to train on."""
     add("--data", metavar="PATH", help=f"{KINDS}; without it scikit-learn's digits")
     add(
         "--target",
@@ -238,7 +238,7 @@ def _add_data(add: Add) -> None:
 
 
 def _add_training(add: Add) -> None:
-    """How to train."""
+    """Add how to train."""
     add(
         "--validation-split",
         type=_number(0, 1),
@@ -270,7 +270,7 @@ def _add_training(add: Add) -> None:
 
 
 def _add_run(add: Add, output: str, beside: str) -> None:
-    """What all that train take."""
+    """Add what all commands that train take."""
     add("--threads", type=_threads, metavar="N", help="all that the process may use")
     add(
         "--seed", type=int, default=0, metavar="N", help="of the split, the start and the shuffling"
@@ -279,7 +279,7 @@ def _add_run(add: Add, output: str, beside: str) -> None:
 
 
 def _add_bench(bench: argparse.ArgumentParser) -> None:
-    """The arguments of ``fastdnn bench``."""
+    """Add the arguments of ``fastdnn bench``."""
 
     def run(arguments: argparse.Namespace) -> int:
         from .benchmark.command import bench as command  # other commands do not need it

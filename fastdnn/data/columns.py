@@ -118,7 +118,7 @@ class Column:
         return np.asarray(text.where(~is_missing(text), "").to_numpy(object))
 
     def _style(self, text: pd.Series, styles: Iterable[str], read: Read, wanted: str) -> str:
-        """The style in which all of `text` can be read, that of the training data before others."""
+        """Return the style that can read all of `text`, that of the training data before others."""
         present = text[~is_missing(text)]
         style = first_style(present, (self.style, *styles), read)
         if style is not None:

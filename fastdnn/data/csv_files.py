@@ -130,7 +130,7 @@ def _named(cells: list[str]) -> list[str]:
 
 
 def _are_row_names(cells: list[str]) -> bool:
-    """Whether a column is R's, which it writes without a name: 1, 2, 3, … or different texts."""
+    """Return whether a column is R's row names: 1, 2, 3, … or different texts, without a name."""
     counted = cells == [str(i + 1) for i in range(len(cells))]
     texts = not any(map(is_value, cells)) and len(set(cells)) == len(cells)
     return len(cells) > 1 and (counted or texts)

@@ -52,7 +52,7 @@ def has_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
 def _are_names(
     tops: Sequence[str], columns: Sequence[Sequence[str]], starts: Sequence[int]
 ) -> bool:
-    """Whether numbers above numbers are names: 0, 1, 2, … or years, and no row below is alike."""
+    """Return whether numbers are names: 0, 1, 2, … or years, and no row below is alike."""
     if not all(re.fullmatch(r"\d+", top) for top in tops) or not all(columns):
         return False
     numbers = [int(top) for top in tops]

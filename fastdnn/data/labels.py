@@ -121,7 +121,7 @@ def encode_labels(y: Array, task: Task) -> tuple[Array, Array | None]:
 
 
 def _are_whole(y: Array, numbers: Array) -> bool:
-    """Whether labels are whole numbers; large floats, which all are, are measured, not counted."""
+    """Return whether labels are whole numbers; large floats are measured, not counted."""
     if y.dtype.kind in "iu":
         return True
     return bool(np.abs(numbers).max() < 2**53 and (numbers % 1 == 0).all())

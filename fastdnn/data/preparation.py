@@ -83,7 +83,7 @@ class Preparation:
 
     @property
     def cardinalities(self) -> dict[int, int]:
-        """The columns of X that are to be embedded, and how many whole numbers each may hold."""
+        """Return X's columns that are to be embedded, and how many whole numbers each may hold."""
         return {} if self._encoder is None else self._encoder.cardinalities
 
     @property

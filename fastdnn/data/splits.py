@@ -82,7 +82,7 @@ def count_of(share: float, m: int) -> int:
 
 
 def _split(y: Array, classes: Array | None, shares: Shares) -> tuple[Array, Array]:
-    """The row numbers of the training and of the test part, each class in both by its share."""
+    """Return the rows of the training and the test part, each class in both by its share."""
     test_size = shares.test_size
     n_test = count_of(test_size, len(y))
     least = 2 if classes is None else len(classes)

@@ -179,7 +179,7 @@ def _is_number(kind: type, missing: bool) -> bool:
 
 
 def as_native(array: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers as this machine's loads read them: in its byte order, at aligned places."""
+    """Return the numbers as this machine loads them: in its byte order, at aligned places."""
     if not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
     return array if array.flags.aligned else array.copy()

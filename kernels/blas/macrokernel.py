@@ -61,7 +61,7 @@ def tiles_of(m, mr):
 
 @kernel
 def tile_rows(height, more, q):
-    """Where tile q begins and its height; the first `more` tiles are higher than `height` by 1."""
+    """Return where tile q begins, and its height; the first `more` are higher by 1."""
     return q * height + min(q, more), height + (1 if q < more else 0)
 
 

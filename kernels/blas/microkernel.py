@@ -42,7 +42,7 @@ def tile_of(of: Any) -> Tile:
 
 
 def widest(t: Tile, h: int) -> int:
-    """The most vectors beside each other in a tile of h rows, of which there are 2 mr at most.
+    """Return the most vectors beside each other in a tile of h rows, at most 2 mr.
 
     One row of nv vectors would wait for its sums: a flat tile keeps the multipliers busy.
     """
@@ -232,7 +232,7 @@ class _Body:
         )
 
     def _choose(self, condition: Any, *emits: Callable[[], list[Any]]) -> list[Any]:
-        """The values that the first of two emits where the condition holds, else the second."""
+        """Return what the first of two emits where the condition holds, else the second."""
         found = []
         with self.builder.if_else(condition) as branches:
             for branch, emit in zip(branches, emits, strict=True):

@@ -298,5 +298,5 @@ def gather_rows(a, a0, to_row, to_column, x, x0, row, column, n, order, first, b
 
 @leaf(lambda t: (pointer(t), *_TO, pointer(other(t)), *_FROM, *_ROWS))
 def gather_other_rows(a, a0, to_row, to_column, x, x0, row, column, n, order, first, begin, end):
-    """The same where X has the other float type."""
+    """Gather rows where X has the other float type."""
     _gather(a, a0, to_row, to_column, x, x0, row, column, n, order, first, begin, end)

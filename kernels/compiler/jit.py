@@ -96,7 +96,7 @@ def source_stamp() -> str:
 
 @cache
 def cache_folders() -> tuple[Path, ...]:
-    """Where compiled code is looked for; the first folder that can be written takes new code."""
+    """Return where compiled code is looked for; the first writable folder takes new code."""
     if config.CACHE_DIR:
         return (Path(config.CACHE_DIR) / "fastdnn",)
     if sys.platform == "win32":
@@ -118,7 +118,7 @@ def _writable(folder: Path) -> bool:
 
 @cache
 def cache_folder() -> Path | None:
-    """The folder that takes new code, or None (with one warning) where none can be written."""
+    """Return the folder that takes new code; None, with one warning, if none is writable."""
     for folder in cache_folders():
         if _writable(folder):
             return folder
@@ -137,7 +137,7 @@ def _machine(codegen: Any) -> Any:
 
 
 def part_name(function: Callable[..., Any]) -> str:
-    """What the cache and `compiling` call a function: its module below `kernels`, and its name."""
+    """Return a function's name in the cache: its module below `kernels`, and its own."""
     return f"{function.__module__.removeprefix(_ROOT)}.{function.__name__}"
 
 
@@ -193,7 +193,7 @@ def is_cached(function: Callable[..., Any], types: tuple[Any, ...]) -> bool:
 
 
 def work_left(function: Callable[..., Any], types: tuple[Any, ...]) -> float:
-    """What `compile_cached` has to do, as `compiling` counts work: 0 where the cache has it."""
+    """Return what `compile_cached` has to do, as `compiling` counts; 0 if it is cached."""
     return 0.0 if is_cached(function, types) else work_of(part_name(function))
 
 
@@ -262,7 +262,7 @@ class Leaf:
         return kind in self._results
 
     def work_left(self, kind: Any) -> float:
-        """What there is to compile before the symbol is registered, as `compiling` counts it."""
+        """Return what there is to compile before the symbol exists, as `compiling` counts."""
         return 0.0 if self.is_loaded(kind) else work_left(self.function, self.signature(kind))
 
     def load(self, kind: Any) -> None:

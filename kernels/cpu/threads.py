@@ -44,7 +44,7 @@ def available_cpus() -> int:
 
 @lru_cache(maxsize=1)
 def _quota(period: float) -> float:
-    """The CPUs of the container's quota; reading it takes as long as a small network's step."""
+    """Return the CPUs of the container's quota, which takes a small network's step to read."""
     return cgroup.quota()
 
 

@@ -59,7 +59,7 @@ class OwnActivation(Protocol):
 
     @property
     def entry(self) -> Activation:
-        """What a table would hold; the object owns the code that the entry's `code` names."""
+        """Return what a table would hold; the object owns the code that `code` names."""
 
 
 def _identity(z: Value) -> Value:

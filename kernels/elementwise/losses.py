@@ -135,7 +135,7 @@ class OwnLoss(Protocol):
 
     @property
     def entry(self) -> Loss:
-        """What a table would hold; the object owns the code that the entry's `code` names."""
+        """Return what a table would hold; the object owns the code that `code` names."""
 
 
 def loss_of(loss: str | OwnLoss) -> Loss:

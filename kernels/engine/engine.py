@@ -174,7 +174,7 @@ class Engine(GradientSteps, Values):
         report: Report | None = None,
         stop: Stop = None,
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """The loss of each batch of rows without penalties, and A_L; or raises `StoppedError`."""
+        """Return each batch's loss without penalties, and A_L; or raise `StoppedError`."""
         outputs = np.empty((len(X), self.layers[-1].n), self.dtype)
         found = []
         for part in self._parts(len(X), batch, report):

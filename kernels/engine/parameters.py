@@ -161,7 +161,7 @@ def place_parameters(layers: Sequence[Layer], tile: Tile) -> Parameters:
 
 
 def _placed(layers: Sequence[Layer]) -> tuple[tuple[tuple[Placed, ...], ...], int, int]:
-    """The place of each tensor, first all that are trained; elements of these, and of others."""
+    """Return each tensor's place, the trained ones first; elements of these, and of others."""
     every = [tensors_of(layer) for layer in layers]
     places: dict[tuple[int, int], int] = {}
     ends = []

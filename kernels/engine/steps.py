@@ -31,7 +31,7 @@ class GradientSteps:
         step_number: int = 0,
         outputs: NDArray[Any] | None = None,
     ) -> float:
-        """The loss of the step that `train` would take, and its gradient; nothing changes yet.
+        """Return the loss of the step that `train` would take, with its gradient in `gradient`.
 
         `update` does the rest. The arguments are those of `train`.
         """

@@ -54,7 +54,7 @@ class Stepwise:
         report: Report | None = None,
         stop: Stop = None,
     ) -> tuple[NDArray[np.float64], Array]:
-        """The loss of each batch of rows without penalties, and A_L; see `Engine.batch_losses`.
+        """Return each batch's loss without penalties, and A_L; see `Engine.batch_losses`.
 
         A native call under way is not stopped.
         """
@@ -93,7 +93,7 @@ class Stepwise:
         outputs: Array | None = None,
         **same: Any,
     ) -> float:
-        """The loss and gradient of the step that `train` would take; see `Engine.step_gradient`."""
+        """Return the loss of the step that `train` would take; see `Engine.step_gradient`."""
         engine, shape = self.engine, (len(X), self.engine.layers[-1].n)
         A = np.empty(shape, engine.dtype) if outputs is None else outputs.reshape(shape)
         engine._call(

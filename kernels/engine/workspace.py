@@ -36,7 +36,7 @@ class Workspace:
     def of(
         self, place: Place, parameters: Parameters, batch: int, n_ranks: int, own: int
     ) -> tuple[NDArray[Any], ...]:
-        """What a call needs, in the order of `layout.Memory`; a replica takes `own` elements."""
+        """Return what a call needs, in `layout.Memory`'s order; a replica takes `own` elements."""
         spaces = 1 if place.regime == BLOCKED else n_ranks
         segments = place.segments(batch) * (2 if own else 1)
         chunks = len(parameters.tensor_chunks)

@@ -50,7 +50,7 @@ def scaled(scale, like):
 
 @small_kernel
 def calls_of(rows, columns, n):
-    """How often a function of rows is called, and for how many: at once where they are whole."""
+    """Return how often a function of rows is called, and for how many each time."""
     return (ONE, rows) if columns == n else (rows, ONE)
 
 

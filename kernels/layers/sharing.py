@@ -139,7 +139,7 @@ def claimed(turn, owner, pieces):
 
 @kernel
 def pieces_of(turn, count, smallest):
-    """How many pieces `count` is taken by: a half, a quarter, and so on, none below `smallest`.
+    """Return the pieces that `count` is taken by: a half, a quarter, …, down to `smallest`.
 
     So little is lost where nobody needs help, and the last pieces, which may be taken, are small.
     """

@@ -87,7 +87,7 @@ class Vectors:
         return self.builder.icmp_signed("<", ir.Constant(index, list(range(self.lanes))), counts)
 
     def load_masked(self, mask: Any, pointer: Any, offset: Any) -> Any:
-        """The vector at ``pointer[offset]``; lanes outside the mask are 0, and are not read."""
+        """Return the vector at ``pointer[offset]``; lanes outside the mask are 0, and not read."""
         arguments = [self._at(pointer, offset), self._alignment, mask, self.zero]
         return self._call("masked.load", self.type, arguments, ".p0")
 

@@ -44,7 +44,7 @@ def helper(entries: Sequence[tuple[str, str]], dtype: str) -> Iterator[None]:
 
 
 def is_possible() -> bool:
-    """Whether a second process can help: that there is a CPU for it, a cache and an interpreter."""
+    """Return whether a second process can help: it needs a CPU, a cache, an interpreter."""
     # in a frozen or an embedded program, `sys.executable` may be that program
     is_python = Path(sys.executable or "").stem.lower().startswith("python")
     frozen = getattr(sys, "frozen", False)

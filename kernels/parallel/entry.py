@@ -107,7 +107,7 @@ class Entry:
         return work
 
     def _work_left(self, dtype: np.dtype[Any], n_ranks: int) -> float:
-        """All that `compile` has to do; what a second process does meanwhile takes no time."""
+        """Return all that `compile` has to do, without what a second process does meanwhile."""
         own = self.own_work_left(dtype, n_ranks)
         if dtype in self._compiled:
             return own
@@ -145,7 +145,7 @@ class Entry:
             compile_cached(self.function, self._types(key))
 
     def starter(self, dtype: np.dtype[Any]) -> Callable[..., None]:
-        """What starts several ranks; who never has as many does not wait for its compilation."""
+        """Return what starts several ranks; it is compiled when it is asked for."""
         if dtype not in self._starters:
             with self._compiling:
                 if dtype not in self._starters:

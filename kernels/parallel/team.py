@@ -87,13 +87,13 @@ def barrier(team, n_ranks, number):
 
 @small_kernel
 def is_stopped(rank):
-    """Whether the call shall end. Then nobody uses what the rank still makes: it may be skipped."""
+    """Return whether the call shall end: then what the rank still makes may be skipped."""
     return is_not_null(rank.stop) and atomic_load(rank.stop, 0) != 0
 
 
 @kernel
 def next_round(team, n_ranks, number):
-    """The number of the round of work that the rank begins; all ranks begin the same rounds."""
+    """Return the number of the round that the rank begins; all ranks begin the same ones."""
     at = TEAM + n_ranks + number * LINE + 1
     team[at] += 1
     return team[at]

@@ -151,7 +151,7 @@ def layer_gradient(plan, net, samples, memory, batch, l, rank):
 
 @kernel
 def is_bounded(plan, net, samples, memory, batch, rank):
-    """Whether no gradient can be infinite or NaN: |dW| <= sum |A| sum |dZ|, |db| <= sum |dZ|."""
+    """Return whether no gradient can overflow: |dW| <= sum |A| sum |dZ|, |db| <= sum |dZ|."""
     table, ws, sums = net.table, memory.ws, address(memory.flags, rank.of)
     of_A, of_dZ = address(sums, 2 * rank.number), address(sums, 2 * rank.number + 1)
     of_A[0], of_dZ[0] = 1.0, 0.0
@@ -215,7 +215,7 @@ def descend_by_blocks(plan, net, ws, m, x, coefficients, l, rank):
 
 @kernel
 def descend_by_rows(plan, net, ws, x, coefficients, l, region):
-    """The same for one sample: each row of dW^T is dZ times an element of A_prev."""
+    """Descend by one sample: each row of dW^T is dZ times an element of A_prev."""
     n, size = net.table[l, N], plan[PARAMETERS]
     rows, columns = region.bottom - region.top, region.right - region.left
     at = net.table[l, W] + region.top * n + region.left
@@ -229,7 +229,7 @@ def descend_by_rows(plan, net, ws, x, coefficients, l, region):
 
 @kernel
 def descend_unit(plan, net, ws, m, x, coefficients, l, region, packed):
-    """The same for a layer of one unit, whose dW is one vector."""
+    """Descend in a layer of one unit, whose dW is one vector."""
     block, size = address(packed, plan[DELTA_PANELS]), plan[PARAMETERS]
     dZ = rows_from(address(ws, net.table[l, DZ]), ONE)
     for top in range(region.top, region.bottom, BLOCK_SIZE):
@@ -286,7 +286,7 @@ def propagate(net, memory, batch, key, l, rank):
 
 @kernel
 def operate_backward(plan, net, memory, batch, l, rank):
-    """The derivatives by another operation's tensors, and dZ_{l-1}.
+    """Compute the derivatives by another operation's tensors, and dZ_{l-1}.
 
     What of them is not finite goes to the rank's flag.
     """

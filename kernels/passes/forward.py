@@ -247,7 +247,7 @@ def forward(plan, net, samples, memory, batch, rank):
 
 @kernel
 def loss(plan, net, samples, memory, batch, ps, rank):
-    """The batch's loss without penalties, the same on every rank; dZ_L for the backward pass."""
+    """Return the batch's loss without penalties, on every rank the same; write dZ_L."""
     chunks, last = (batch.m + LOSS_ROWS - 1) // LOSS_ROWS, net.table.shape[0] - 1
     groups = group_of(net.table, last, rank).of
     for chunk in range(rank.number, chunks, rank.of):

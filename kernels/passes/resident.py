@@ -168,7 +168,7 @@ def backward_rows(plan, net, samples, ws, batch, begin, m, add, gradient, g0, pa
 # ------------------------------------------------------------------------------- samples in columns
 @kernel
 def add_ones(ws, at, m):
-    """The row of ones below A_l."""
+    """Write the row of ones below A_l."""
     row = span(ws, at, m)
     for i in range(m):
         row[i] = 1.0
@@ -226,7 +226,7 @@ def backward_columns(plan, net, ws, m, add, gradient, g0, packed):
 # ----------------------------------------------------------------------------------------- the step
 @kernel
 def chunk_step(plan, net, samples, memory, ws, batch, ps, begin, end, add, gradient, g0, packed):
-    """All of the step but the update, for rows [begin, end) of the batch; returns their loss."""
+    """Run the step but for its update on rows [begin, end) of the batch; return their loss."""
     m, n, tiny = end - begin, net.table[0, N], plan[REGIME] == TINY
     if tiny:
         gather(plan, net, samples, ws, batch, begin, end, ZERO, n, ZERO, ONE, m)
@@ -256,7 +256,7 @@ def segments_of(plan, m):
 
 @kernel
 def reduces_pairs(plan, count, rank):
-    """Whether each rank adds the gradients of its pairs of segments before the others read them."""
+    """Return whether each rank adds its pairs of segments before the others read them."""
     return plan[REPLICA] > 0 and count % (2 * rank.of) == 0
 
 

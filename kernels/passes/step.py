@@ -215,7 +215,7 @@ def double_buffered(plan, memory, s):
 
 @kernel
 def steps(plan, net, samples, rule, ps, places, ws, rank):
-    """All steps of the plan, as one rank; `ps` holds the loss's parameters."""
+    """Run all steps of the plan as one rank; `ps` holds the loss's parameters."""
     own, memory = plan[REPLICA] > 0, places
     per_epoch = (plan[SAMPLES] + plan[BATCH] - 1) // plan[BATCH]
     # what needs all of the gradient before any parameter changes

@@ -60,7 +60,7 @@ class Runner:
 
     @cached_property
     def ready(self) -> dict[str, Any]:
-        """What it says once it can measure; until asked, processes get ready side by side."""
+        """Return what it says once it can measure; until asked, processes get ready together."""
         return self._answer()
 
     def ask(self) -> dict[str, Any]:
