@@ -316,13 +316,8 @@ def _check(number: int, training: _Training, seen: set[tuple[int, str]]) -> Data
 
 def _train(trainings: list[_Training], bar: NetworkBar) -> None:
     """Train all in the threads of this process, the costly ones first."""
-    costs = [training.cost for training in trainings]
-    total = max(sum(costs), 1)
-    tasks = [
-        partial(trainings[i].run, bar, costs[i] / total)
-        for i in sorted(range(len(costs)), key=costs.__getitem__, reverse=True)
-    ]
-    workers.run(tasks, bar.show)
+    tasks = [partial(training.run, bar) for training in trainings]
+    workers.run_by_cost(tasks, [training.cost for training in trainings], bar.show)
 
 
 def _train_elsewhere(trainings: list[_Training], bar: NetworkBar, backend: Any) -> None:

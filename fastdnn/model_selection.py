@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from joblib import parallel_config
-from joblib.parallel import DEFAULT_BACKEND, get_active_backend
 from sklearn import model_selection as theirs
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - or they are not there
 
 from fastdnn.kernels.cpu import threads
+
+from .spread import active_backend
 
 __all__ = [
     "GridSearchCV",
@@ -29,9 +30,7 @@ __all__ = [
 @contextmanager
 def _in_threads(n_jobs: int | None) -> Iterator[None]:
     """Have joblib use threads, unless the user has chosen how many jobs, or a backend."""
-    active, jobs = get_active_backend()
-    is_chosen = type(active).__name__.lower() != f"{DEFAULT_BACKEND}backend"
-    if n_jobs is not None or jobs not in (None, 1) or is_chosen:
+    if n_jobs is not None or active_backend()[1]:
         yield
         return
     count = threads.get_num_threads()

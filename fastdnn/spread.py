@@ -12,20 +12,24 @@ Result = TypeVar("Result")
 SHARES = 2  # for each worker, so that one that is quick may take more than another
 
 
-def chosen_backend() -> Any:
-    """Return joblib's backend if the user has chosen one with processes, else None.
+def active_backend() -> tuple[Any, bool]:
+    """Return joblib's backend, and whether the user has chosen it, or how many jobs it has.
 
     They do by ``joblib.parallel_config("dask")`` and its like.
     """
-    if "joblib" not in sys.modules:  # it takes a while to import, and then nobody has chosen
-        return None
     from joblib.parallel import DEFAULT_BACKEND, get_active_backend
 
     backend, n_jobs = get_active_backend()
     is_default = type(backend).__name__.lower() == f"{DEFAULT_BACKEND}backend"
-    if getattr(backend, "supports_sharedmem", False) or (is_default and n_jobs in (None, 1)):
+    return backend, not is_default or n_jobs not in (None, 1)
+
+
+def chosen_backend() -> Any:
+    """Return joblib's backend if the user has chosen one with processes, else None."""
+    if "joblib" not in sys.modules:  # it takes a while to import, and then nobody has chosen
         return None
-    return backend
+    backend, is_chosen = active_backend()
+    return backend if is_chosen and not getattr(backend, "supports_sharedmem", False) else None
 
 
 def split(costs: Sequence[int]) -> list[list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -32,6 +33,17 @@ def run(tasks: Sequence[Callable[[], None]], tick: Callable[[], object] | None =
         their present steps.
     """
     _Run(tasks, get_num_threads()).wait(tick or (lambda: None))
+
+
+def run_by_cost(
+    tasks: Sequence[Callable[[float], None]],
+    costs: Sequence[int],
+    tick: Callable[[], object] | None = None,
+) -> None:
+    """Run the tasks as `run` does, the costly ones first; each is given its share of all work."""
+    total = max(sum(costs), 1)
+    order = sorted(range(len(tasks)), key=costs.__getitem__, reverse=True)
+    run([partial(tasks[i], costs[i] / total) for i in order], tick)
 
 
 class _Run:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import many, model_selection, spread
+from fastdnn import many, model_selection, progress, spread
 from tests.nets import classifier, regressor, samples, wide
 from tests.test_many import networks, state_of
 from tests.test_model_selection import GRID, pipeline
@@ -157,7 +157,10 @@ def test_a_mistake_is_told_before_any_process_works(monkeypatch: pytest.MonkeyPa
         fastdnn.fit_many([classifier()], np.full_like(X, np.nan), y)
 
 
-def test_the_progress_counts_networks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_progress_counts_networks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SOON", 0.0)  # processes that are there already are quick
     models = [wide(seed=i) for i in range(4)]
     with processes():
         fastdnn.fit_many(models, np.tile(X, (200, 1)), np.tile(y, 200), epochs=3, verbose=2)

@@ -115,3 +115,13 @@ def test_ctrl_c_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert steps == [model._state.steps for model in models]  # nobody goes on
     for model in models:
         model.fit(X, y, verbose=0)
+
+
+def test_the_costly_tasks_begin_first_and_know_their_share() -> None:
+    begun: list[tuple[int, float]] = []
+    tasks = [partial(lambda i, share: begun.append((i, share)), i) for i in range(4)]
+    with fastdnn.num_threads(1):
+        workers.run_by_cost(tasks, [1, 5, 0, 4])
+    assert begun == [(1, 0.5), (3, 0.4), (0, 0.1), (2, 0.0)]
+    workers.run_by_cost(tasks[:1], [0])
+    assert begun[-1] == (0, 0.0)

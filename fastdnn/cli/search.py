@@ -19,8 +19,8 @@ import fastdnn
 from fastdnn import workers
 from fastdnn._files import replacing
 from fastdnn.data.datasets import Dataset
+from fastdnn.data.tables import Array
 from fastdnn.divergence import DivergenceError
-from fastdnn.many import SETUP
 from fastdnn.metrics import accuracy, r2
 from fastdnn.model import Sequential
 from fastdnn.plots import plot_search
@@ -28,7 +28,7 @@ from fastdnn.progress import NetworkBar
 
 from .networks import build, hidden_layers_of, optimizer_of, target_scaled
 from .scores import metric_of, score_of_test
-from .training import load_data, output_of
+from .training import draw, load_data, output_of
 
 # What a search takes one or more values of: their names among the arguments.
 SEARCHED = (
@@ -108,10 +108,11 @@ class _Candidate:
         epochs, batch_size = self.arguments.epochs, self.arguments.batch_size
         model.fit(X, y, epochs=epochs, batch_size=batch_size, **how)
 
-    def run(self, fold: int, rows: _Fold, dataset: Dataset, bar: NetworkBar, share: float) -> None:
+    def run(
+        self, fold: int, rows: _Fold, dataset: Dataset, y: Array, bar: NetworkBar, share: float
+    ) -> None:
         """Train on all other folds, and score on this one."""
-        start = perf_counter()
-        X, y = dataset.X_train, target_scaled(dataset, dataset.y_train)
+        start, X = perf_counter(), dataset.X_train
         others, own = rows
         with bar.network(share, self.arguments.epochs) as followed:
             model = self.network(dataset)
@@ -131,7 +132,7 @@ class _Candidate:
     def cost(self) -> int:
         """Return how much work a fold is, beside others."""
         epochs: int = self.arguments.epochs
-        return (self.parameters + SETUP) * epochs
+        return self.parameters * epochs
 
     def is_done(self) -> bool:
         """Return whether all folds are."""
@@ -175,14 +176,11 @@ def _folds(dataset: Dataset, n: int, seed: int) -> list[_Fold]:
 
 def _score(candidates: list[_Candidate], dataset: Dataset, folds: list[_Fold]) -> None:
     """Train every candidate on every fold, the costly ones first."""
-    total = sum(one.cost for one in candidates) * len(folds)
-    with NetworkBar("search", len(candidates) * len(folds), "auto") as bar:
-        tasks = [
-            partial(one.run, number, rows, dataset, bar, one.cost / total)
-            for one in sorted(candidates, key=lambda one: one.cost, reverse=True)
-            for number, rows in enumerate(folds)
-        ]
-        workers.run(tasks, bar.show)
+    y = target_scaled(dataset, dataset.y_train)
+    every = [(one, number) for one in candidates for number in range(len(folds))]
+    with NetworkBar("search", len(every), "auto") as bar:
+        tasks = [partial(one.run, number, folds[number], dataset, y, bar) for one, number in every]
+        workers.run_by_cost(tasks, [one.cost for one, _ in every], bar.show)
 
 
 def _show(ranked: list[_Candidate], varied: list[str], metric: str, table: Path) -> None:
@@ -199,19 +197,11 @@ def _show(ranked: list[_Candidate], varied: list[str], metric: str, table: Path)
 
 def _draw(ranked: list[_Candidate], varied: list[str], metric: str, picture: Path) -> None:
     """Draw the candidates, if matplotlib is there."""
-    try:
-        plot_search(
-            {
-                "params": [{name: _told(one.settings[name]) for name in varied} for one in ranked],
-                "mean_test_score": [one.scores.mean() for one in ranked],
-            },
-            picture,
-            score=metric,
-        )
-    except ImportError as error:
-        print(f"picture: none ({error})")
-    else:
-        print(f"picture: {picture}")
+    results = {
+        "params": [{name: _told(one.settings[name]) for name in varied} for one in ranked],
+        "mean_test_score": [one.scores.mean() for one in ranked],
+    }
+    draw("picture", picture, lambda: plot_search(results, picture, score=metric))
 
 
 def _rows(ranked: list[_Candidate], varied: list[str], metric: str) -> Iterator[list[Any]]:

@@ -6,7 +6,7 @@ import os
 import statistics
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from time import perf_counter
@@ -62,7 +62,7 @@ def train(arguments: Namespace) -> int:
             if clock.seconds:
                 print(f"{statistics.median(clock.seconds):.3g} seconds per epoch")
             print(f"model: {output}")
-            _draw(history, output.with_suffix(".png"))
+            _draw_curves(history, output.with_suffix(".png"))
             if kept is not None and status == 0:
                 kept.unlink(missing_ok=True)
 
@@ -199,13 +199,17 @@ def _fit(
     )
 
 
-def _draw(history: History, path: Path) -> None:
-    """Draw the training curves, if there are any and matplotlib is there."""
-    if not history.epoch:
-        return
+def draw(what: str, path: Path, plot: Callable[[], object]) -> None:
+    """Draw a picture if matplotlib is there, and say where it is, or why not."""
     try:
-        plot_history(history, path)
+        plot()
     except ImportError as error:
-        print(f"curves: none ({error})")
+        print(f"{what}: none ({error})")
     else:
-        print(f"curves: {path}")
+        print(f"{what}: {path}")
+
+
+def _draw_curves(history: History, path: Path) -> None:
+    """Draw the training curves, if there are any."""
+    if history.epoch:
+        draw("curves", path, lambda: plot_history(history, path))

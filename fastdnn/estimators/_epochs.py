@@ -57,6 +57,7 @@ class EpochTrainer(Trainer):
         self._sizes = np.minimum(self.batch, m - np.arange(0, m, self.batch)).astype(np.float64)
         self._weight: NDArray[np.float64] | None = None  # of each sample, with the mean 1
         self._weights: Array | None = None  # what the engine is given
+        self._of_draw: tuple[Draw, NDArray[np.float64]] | None = None  # its steps' factors
         self._unit = 1.0  # of the weights: s in it is that of the weights of mean 1
         if self.data.weights is not None:
             weight = self.data.weights.astype(np.float64)
@@ -109,14 +110,21 @@ class EpochTrainer(Trainer):
         """Return m_b / s of each step from the pass's `first`; 0 where s is; None for all 1."""
         if self._weight is None:
             return None
-        m = len(self.data.y)
-        order = self._drawn.order if self._drawn.order.size else np.arange(m)
-        # of all steps that are drawn: reduceat has no ends but those of the next ones
+        if self._of_draw is None or self._of_draw[0] is not self._drawn:
+            self._of_draw = self._drawn, self._factors_of(self._weight, self._drawn.order)
+        factors = self._of_draw[1]
+        return factors[(first + np.arange(count)) % len(factors)]
+
+    def _factors_of(
+        self, weight: NDArray[np.float64], order: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return those of all steps that are drawn."""
+        m = len(weight)
+        order = order if order.size else np.arange(m)
         starts = np.add.outer(np.arange(0, len(order), m), np.arange(0, m, self.batch)).ravel()
-        sums = np.add.reduceat(self._weight[order], starts)
-        at = first + np.arange(count)
-        sums, sizes = sums[at % len(sums)], self._sizes[at % self.steps_of_pass]
-        return np.where(sums > 0, sizes / np.where(sums > 0, sums, 1.0), 0.0)
+        sums = np.add.reduceat(weight[order], starts)
+        sizes = np.resize(self._sizes, sums.shape)
+        return np.divide(sizes, sums, out=np.zeros_like(sums), where=sums > 0)
 
     def _constant(self, first: int, count: int) -> float:
         """Return what these samples of the epoch add to the sum of losses."""
@@ -128,13 +136,3 @@ class EpochTrainer(Trainer):
             return float(self.constants[rows].sum())
         sizes = self._sizes[first : first + count].astype(np.int64)
         return float(np.dot(self.constants[rows], self._weight[rows] * np.repeat(factors, sizes)))
-
-
-def sum_of_squares(engine: Any) -> float:
-    """Return sum W^2 over all dense layers."""
-    total = 0.0
-    for l, layer in enumerate(engine.layers, 1):
-        if layer.is_dense:
-            W = engine.weights(l).T.ravel()
-            total += float(np.dot(W, W))
-    return total

@@ -19,8 +19,6 @@ from fastdnn.kernels.cpu import threads
 from fastdnn.kernels.engine import Engine
 from fastdnn.turns import Turns
 
-from ._epochs import sum_of_squares
-
 Array = NDArray[Any]
 CONVERGED, STOPPED = 0, 99  # SciPy's status; the second is that of a callback's StopIteration
 INTERRUPTED = "the training was interrupted; the parameters are usable"
@@ -140,3 +138,13 @@ def _warn_unless_converged(found: Any, max_iter: int) -> None:
         ConvergenceWarning,
         stacklevel=6,
     )
+
+
+def sum_of_squares(engine: Any) -> float:
+    """Return sum W^2 over all dense layers."""
+    total = 0.0
+    for l, layer in enumerate(engine.layers, 1):
+        if layer.is_dense:
+            W = engine.weights(l).T.ravel()
+            total += float(np.dot(W, W))
+    return total

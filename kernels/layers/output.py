@@ -85,7 +85,7 @@ def _scale_row(d, at, n, share):
 
 @kernel
 def _loss_and_gradient(plan, samples, memory, batch, ps, rows):
-    """Return the samples' losses and dZ_L; returns the sum of the losses' shares in the batch."""
+    """Make the samples' losses and dZ_L; return the sum of the losses' shares in the batch."""
     n, count, losses = rows.n, rows.end - rows.begin, memory.sample_losses
     y, labels, label = rows.y, memory.labels, rows.begin
     if is_not_null(samples.order):

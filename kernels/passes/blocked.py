@@ -309,7 +309,7 @@ def operate_backward(plan, net, memory, batch, l, rank):
 
 @kernel
 def backward(plan, net, samples, memory, batch, coefficients, may, rank):
-    """Return the gradient from dZ_L, which holds the 1 / m; or at once what it changes.
+    """Make the gradient from dZ_L, which holds the 1 / m; or at once what it changes.
 
     Returns whether the parameters have been changed. That is done where it `may` be, dW is
     deferred and no gradient can be infinite or NaN: a step that is not finite must change no

@@ -8,14 +8,8 @@ import fastdnn
 from fastdnn.cli import main
 from tests.datafiles import flowers, write_csv
 
-PNG = b"\x89PNG"
-NO_MATPLOTLIB = "matplotlib is not installed: pip install 'fastdnn[plot]'"
 QUICK = ["--layers", "16", "--epochs", "30", "--batch-size", "8", "--learning-rate", "0.01"]
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_probabilities(capsys: pytest.CaptureFixture[str]) -> None:

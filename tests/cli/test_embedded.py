@@ -16,10 +16,7 @@ from fastdnn.data import columns, datasets
 pd = pytest.importorskip("pandas", reason="not installed: pip install 'fastdnn[data]'")
 QUICK = ["--layers", "16", "--epochs", "30", "--batch-size", "32", "--learning-rate", "0.01"]
 
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def predicted(model: str, data: str, capsys: pytest.CaptureFixture[str]) -> list[str]:

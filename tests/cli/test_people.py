@@ -18,10 +18,7 @@ pl = pytest.importorskip("polars", reason="not installed: pip install 'fastdnn[t
 MODEL = "fastdnn-model.safetensors"
 QUICK = ["--layers", "16", "--epochs", "30", "--batch-size", "32", "--learning-rate", "0.01"]
 
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def predicted(data: str, capsys: pytest.CaptureFixture[str], *options: str) -> list[str]:

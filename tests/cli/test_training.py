@@ -8,16 +8,12 @@ import pytest
 import fastdnn
 from fastdnn.cli import main, training
 from fastdnn.normalization import NORMALIZATIONS
+from tests.cli.test_commands import QUICK
 from tests.datafiles import flowers, images, write_csv, write_idx_folder
 
 PNG = b"\x89PNG"
 NO_MATPLOTLIB = "matplotlib is not installed: pip install 'fastdnn[plot]'"
-QUICK = ["--layers", "16", "--epochs", "30", "--batch-size", "8", "--learning-rate", "0.01"]
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_train_without_arguments_learns_digits(capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +189,9 @@ def test_a_regressions_validation_loss_is_of_the_scaled_target(
     X = np.random.default_rng(0).normal(size=(200, 3))
     write_csv(Path("t.csv"), X, 5000 + 300 * X[:, 0] - 100 * X[:, 1], "a,b,c,price")
     kept = []
-    monkeypatch.setattr(training, "_draw", lambda history, path: kept.append(history.history))
+    monkeypatch.setattr(
+        training, "_draw_curves", lambda history, path: kept.append(history.history)
+    )
     assert main(["train", "--data", "t.csv", "--validation-split", "0.2", *QUICK]) == 0
     score = float(capsys.readouterr().out.split("test R2 ")[1].split(",")[0])
     # of a target with variance 1, 1 - R2 is the mean squared error

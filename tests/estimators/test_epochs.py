@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 
 import fastdnn
-from fastdnn.estimators._epochs import sum_of_squares
+from fastdnn.estimators._lbfgs import sum_of_squares
 from tests.estimators.common import KINDS, assert_same, data, parameters_of, small, twins, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
